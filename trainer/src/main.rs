@@ -1,0 +1,2 @@
+//! Trains the ladder.
+fn main() {}
