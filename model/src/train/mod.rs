@@ -1,0 +1,1 @@
+//! Training of the small models that the demo and the tests run on.
