@@ -1,2 +1,22 @@
-//! Being laid out.
+//! Words and bytes every role agrees on: identifiers, amounts, canonical encoding, signatures, messages, wallets.
+//!
+//! A type belongs here when two roles must agree on its bytes. Nothing here opens a socket or reads a clock.
+//!
+//! | module | holds |
+//! | --- | --- |
+//! | [`id`], [`amount`] | hotkeys, coldkeys, UIDs, netuids, heights, digests; base units |
+//! | [`codec`] | the canonical encoding of everything hashed or signed |
+//! | [`sign`] | schnorrkel signatures and verifiable draws, one context per kind of message |
+//! | [`ss58`], [`derive`] | addresses; mnemonics and derivation paths |
+//! | [`message`] | challenges, receipts, transactions, blocks, and what a node tells about its state |
+//! | `wallet` (feature) | wallet folders and key files |
+//! | `grpc` (feature) | generated stubs, and the one place where wire messages become working types |
+
+pub mod amount;
+pub mod codec;
+#[cfg(feature = "grpc")]
+pub mod grpc;
+pub mod id;
+pub mod message;
+pub mod sign;
 pub mod ss58;

@@ -1,0 +1,116 @@
+//! Blocks and the genesis they start from.
+//!
+//! A block's hash is the digest of its header. The header names its transactions by their digests, which do not
+//! cover signatures: who signed is in the transaction, and signatures are checked before a block is accepted.
+
+use borsh::{BorshDeserialize, BorshSerialize};
+
+use super::{Message, Signed, Transaction};
+use crate::amount::Amount;
+use crate::codec;
+use crate::id::{BlockNumber, Coldkey, Digest};
+
+/// What a block is, without its transactions.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Header {
+    /// Height; the first block has 1.
+    pub height: BlockNumber,
+    /// Hash of the block before, or the digest of the genesis.
+    pub parent: Digest,
+    /// When it was proposed, Unix milliseconds; never before its parent.
+    pub time_ms: u64,
+    /// Digest over the digests of its transactions, in order.
+    pub transactions: Digest,
+    /// Root of the state after it.
+    pub state_root: Digest,
+}
+
+impl Header {
+    /// The block's hash.
+    #[must_use]
+    pub fn hash(&self) -> Digest {
+        codec::digest("agon 2026-11 block header", &codec::encode(self))
+    }
+}
+
+/// A header and its transactions.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Block {
+    /// The header.
+    pub header: Header,
+    /// The transactions, in the order they are applied.
+    pub transactions: Vec<Signed<Transaction>>,
+}
+
+impl Block {
+    /// Most transactions of a block; keeps a block's writes within what one store batch takes well.
+    pub const TRANSACTIONS_MAX: usize = 1_000;
+    /// Most canonical bytes of a block.
+    pub const BYTES_MAX: usize = 4 * 1024 * 1024;
+
+    /// The block's hash.
+    #[must_use]
+    pub fn hash(&self) -> Digest {
+        self.header.hash()
+    }
+
+    /// What [`Header::transactions`] must be for these transactions.
+    #[must_use]
+    pub fn transactions_digest(transactions: &[Signed<Transaction>]) -> Digest {
+        let digests: Vec<Digest> = transactions.iter().map(Signed::digest).collect();
+        codec::digest("agon 2026-11 block transactions", &codec::encode(&digests))
+    }
+
+    /// Bytes a transaction takes in a block.
+    #[must_use]
+    pub fn transaction_len(transaction: &Signed<Transaction>) -> usize {
+        // Length prefix of the bytes, the bytes, the signature.
+        4 + transaction.bytes().len() + 64
+    }
+}
+
+const _: () = assert!(Transaction::BYTES_MAX < Block::BYTES_MAX, "every transaction fits a block");
+
+/// Which set of default times a ledger runs with. Presets shorten times, never rules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub enum Preset {
+    /// The times of a public network.
+    Mainnet,
+    /// Times for a subnet on one machine that one watches.
+    Localnet,
+}
+
+/// A balance that exists from the start.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct GenesisAccount {
+    /// Who holds it.
+    pub coldkey: Coldkey,
+    /// How much.
+    pub amount: Amount,
+}
+
+/// What a ledger starts from; its digest names the ledger.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Genesis {
+    /// Name of the network, for people.
+    pub name: String,
+    /// Which default times.
+    pub preset: Preset,
+    /// When it starts, Unix milliseconds.
+    pub time_ms: u64,
+    /// Base units created in each block before any halving.
+    pub block_emission: Amount,
+    /// Balances from the start.
+    pub accounts: Vec<GenesisAccount>,
+}
+
+impl Genesis {
+    /// Most canonical bytes of a genesis.
+    pub const BYTES_MAX: usize = 4 * 1024 * 1024;
+
+    /// The digest that names the ledger and stands for the parent of its first block.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        codec::digest("agon 2026-11 genesis", &codec::encode(self))
+    }
+}

@@ -1,0 +1,1 @@
+//! Tests of signing, limits and round trips of the messages.

@@ -1,0 +1,191 @@
+//! What an account asks of the ledger.
+//!
+//! A transaction names its ledger by the digest of the genesis and its place in the account's history by a nonce,
+//! so that it applies once and on one ledger only. What each call requires and does is `ledger/state`'s business;
+//! here are its bytes and their limits.
+
+use std::net::{IpAddr, SocketAddr};
+
+use borsh::{BorshDeserialize, BorshSerialize};
+
+use super::{Message, MessageError, Weights, WeightsCommit, at_most};
+use crate::amount::Amount;
+use crate::id::{Account, Coldkey, Digest, Hotkey, Netuid};
+use crate::sign::Purpose;
+
+/// One ordered wish of one account.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Transaction {
+    /// Which ledger: digest of its genesis.
+    pub genesis: Digest,
+    /// Who asks and signs.
+    pub signer: Account,
+    /// How many transactions of this account were applied before; the first has 0.
+    pub nonce: u64,
+    /// What is asked.
+    pub call: Call,
+}
+
+/// What can be asked of the ledger.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+#[borsh(use_discriminant = false)]
+#[non_exhaustive]
+pub enum Call {
+    /// Coldkey: move free balance to another coldkey.
+    Transfer {
+        /// Who receives.
+        to: Coldkey,
+        /// How much.
+        amount: Amount,
+    },
+    /// Coldkey: create a subnet for a task and become its owner.
+    CreateSubnet {
+        /// Name of the task.
+        task: String,
+        /// Most the owner is willing to lock.
+        lock_max: Amount,
+    },
+    /// Owner: let the subnet earn emission.
+    StartSubnet {
+        /// Which subnet.
+        netuid: Netuid,
+    },
+    /// Owner: set a parameter of the subnet by its name in the parameter table.
+    SetParameter {
+        /// Which subnet.
+        netuid: Netuid,
+        /// The parameter's name.
+        name: String,
+        /// The new value; switches take 0 and 1.
+        value: u64,
+    },
+    /// Coldkey: burn the current price to give one of its hotkeys a UID.
+    Register {
+        /// Which subnet.
+        netuid: Netuid,
+        /// The hotkey that will hold the UID; it belongs to the signing coldkey from now on.
+        hotkey: Hotkey,
+        /// Most the coldkey is willing to burn.
+        price_max: Amount,
+    },
+    /// Coldkey: stake free balance on a hotkey.
+    AddStake {
+        /// Which subnet.
+        netuid: Netuid,
+        /// The hotkey.
+        hotkey: Hotkey,
+        /// How much.
+        amount: Amount,
+    },
+    /// Coldkey: take stake back into free balance.
+    RemoveStake {
+        /// Which subnet.
+        netuid: Netuid,
+        /// The hotkey.
+        hotkey: Hotkey,
+        /// How much; at most what the coldkey's shares are worth.
+        amount: Amount,
+    },
+    /// Hotkey: announce where it serves.
+    ServeAxon {
+        /// Which subnet.
+        netuid: Netuid,
+        /// The endpoint.
+        axon: Axon,
+    },
+    /// Hotkey: commit to weights without showing them.
+    CommitWeights {
+        /// Which subnet.
+        netuid: Netuid,
+        /// Digest of the weights and their salt.
+        commit: WeightsCommit,
+    },
+    /// Hotkey: show the weights of an earlier commit.
+    RevealWeights {
+        /// Which subnet.
+        netuid: Netuid,
+        /// The weights and their salt.
+        weights: Weights,
+    },
+}
+
+impl Call {
+    /// Name of the call, as errors, events and the tool show it.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Transfer { .. } => "transfer",
+            Self::CreateSubnet { .. } => "create_subnet",
+            Self::StartSubnet { .. } => "start_subnet",
+            Self::SetParameter { .. } => "set_parameter",
+            Self::Register { .. } => "register",
+            Self::AddStake { .. } => "add_stake",
+            Self::RemoveStake { .. } => "remove_stake",
+            Self::ServeAxon { .. } => "serve_axon",
+            Self::CommitWeights { .. } => "commit_weights",
+            Self::RevealWeights { .. } => "reveal_weights",
+        }
+    }
+}
+
+/// Where a miner serves and what; announced on the ledger by its hotkey.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Axon {
+    /// Address.
+    pub ip: IpAddr,
+    /// Port; not 0.
+    pub port: u16,
+    /// Version of the miner protocol.
+    pub protocol: u32,
+    /// Digest of the model it serves.
+    pub model: Digest,
+    /// Name of the model it serves, for people.
+    pub model_name: String,
+}
+
+impl Axon {
+    /// Version of the miner protocol that this build speaks.
+    pub const PROTOCOL: u32 = 1;
+    /// Most bytes of a model's name.
+    pub const MODEL_NAME_BYTES_MAX: usize = 64;
+
+    /// Address and port.
+    #[must_use]
+    pub const fn socket_addr(&self) -> SocketAddr {
+        SocketAddr::new(self.ip, self.port)
+    }
+
+    pub(crate) fn validate(&self) -> Result<(), MessageError> {
+        at_most("model_name bytes", self.model_name.len(), Self::MODEL_NAME_BYTES_MAX)?;
+        if self.port == 0 || self.ip.is_unspecified() || self.ip.is_multicast() {
+            let reason = format!("nobody can reach {}", self.socket_addr());
+            return Err(MessageError::Invalid { field: "axon", reason });
+        }
+        Ok(())
+    }
+}
+
+impl Transaction {
+    /// Most bytes of a name inside a call.
+    pub const NAME_BYTES_MAX: usize = 64;
+}
+
+impl Message for Transaction {
+    const PURPOSE: Purpose = Purpose::Transaction;
+    const DIGEST_CONTEXT: &'static str = "agon 2026-11 transaction digest";
+    const BYTES_MAX: usize = 64 * 1024;
+
+    fn signer(&self) -> Account {
+        self.signer
+    }
+
+    fn validate(&self) -> Result<(), MessageError> {
+        match &self.call {
+            Call::CreateSubnet { task, .. } => at_most("task bytes", task.len(), Self::NAME_BYTES_MAX),
+            Call::SetParameter { name, .. } => at_most("name bytes", name.len(), Self::NAME_BYTES_MAX),
+            Call::ServeAxon { axon, .. } => axon.validate(),
+            Call::RevealWeights { weights, .. } => weights.validate(),
+            _ => Ok(()),
+        }
+    }
+}

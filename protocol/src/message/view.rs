@@ -1,0 +1,225 @@
+//! What a ledger node tells about its state: read-only snapshots at one height.
+//!
+//! These types are what a query returns after its wire form was bounded and validated. They carry the figures of
+//! the ledger as they are; interpreting them is the reader's business.
+
+use std::collections::BTreeMap;
+
+use super::Axon;
+use crate::amount::Amount;
+use crate::id::{Account, BlockNumber, Coldkey, Digest, Hotkey, Netuid, Uid};
+
+/// The newest block of a ledger and what it adds up to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// Digest of the genesis.
+    pub genesis: Digest,
+    /// Name of the network.
+    pub name: String,
+    /// Height of the newest block.
+    pub height: BlockNumber,
+    /// Its hash.
+    pub hash: Digest,
+    /// Its time, Unix milliseconds.
+    pub time_ms: u64,
+    /// Root of the state after it.
+    pub state_root: Digest,
+    /// All base units in existence: holdings, stake, locks and what is held for later epochs.
+    pub issuance: Amount,
+    /// Time between blocks, milliseconds.
+    pub block_ms: u64,
+}
+
+/// What an account holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccountView {
+    /// Which account.
+    pub account: Account,
+    /// Nonce of its next transaction.
+    pub nonce: u64,
+    /// Free balance.
+    pub free: Amount,
+    /// Stake, one entry for each hotkey and subnet.
+    pub stakes: Vec<StakeView>,
+}
+
+/// What one coldkey has staked on one hotkey in one subnet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StakeView {
+    /// The subnet.
+    pub netuid: Netuid,
+    /// The hotkey.
+    pub hotkey: Hotkey,
+    /// What its shares are worth now.
+    pub amount: Amount,
+}
+
+/// A subnet's record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SubnetView {
+    /// Height this was read at.
+    pub height: BlockNumber,
+    /// Which subnet.
+    pub netuid: Netuid,
+    /// Its owner.
+    pub owner: Coldkey,
+    /// Name of its task.
+    pub task: String,
+    /// Whether it earns emission.
+    pub started: bool,
+    /// Number of the running tempo; the first is 0.
+    pub tempo: u64,
+    /// Height of the block that opened the running tempo.
+    pub tempo_start: BlockNumber,
+    /// Hash of that block: the beacon of the tempo's draws.
+    pub beacon: Digest,
+    /// Height of the block that will end the running tempo.
+    pub next_epoch: BlockNumber,
+    /// What a registration costs now.
+    pub registration_price: Amount,
+    /// How many UIDs are taken.
+    pub neuron_count: u16,
+    /// What is held for a later epoch because nobody earned it.
+    pub held: Amount,
+    /// Every parameter by name.
+    pub parameters: BTreeMap<String, u64>,
+}
+
+impl SubnetView {
+    /// A parameter by name, or `None` when the ledger does not know it.
+    #[must_use]
+    pub fn parameter(&self, name: &str) -> Option<u64> {
+        self.parameters.get(name).copied()
+    }
+}
+
+/// One subnet's neurons and their numbers at one block.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Metagraph {
+    /// Which subnet.
+    pub netuid: Netuid,
+    /// Height this was read at.
+    pub height: BlockNumber,
+    /// Hash of the block at that height.
+    pub hash: Digest,
+    /// Running tempo at that height.
+    pub tempo: u64,
+    /// The neurons, UID ascending.
+    pub neurons: Vec<NeuronView>,
+}
+
+impl Metagraph {
+    /// The neuron of a hotkey.
+    #[must_use]
+    pub fn by_hotkey(&self, hotkey: &Hotkey) -> Option<&NeuronView> {
+        self.neurons.iter().find(|neuron| neuron.hotkey == *hotkey)
+    }
+
+    /// The neuron of a UID.
+    #[must_use]
+    pub fn by_uid(&self, uid: Uid) -> Option<&NeuronView> {
+        self.neurons.iter().find(|neuron| neuron.uid == uid)
+    }
+}
+
+/// A neuron's row of the metagraph. Scores are parts of `u16::MAX`, from the newest epoch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NeuronView {
+    /// Its slot.
+    pub uid: Uid,
+    /// Its key.
+    pub hotkey: Hotkey,
+    /// The owner of its key.
+    pub coldkey: Coldkey,
+    /// Where it serves, if it announced so.
+    pub axon: Option<Axon>,
+    /// Height of the announcement, 0 when there is none.
+    pub axon_height: BlockNumber,
+    /// Stake on its hotkey in this subnet.
+    pub stake: Amount,
+    /// Whether its weights count in the running tempo.
+    pub permit: bool,
+    /// Whether its weights are fresh enough to count.
+    pub active: bool,
+    /// Height of its registration.
+    pub registered: BlockNumber,
+    /// Height of its newest weights or commit.
+    pub last_update: BlockNumber,
+    /// Stake-weighted median of the weights it received.
+    pub consensus: u16,
+    /// Share of the miners' pay.
+    pub incentive: u16,
+    /// Share of its weights that survived clipping.
+    pub validator_trust: u16,
+    /// Share of the validators' pay.
+    pub dividends: u16,
+    /// Base units it earned in the newest epoch.
+    pub emission: Amount,
+    /// Base units it earned since its registration.
+    pub earned: Amount,
+}
+
+/// A validator's revealed weights.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WeightRowView {
+    /// The validator.
+    pub uid: Uid,
+    /// Weighted UIDs and their weights.
+    pub weights: Vec<(Uid, u16)>,
+    /// Tempos of its commits that are not revealed yet.
+    pub open_commits: Vec<u64>,
+}
+
+/// What became of a transaction in a block.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TransactionView {
+    /// Its digest.
+    pub digest: Digest,
+    /// Who signed it.
+    pub signer: Account,
+    /// Name of its call.
+    pub call: String,
+    /// Why the ledger refused it, if it did.
+    pub refusal: Option<RefusalView>,
+}
+
+/// Why the ledger refuses a transaction: rule, and a sentence with value, bound and next step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefusalView {
+    /// Name of the rule.
+    pub rule: String,
+    /// The sentence.
+    pub message: String,
+}
+
+/// An epoch that a block ran.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EpochView {
+    /// Which subnet.
+    pub netuid: Netuid,
+    /// The tempo it ended.
+    pub tempo: u64,
+    /// Base units paid to miners.
+    pub miners_paid: Amount,
+    /// Base units paid to validators and their stakers.
+    pub validators_paid: Amount,
+    /// Base units paid to the owner.
+    pub owner_paid: Amount,
+    /// Base units held for a later epoch.
+    pub held: Amount,
+}
+
+/// What one block did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventView {
+    /// Height of the block.
+    pub height: BlockNumber,
+    /// Its hash.
+    pub hash: Digest,
+    /// Its time, Unix milliseconds.
+    pub time_ms: u64,
+    /// Its transactions, in order.
+    pub transactions: Vec<TransactionView>,
+    /// The epochs it ran.
+    pub epochs: Vec<EpochView>,
+}
