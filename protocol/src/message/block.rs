@@ -69,7 +69,10 @@ impl Block {
     }
 }
 
-const _: () = assert!(Transaction::BYTES_MAX < Block::BYTES_MAX, "every transaction fits a block");
+const _: () = assert!(
+    Transaction::BYTES_MAX < Block::BYTES_MAX,
+    "every transaction fits a block"
+);
 
 /// Which set of default times a ledger runs with. Presets shorten times, never rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]

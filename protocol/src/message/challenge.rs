@@ -93,11 +93,22 @@ impl Message for Challenge {
         at_most("prompt bytes", self.prompt.len(), Self::PROMPT_BYTES_MAX)?;
         at_most("tokens_max", self.tokens_max as usize, Self::TOKENS_MAX as usize)?;
         at_most("top_p_ppm", self.sampling.top_p_ppm as usize, 1_000_000)?;
-        at_most("temperature_milli", self.sampling.temperature_milli as usize, 10_000)?;
-        let lifetime_ms = self.deadline_ms.checked_sub(self.issued_ms).ok_or(MessageError::Invalid {
-            field: "deadline_ms",
-            reason: format!("{} is before issued_ms {}", self.deadline_ms, self.issued_ms),
-        })?;
-        at_most("lifetime_ms", lifetime_ms as usize, Self::LIFETIME_MS_MAX as usize)
+        at_most(
+            "temperature_milli",
+            self.sampling.temperature_milli as usize,
+            10_000,
+        )?;
+        let lifetime_ms = self
+            .deadline_ms
+            .checked_sub(self.issued_ms)
+            .ok_or(MessageError::Invalid {
+                field: "deadline_ms",
+                reason: format!("{} is before issued_ms {}", self.deadline_ms, self.issued_ms),
+            })?;
+        at_most(
+            "lifetime_ms",
+            lifetime_ms as usize,
+            Self::LIFETIME_MS_MAX as usize,
+        )
     }
 }

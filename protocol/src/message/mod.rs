@@ -89,7 +89,11 @@ pub(crate) fn at_most(field: &'static str, value: usize, bound: usize) -> Result
     if value <= bound {
         return Ok(());
     }
-    Err(MessageError::TooLarge { field, value: value as u64, bound: bound as u64 })
+    Err(MessageError::TooLarge {
+        field,
+        value: value as u64,
+        bound: bound as u64,
+    })
 }
 
 /// A validated message with a signature that may not have been checked yet.
@@ -108,10 +112,18 @@ impl<T: Message> Signed<T> {
     /// When `pair` is not the message's signer: our own mistake.
     #[must_use]
     pub fn sign(message: T, pair: &Keypair) -> Self {
-        assert_eq!(message.signer(), Account(pair.public()), "a message is signed by its signer");
+        assert_eq!(
+            message.signer(),
+            Account(pair.public()),
+            "a message is signed by its signer"
+        );
         let bytes = codec::encode(&message);
         let signature = pair.sign(T::PURPOSE, &bytes);
-        Self { message, bytes, signature }
+        Self {
+            message,
+            bytes,
+            signature,
+        }
     }
 
     /// Bounds, parses and validates what came from outside; the signature is not checked yet.
@@ -122,7 +134,11 @@ impl<T: Message> Signed<T> {
     pub fn from_parts(bytes: Vec<u8>, signature: Signature) -> Result<Self, MessageError> {
         let message: T = codec::decode(&bytes, T::BYTES_MAX)?;
         message.validate()?;
-        Ok(Self { message, bytes, signature })
+        Ok(Self {
+            message,
+            bytes,
+            signature,
+        })
     }
 
     /// Checks the signature.

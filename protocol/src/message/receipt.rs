@@ -80,9 +80,21 @@ impl Message for Receipt {
 
     fn validate(&self) -> Result<(), MessageError> {
         let environment = &self.environment;
-        at_most("dtype bytes", environment.dtype.len(), Self::ENVIRONMENT_BYTES_MAX)?;
-        at_most("device bytes", environment.device.len(), Self::ENVIRONMENT_BYTES_MAX)?;
-        at_most("libtorch bytes", environment.libtorch.len(), Self::ENVIRONMENT_BYTES_MAX)?;
+        at_most(
+            "dtype bytes",
+            environment.dtype.len(),
+            Self::ENVIRONMENT_BYTES_MAX,
+        )?;
+        at_most(
+            "device bytes",
+            environment.device.len(),
+            Self::ENVIRONMENT_BYTES_MAX,
+        )?;
+        at_most(
+            "libtorch bytes",
+            environment.libtorch.len(),
+            Self::ENVIRONMENT_BYTES_MAX,
+        )?;
         if self.received_ms <= self.first_token_ms && self.first_token_ms <= self.finished_ms {
             return Ok(());
         }

@@ -156,10 +156,17 @@ impl Axon {
     }
 
     pub(crate) fn validate(&self) -> Result<(), MessageError> {
-        at_most("model_name bytes", self.model_name.len(), Self::MODEL_NAME_BYTES_MAX)?;
+        at_most(
+            "model_name bytes",
+            self.model_name.len(),
+            Self::MODEL_NAME_BYTES_MAX,
+        )?;
         if self.port == 0 || self.ip.is_unspecified() || self.ip.is_multicast() {
             let reason = format!("nobody can reach {}", self.socket_addr());
-            return Err(MessageError::Invalid { field: "axon", reason });
+            return Err(MessageError::Invalid {
+                field: "axon",
+                reason,
+            });
         }
         Ok(())
     }
