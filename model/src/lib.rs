@@ -1,6 +1,12 @@
 //! Language models on libtorch: loading, decoding, sampling, batching, training. The only crate that names tch.
 
-pub mod runtime;
+mod channel;
+mod device;
+mod request;
+mod runtime;
 pub mod train;
 
-pub use runtime::start;
+pub use channel::Generation;
+pub use device::{DeviceChoice, DeviceChoiceError, DeviceError, Dtype, DtypeError};
+pub use request::{Answer, Event, Finish, FinishReason, GenerateError, Request, Sampling};
+pub use runtime::{LIBTORCH_VERSION, Runtime, start};
