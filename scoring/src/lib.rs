@@ -1,1 +1,9 @@
-//! Being laid out.
+//! Pure arithmetic of a subnet: who is asked, how answers become ratings, how ratings become pay.
+//!
+//! Nothing here reads a clock, a socket, a disk or a random source; whatever is needed arrives as an argument. The
+//! [`epoch`] is integers only, since the ledger pays by it. Ratings are floating point, since they are one
+//! validator's opinion and leave it as `u16` weights.
+//!
+//! - [`epoch`]: weights and stake to consensus, incentive, dividends and emission.
+
+pub mod epoch;
