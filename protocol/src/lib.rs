@@ -14,6 +14,7 @@
 
 pub mod amount;
 pub mod codec;
+pub mod derive;
 #[cfg(feature = "grpc")]
 pub mod grpc;
 pub mod id;
