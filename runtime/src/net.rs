@@ -1,0 +1,501 @@
+//! Transport: listeners and channels with the settings every role shares, over TCP or over simulated links.
+//!
+//! # Settings
+//!
+//! - `TCP_NODELAY` on both ends. A server that is given a stream of sockets does not set it on them, and without it
+//!   a stream of small messages waits for the other side's delayed acknowledgements: [`Incoming`] sets it on each.
+//! - HTTP/2 keepalive after 20 s of silence, 10 s to answer, also while nothing is asked.
+//! - Everything has a limit: connections of a listener, time to begin speaking, requests and streams of a
+//!   connection, headers, time to answer. Refusal for load is `RESOURCE_EXHAUSTED`, never a timeout.
+//!
+//! The limits of message sizes belong to the services and their clients, which know the messages.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures::Stream;
+use futures::stream::{self, BoxStream};
+use http::Uri;
+use thiserror::Error;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Sleep;
+use tonic::transport::server::{Connected, TcpConnectInfo};
+use tonic::transport::{Channel, Endpoint, Server};
+use tracing::{debug, warn};
+
+/// Connections of one listener at a time. About 65 KiB each with both ends in one process, and below the usual
+/// limit of open files; those beyond it are closed as soon as they are accepted.
+pub const CONNECTIONS_MAX: usize = 896;
+/// How long a peer may take to send the 24 bytes that open an HTTP/2 connection.
+pub const PREFACE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Silence after which the other side is asked whether it is still there.
+pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
+/// How long the other side may take to say so.
+pub const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Requests of one connection that wait for their first answer at a time; more are refused.
+pub const REQUESTS_PER_CONNECTION_MAX: usize = 256;
+/// Open streams of one connection, answers in progress included. A well-behaved client waits before it opens more.
+pub const STREAMS_PER_CONNECTION_MAX: u32 = 1_024;
+/// Bytes of all headers of one request.
+pub const HEADER_BYTES_MAX: u32 = 16 * 1_024;
+/// How long a server works on a request before its answer begins. An answer that streams may go on longer.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a client waits for a connection.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// Bytes of an address: more than any host name (253) with scheme and port.
+pub const URI_BYTES_MAX: usize = 512;
+
+/// The bytes that open every HTTP/2 connection.
+const PREFACE_BYTES: usize = 24;
+/// How long a listener rests when it cannot accept, most often for lack of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// The network a process lives in; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Net(Kind);
+
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Tcp,
+    #[cfg(feature = "simulation")]
+    Simulated,
+}
+
+/// Why there is no channel to an address.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum NetError {
+    /// The address is longer than any real one.
+    #[error("the address has {bytes} bytes, at most {bytes_max} are read")]
+    UriTooLong {
+        /// How many bytes were given.
+        bytes: usize,
+        /// The limit.
+        bytes_max: usize,
+    },
+    /// The address does not name a scheme, a host and a port that can be connected to.
+    #[error("{uri:?} is not an address like http://127.0.0.1:9944")]
+    BadUri {
+        /// What was given.
+        uri: String,
+    },
+}
+
+/// How long a client waits, and for what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChannelOptions {
+    /// For a connection.
+    pub connect_timeout: Duration,
+    /// For the beginning of an answer, the connection included; reading a stream needs a deadline of its own.
+    pub timeout: Duration,
+    /// Before it asks a silent peer whether it is still there; `None` never asks, for processes that end soon.
+    pub keepalive: Option<Duration>,
+}
+
+impl Default for ChannelOptions {
+    fn default() -> Self {
+        Self {
+            connect_timeout: CONNECT_TIMEOUT,
+            timeout: REQUEST_TIMEOUT,
+            keepalive: Some(KEEPALIVE_INTERVAL),
+        }
+    }
+}
+
+/// A server with the settings above; services, layers and further limits are added to it.
+pub fn server() -> Server {
+    Server::builder()
+        .tcp_nodelay(true)
+        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
+        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        .concurrency_limit_per_connection(REQUESTS_PER_CONNECTION_MAX)
+        .load_shed(true)
+        .max_concurrent_streams(STREAMS_PER_CONNECTION_MAX)
+        .http2_max_header_list_size(HEADER_BYTES_MAX)
+        .timeout(REQUEST_TIMEOUT)
+}
+
+impl Net {
+    /// The machine's network.
+    pub fn tcp() -> Self {
+        Self(Kind::Tcp)
+    }
+
+    /// The links of the network simulation this is used in.
+    ///
+    /// Listeners are bound to `0.0.0.0` (reached from other hosts) or to loopback (reached from the same host);
+    /// channels name hosts by their simulated names or addresses.
+    #[cfg(feature = "simulation")]
+    pub fn simulated() -> Self {
+        Self(Kind::Simulated)
+    }
+
+    /// Listens on `addr` (port 0: any free one) for up to [`CONNECTIONS_MAX`] connections.
+    ///
+    /// # Errors
+    ///
+    /// What the operating system says when the address cannot be bound.
+    pub async fn listen(&self, addr: SocketAddr) -> io::Result<Incoming> {
+        self.listen_capped(addr, CONNECTIONS_MAX).await
+    }
+
+    /// As [`listen`](Self::listen), with another limit of connections.
+    ///
+    /// # Errors
+    ///
+    /// As [`listen`](Self::listen).
+    pub async fn listen_capped(&self, addr: SocketAddr, connections_max: usize) -> io::Result<Incoming> {
+        let listener = match self.0 {
+            Kind::Tcp => Listener::Tcp(TcpListener::bind(addr).await?),
+            #[cfg(feature = "simulation")]
+            Kind::Simulated => Listener::Simulated(turmoil::net::TcpListener::bind(addr).await?),
+        };
+        Incoming::over(listener, connections_max)
+    }
+
+    /// A channel to `uri` (`http://host:port`), which connects when it is first used and again when it is lost.
+    ///
+    /// Clones share one connection. Must be called inside a tokio runtime; inside a simulation, on the host that
+    /// uses it.
+    ///
+    /// # Errors
+    ///
+    /// [`NetError`] when `uri` is no such address. A peer that cannot be reached shows only when it is asked.
+    pub fn channel(&self, uri: &str, options: ChannelOptions) -> Result<Channel, NetError> {
+        let endpoint = endpoint(uri, options)?;
+        match self.0 {
+            Kind::Tcp => Ok(endpoint.connect_lazy()),
+            #[cfg(feature = "simulation")]
+            Kind::Simulated => {
+                Ok(endpoint.connect_with_connector_lazy(tower::service_fn(simulation::connect)))
+            }
+        }
+    }
+}
+
+fn endpoint(uri: &str, options: ChannelOptions) -> Result<Endpoint, NetError> {
+    let endpoint = Endpoint::from(parse_uri(uri)?)
+        .tcp_nodelay(true)
+        .connect_timeout(options.connect_timeout)
+        .timeout(options.timeout);
+    Ok(match options.keepalive {
+        Some(interval) => endpoint
+            .http2_keep_alive_interval(interval)
+            .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+            .keep_alive_while_idle(true),
+        None => endpoint,
+    })
+}
+
+fn parse_uri(text: &str) -> Result<Uri, NetError> {
+    if text.len() > URI_BYTES_MAX {
+        return Err(NetError::UriTooLong {
+            bytes: text.len(),
+            bytes_max: URI_BYTES_MAX,
+        });
+    }
+    let bad = || NetError::BadUri { uri: text.to_owned() };
+    let uri: Uri = text.parse().map_err(|_| bad())?;
+    let complete = uri.scheme_str() == Some("http") && uri.host().is_some() && uri.port_u16().is_some();
+    if complete { Ok(uri) } else { Err(bad()) }
+}
+
+/// The connections of a listener, as a stream for `serve_with_incoming_shutdown`. It never ends and never fails: a
+/// socket that cannot be accepted is logged and the next one awaited.
+pub struct Incoming {
+    local_addr: SocketAddr,
+    connections: BoxStream<'static, io::Result<Connection>>,
+}
+
+impl Incoming {
+    fn over(listener: Listener, connections_max: usize) -> io::Result<Self> {
+        let local_addr = listener.local_addr()?;
+        let acceptor = Acceptor {
+            listener,
+            slots: Arc::new(Semaphore::new(connections_max)),
+        };
+        let connections = stream::unfold(acceptor, |acceptor| async move {
+            let connection = acceptor.next().await;
+            Some((Ok(connection), acceptor))
+        });
+        Ok(Self {
+            local_addr,
+            connections: Box::pin(connections),
+        })
+    }
+
+    /// The address that is listened on, with its real port.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+}
+
+impl fmt::Debug for Incoming {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Incoming")
+            .field("local_addr", &self.local_addr)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Stream for Incoming {
+    type Item = io::Result<Connection>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.connections.as_mut().poll_next(cx)
+    }
+}
+
+struct Acceptor {
+    listener: Listener,
+    slots: Arc<Semaphore>,
+}
+
+impl Acceptor {
+    async fn next(&self) -> Connection {
+        loop {
+            match self.listener.accept().await {
+                Ok((socket, peer)) => match self.admit(socket, peer) {
+                    Ok(connection) => return connection,
+                    Err(error) => debug!(%peer, %error, "connection closed at once"),
+                },
+                Err(error) => {
+                    warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    fn admit(&self, socket: Socket, peer: SocketAddr) -> io::Result<Connection> {
+        let slot = Arc::clone(&self.slots)
+            .try_acquire_owned()
+            .map_err(|_| io::Error::other("as many connections as are allowed"))?;
+        socket.set_nodelay()?;
+        Ok(Connection {
+            info: TcpConnectInfo {
+                local_addr: socket.local_addr().ok(),
+                remote_addr: Some(peer),
+            },
+            preface: Some(Preface {
+                bytes_missing: PREFACE_BYTES,
+                deadline: Box::pin(tokio::time::sleep(PREFACE_TIMEOUT)),
+            }),
+            socket,
+            _slot: slot,
+        })
+    }
+}
+
+enum Listener {
+    Tcp(TcpListener),
+    #[cfg(feature = "simulation")]
+    Simulated(turmoil::net::TcpListener),
+}
+
+impl Listener {
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        match self {
+            Self::Tcp(listener) => listener.local_addr(),
+            #[cfg(feature = "simulation")]
+            Self::Simulated(listener) => listener.local_addr(),
+        }
+    }
+
+    async fn accept(&self) -> io::Result<(Socket, SocketAddr)> {
+        match self {
+            Self::Tcp(listener) => listener
+                .accept()
+                .await
+                .map(|(socket, peer)| (Socket::Tcp(socket), peer)),
+            #[cfg(feature = "simulation")]
+            Self::Simulated(listener) => listener
+                .accept()
+                .await
+                .map(|(socket, peer)| (Socket::Simulated(socket), peer)),
+        }
+    }
+}
+
+/// An accepted connection. It occupies one of its listener's places until it is dropped, and reading from it fails
+/// when the peer does not begin to speak within [`PREFACE_TIMEOUT`].
+///
+/// A service finds the peer's address with `Request::remote_addr`.
+pub struct Connection {
+    socket: Socket,
+    info: TcpConnectInfo,
+    preface: Option<Preface>,
+    _slot: OwnedSemaphorePermit,
+}
+
+struct Preface {
+    bytes_missing: usize,
+    deadline: Pin<Box<Sleep>>,
+}
+
+impl Connection {
+    /// The address of the peer.
+    pub fn peer_addr(&self) -> SocketAddr {
+        self.info
+            .remote_addr
+            .expect("set when the connection was accepted")
+    }
+
+    /// Whether small writes are sent at once. Simulated links always do.
+    ///
+    /// # Errors
+    ///
+    /// What the operating system says about a socket that is no longer one.
+    pub fn nodelay(&self) -> io::Result<bool> {
+        match &self.socket {
+            Socket::Tcp(socket) => socket.nodelay(),
+            #[cfg(feature = "simulation")]
+            Socket::Simulated(_) => Ok(true),
+        }
+    }
+
+    fn note_read(&mut self, bytes: usize) {
+        self.preface = self
+            .preface
+            .take()
+            .filter(|preface| preface.bytes_missing > bytes)
+            .map(|mut preface| {
+                preface.bytes_missing -= bytes;
+                preface
+            });
+    }
+
+    fn poll_preface_deadline(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some(preface) = &mut self.preface else {
+            return Poll::Pending;
+        };
+        preface
+            .deadline
+            .as_mut()
+            .poll(cx)
+            .map(|()| Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("info", &self.info)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Connected for Connection {
+    type ConnectInfo = TcpConnectInfo;
+
+    fn connect_info(&self) -> TcpConnectInfo {
+        self.info.clone()
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let filled_before = buf.filled().len();
+        match self.socket.duplex().poll_read(cx, buf) {
+            Poll::Ready(result) => {
+                self.note_read(buf.filled().len() - filled_before);
+                Poll::Ready(result)
+            }
+            Poll::Pending => self.poll_preface_deadline(cx),
+        }
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.socket.duplex().poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.socket.duplex().poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        matches!(self.socket, Socket::Tcp(_))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.socket.duplex().poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.socket.duplex().poll_shutdown(cx)
+    }
+}
+
+enum Socket {
+    Tcp(TcpStream),
+    #[cfg(feature = "simulation")]
+    Simulated(turmoil::net::TcpStream),
+}
+
+/// What bytes go through in both directions.
+trait Duplex: AsyncRead + AsyncWrite {}
+
+impl<T: AsyncRead + AsyncWrite> Duplex for T {}
+
+impl Socket {
+    fn duplex(&mut self) -> Pin<&mut (dyn Duplex + Unpin)> {
+        match self {
+            Self::Tcp(socket) => Pin::new(socket),
+            #[cfg(feature = "simulation")]
+            Self::Simulated(socket) => Pin::new(socket),
+        }
+    }
+
+    fn set_nodelay(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(socket) => socket.set_nodelay(true),
+            #[cfg(feature = "simulation")]
+            Self::Simulated(_) => Ok(()),
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        match self {
+            Self::Tcp(socket) => socket.local_addr(),
+            #[cfg(feature = "simulation")]
+            Self::Simulated(socket) => socket.local_addr(),
+        }
+    }
+}
+
+#[cfg(feature = "simulation")]
+mod simulation {
+    use std::io;
+
+    use http::Uri;
+    use hyper_util::rt::TokioIo;
+
+    /// Connects over the simulated link to the host and port of `uri`, which `parse_uri` has seen.
+    pub(super) async fn connect(uri: Uri) -> io::Result<TokioIo<turmoil::net::TcpStream>> {
+        let (Some(host), Some(port)) = (uri.host(), uri.port_u16()) else {
+            return Err(io::ErrorKind::InvalidInput.into());
+        };
+        let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+        turmoil::net::TcpStream::connect((host, port))
+            .await
+            .map(TokioIo::new)
+    }
+}
