@@ -1,1 +1,352 @@
-//! Being laid out.
+//! The ledger as miners, validators and the operator's tool see it: typed calls with deadlines, no engine.
+//!
+//! Every call has a deadline of its own and returns working types that were bounded and validated on the way in.
+//! A refusal by a rule of the ledger is told apart from a node that cannot be reached: the first will be refused
+//! again, the second may be tried again.
+
+pub mod follow;
+
+use std::time::Duration;
+
+use agon_protocol::grpc::{self, v1, v1::ledger_client};
+use agon_protocol::id::{Account, BlockNumber, Digest, Netuid};
+use agon_protocol::message::{
+    AccountView, Block, Call, EventView, Head, MessageError, Metagraph, RefusalView, Signed, SubnetView,
+    Transaction, WeightRowView,
+};
+use agon_protocol::sign::Keypair;
+use agon_protocol::{codec, codec::CodecError};
+use agon_runtime::flags::ExitWith;
+use agon_runtime::net::{ChannelOptions, Net};
+use futures::{Stream, StreamExt};
+use thiserror::Error;
+use tonic::transport::Channel;
+use tonic::{Code, Status};
+
+/// Longest wait for a query.
+const QUERY_DEADLINE: Duration = Duration::from_secs(10);
+/// Longest wait for a transaction to be in a stored block; longer than any block time we run with.
+const SUBMIT_DEADLINE: Duration = Duration::from_secs(60);
+
+/// Why a call to a ledger node gave nothing.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ClientError {
+    /// A rule of the ledger refuses the transaction.
+    #[error("refused by the ledger, rule {}: {}", .0.rule, .0.message)]
+    Refused(RefusalView),
+    /// The node does not answer.
+    #[error("no ledger node answers at {uri}: {reason}; is agon-node running there?")]
+    Unreachable {
+        /// Where it was looked for.
+        uri: String,
+        /// What the transport said.
+        reason: String,
+    },
+    /// The node did not answer in time.
+    #[error("{call} was not answered within {deadline_ms} ms")]
+    Deadline {
+        /// Which call.
+        call: &'static str,
+        /// How long it waited.
+        deadline_ms: u64,
+    },
+    /// The node knows no such thing.
+    #[error("{0}")]
+    NotFound(String),
+    /// The node answered with another error.
+    #[error("{call} failed: {code:?}: {message}")]
+    Failed {
+        /// Which call.
+        call: &'static str,
+        /// The status code.
+        code: Code,
+        /// What the node said.
+        message: String,
+    },
+    /// The node's answer breaks a limit.
+    #[error("the node's answer to {call} is not valid: {source}")]
+    Malformed {
+        /// Which call.
+        call: &'static str,
+        /// What is wrong with it.
+        source: MessageError,
+    },
+}
+
+impl ClientError {
+    /// Whether the same call may succeed later without any change.
+    #[must_use]
+    pub const fn is_transient(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } | Self::Deadline { .. } => true,
+            Self::Failed { code, .. } => {
+                matches!(code, Code::Unavailable | Code::ResourceExhausted | Code::Aborted)
+            }
+            Self::Refused(_) | Self::NotFound(_) | Self::Malformed { .. } => false,
+        }
+    }
+}
+
+impl From<ClientError> for ExitWith {
+    /// The exit code of a process that ends with this error.
+    fn from(error: ClientError) -> Self {
+        match error {
+            ClientError::Refused(_) => Self::refused(error),
+            ClientError::Unreachable { .. } | ClientError::Deadline { .. } => Self::unreachable(error),
+            other => Self::failure(other),
+        }
+    }
+}
+
+/// Where a transaction was stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Included {
+    /// The transaction's digest.
+    pub digest: Digest,
+    /// Height of the block that holds it.
+    pub height: BlockNumber,
+}
+
+/// A connection to one ledger node; cheap to clone, connects when first used and again when it broke.
+#[derive(Clone, Debug)]
+pub struct LedgerClient {
+    uri: String,
+    stub: ledger_client::LedgerClient<Channel>,
+}
+
+impl LedgerClient {
+    /// A client of the node at `uri`, as in `http://127.0.0.1:9944`; nothing is sent yet.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError::Unreachable`] when `uri` is not an address.
+    pub fn new(net: &Net, uri: &str) -> Result<Self, ClientError> {
+        let channel = net.channel(uri, ChannelOptions::default()).map_err(|error| {
+            ClientError::Unreachable { uri: uri.to_owned(), reason: error.to_string() }
+        })?;
+        let stub = ledger_client::LedgerClient::new(channel)
+            .max_decoding_message_size(grpc::LEDGER_MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(grpc::LEDGER_MESSAGE_BYTES_MAX);
+        Ok(Self { uri: uri.to_owned(), stub })
+    }
+
+    /// Where the node is.
+    #[must_use]
+    pub fn uri(&self) -> &str {
+        &self.uri
+    }
+
+    /// The newest block.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError`], as for every call.
+    pub async fn head(&self) -> Result<Head, ClientError> {
+        let mut stub = self.stub.clone();
+        let reply = self.ask("GetHead", stub.get_head(v1::GetHeadRequest {})).await?;
+        working("GetHead", reply)
+    }
+
+    /// What an account holds, and its next nonce.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError`].
+    pub async fn account(&self, account: Account) -> Result<AccountView, ClientError> {
+        let mut stub = self.stub.clone();
+        let request = v1::GetAccountRequest { account: account.0.to_vec() };
+        let reply = self.ask("GetAccount", stub.get_account(request)).await?;
+        working("GetAccount", reply)
+    }
+
+    /// One subnet.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError::NotFound`] when there is no such subnet, and the others.
+    pub async fn subnet(&self, netuid: Netuid) -> Result<SubnetView, ClientError> {
+        let mut stub = self.stub.clone();
+        let request = v1::GetSubnetRequest { netuid: netuid.0.into() };
+        let reply = self.ask("GetSubnet", stub.get_subnet(request)).await?;
+        working("GetSubnet", reply)
+    }
+
+    /// Every subnet, netuid ascending.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError`].
+    pub async fn subnets(&self) -> Result<Vec<SubnetView>, ClientError> {
+        let mut stub = self.stub.clone();
+        let reply = self.ask("ListSubnets", stub.list_subnets(v1::ListSubnetsRequest {})).await?;
+        reply.subnets.into_iter().map(|subnet| working("ListSubnets", subnet)).collect()
+    }
+
+    /// A subnet's neurons, now or at the end of the block at `height`.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError::NotFound`] when subnet or height are not known, and the others.
+    pub async fn metagraph(
+        &self,
+        netuid: Netuid,
+        height: Option<BlockNumber>,
+    ) -> Result<Metagraph, ClientError> {
+        let mut stub = self.stub.clone();
+        let request = v1::GetMetagraphRequest { netuid: netuid.0.into(), height: height.map(|at| at.0) };
+        let reply = self.ask("GetMetagraph", stub.get_metagraph(request)).await?;
+        working("GetMetagraph", reply)
+    }
+
+    /// Revealed weights and open commits of a subnet's validators.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError`].
+    pub async fn weights(&self, netuid: Netuid) -> Result<Vec<WeightRowView>, ClientError> {
+        let mut stub = self.stub.clone();
+        let request = v1::GetWeightsRequest { netuid: netuid.0.into() };
+        let reply = self.ask("GetWeights", stub.get_weights(request)).await?;
+        reply.rows.into_iter().map(|row| working("GetWeights", row)).collect()
+    }
+
+    /// Canonical bytes of the record of the epoch that ended `tempo`.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError::NotFound`] when that epoch has not run or is no longer kept, and the others.
+    pub async fn epoch(&self, netuid: Netuid, tempo: u64) -> Result<Vec<u8>, ClientError> {
+        let mut stub = self.stub.clone();
+        let request = v1::GetEpochRequest { netuid: netuid.0.into(), tempo };
+        Ok(self.ask("GetEpoch", stub.get_epoch(request)).await?.record)
+    }
+
+    /// A block by its height.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError::NotFound`] when there is no such block, and the others.
+    pub async fn block(&self, height: BlockNumber) -> Result<Block, ClientError> {
+        let mut stub = self.stub.clone();
+        let request = v1::GetBlockRequest { height: height.0 };
+        let reply = self.ask("GetBlock", stub.get_block(request)).await?;
+        codec::decode(&reply.block, Block::BYTES_MAX).map_err(|error: CodecError| {
+            ClientError::Malformed { call: "GetBlock", source: error.into() }
+        })
+    }
+
+    /// What each block does, from `from` on and then as blocks are stored; height 0 starts with the next block.
+    ///
+    /// The stream ends when the node goes away; the caller opens it again from the next height.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError`].
+    pub async fn events(
+        &self,
+        from: BlockNumber,
+    ) -> Result<impl Stream<Item = Result<EventView, ClientError>> + Send + use<>, ClientError> {
+        let mut stub = self.stub.clone();
+        let request = v1::EventsRequest { from_height: from.0 };
+        let stream = self.ask("Events", stub.events(request)).await?;
+        let uri = self.uri.clone();
+        Ok(stream.map(move |item| match item {
+            Ok(event) => working("Events", event),
+            Err(status) => Err(failed("Events", &uri, &status)),
+        }))
+    }
+
+    /// What the ledger would say to a transaction: its effects, a sentence each.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError::Refused`] with the very text a submission would get, and the others.
+    pub async fn dry_run(&self, transaction: &Signed<Transaction>) -> Result<Vec<String>, ClientError> {
+        let mut stub = self.stub.clone();
+        let reply = self.ask("DryRun", stub.dry_run(v1::SubmitRequest::from(transaction))).await?;
+        refuse("DryRun", reply.refusal)?;
+        Ok(reply.effects)
+    }
+
+    /// Submits a signed transaction and waits until it is in a stored block.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError::Refused`] when a rule stands against it, and the others.
+    pub async fn submit(&self, transaction: &Signed<Transaction>) -> Result<Included, ClientError> {
+        let mut stub = self.stub.clone();
+        let request = v1::SubmitRequest::from(transaction);
+        let reply = self.ask_within("Submit", SUBMIT_DEADLINE, stub.submit(request)).await?;
+        refuse("Submit", reply.refusal)?;
+        Ok(Included { digest: transaction.digest(), height: BlockNumber(reply.height) })
+    }
+
+    /// Signs `call` with `pair` as its next transaction.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError`] when ledger and nonce cannot be read.
+    pub async fn prepare(&self, pair: &Keypair, call: Call) -> Result<Signed<Transaction>, ClientError> {
+        let signer = Account(pair.public());
+        let genesis = self.head().await?.genesis;
+        let nonce = self.account(signer).await?.nonce;
+        Ok(Signed::sign(Transaction { genesis, signer, nonce, call }, pair))
+    }
+
+    /// Signs `call` with `pair` as its next transaction and submits it.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError`], as [`Self::submit`].
+    pub async fn send(&self, pair: &Keypair, call: Call) -> Result<Included, ClientError> {
+        let transaction = self.prepare(pair, call).await?;
+        self.submit(&transaction).await
+    }
+
+    async fn ask<T>(
+        &self,
+        call: &'static str,
+        reply: impl Future<Output = Result<tonic::Response<T>, Status>>,
+    ) -> Result<T, ClientError> {
+        self.ask_within(call, QUERY_DEADLINE, reply).await
+    }
+
+    async fn ask_within<T>(
+        &self,
+        call: &'static str,
+        deadline: Duration,
+        reply: impl Future<Output = Result<tonic::Response<T>, Status>>,
+    ) -> Result<T, ClientError> {
+        match tokio::time::timeout(deadline, reply).await {
+            Ok(Ok(response)) => Ok(response.into_inner()),
+            Ok(Err(status)) => Err(failed(call, &self.uri, &status)),
+            Err(_) => Err(ClientError::Deadline { call, deadline_ms: deadline.as_millis() as u64 }),
+        }
+    }
+}
+
+/// Turns a wire message into the working type that `call` promises.
+fn working<W, T>(call: &'static str, wire: W) -> Result<T, ClientError>
+where
+    T: TryFrom<W, Error = MessageError>,
+{
+    T::try_from(wire).map_err(|source| ClientError::Malformed { call, source })
+}
+
+fn refuse(call: &'static str, refusal: Option<v1::Refusal>) -> Result<(), ClientError> {
+    match refusal {
+        None => Ok(()),
+        Some(refusal) => Err(ClientError::Refused(working(call, refusal)?)),
+    }
+}
+
+fn failed(call: &'static str, uri: &str, status: &Status) -> ClientError {
+    match status.code() {
+        Code::Unavailable => {
+            ClientError::Unreachable { uri: uri.to_owned(), reason: status.message().to_owned() }
+        }
+        Code::NotFound => ClientError::NotFound(status.message().to_owned()),
+        code => ClientError::Failed { call, code, message: status.message().to_owned() },
+    }
+}
