@@ -4,6 +4,8 @@
 //! [`epoch`] is integers only, since the ledger pays by it. Ratings are floating point, since they are one
 //! validator's opinion and leave it as `u16` weights.
 //!
+//! - [`draw`]: a VRF output to UIDs, item seeds and sampling seeds.
 //! - [`epoch`]: weights and stake to consensus, incentive, dividends and emission.
 
+pub mod draw;
 pub mod epoch;
