@@ -14,7 +14,7 @@ Fetches libtorch with pip, checks it against pinned hashes, keeps it in your cac
 Every other chore does this by itself; run it alone to prepare a machine or to add CUDA.
 A LIBTORCH of your own in the environment is used instead, and then nothing is fetched.
 
-  --cuda   add the CUDA half for NVIDIA cards (2.5 GB to fetch, 3.7 GB on disk). No rebuild
+  --cuda   add the CUDA half for NVIDIA cards (2.5 GB to fetch, 3.9 GB on disk). No rebuild
            is needed: the same binaries find it when they start.
 
 Examples:
