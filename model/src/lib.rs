@@ -1,12 +1,45 @@
 //! Language models on libtorch: loading, decoding, sampling, batching, training. The only crate that names tch.
+//!
+//! [`Engine`] is what a miner holds: a model on a thread of its own, which answers many [`Request`]s at once. It is
+//! loaded from a Hugging Face folder (`config.json`, `tokenizer.json`, `model.safetensors` in one piece or in
+//! shards) of the Llama or Qwen2 architecture. No type of tch appears in what this crate offers.
+//!
+//! ```no_run
+//! use agon_model::{Engine, LoadOptions, Request};
+//!
+//! agon_model::start();
+//! let engine = Engine::load("models/best".as_ref(), &LoadOptions::default(), |_| {})?;
+//! let request = Request { prompt: "Once upon a time".to_owned(), tokens_max: 20, ..Request::default() };
+//! let answer = engine.submit(request)?.wait()?;
+//! assert!(answer.finish.tokens <= 20);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # What does not belong here
+//!
+//! Sockets, keys, receipts and clocks of the network: the miner's. A deadline reaches this crate as an
+//! [`std::time::Instant`].
 
 mod channel;
+mod config;
+mod decoder;
 mod device;
+mod engine;
+mod load;
 mod request;
 mod runtime;
+mod sample;
+mod schedule;
+#[cfg(test)]
+mod testing;
+mod text;
 pub mod train;
+mod weights;
 
 pub use channel::Generation;
+pub use config::{Architecture, ConfigError};
 pub use device::{DeviceChoice, DeviceChoiceError, DeviceError, Dtype, DtypeError};
+pub use engine::{Engine, EngineStats, SubmitError};
+pub use load::{LoadError, LoadOptions, LoadProgress, ModelInfo};
 pub use request::{Answer, Event, Finish, FinishReason, GenerateError, Request, Sampling};
 pub use runtime::{LIBTORCH_VERSION, Runtime, start};

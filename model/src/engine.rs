@@ -1,0 +1,489 @@
+//! A model on a thread of its own, shared by everyone who has a handle.
+
+use std::collections::VecDeque;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Instant;
+
+use thiserror::Error;
+use tokenizers::Tokenizer;
+
+use crate::channel::{Generation, events};
+use crate::decoder::Backend;
+use crate::load::{LoadError, LoadOptions, LoadProgress, Loaded, ModelInfo, load};
+use crate::request::{Event, Finish, FinishReason, Request, Sampling};
+use crate::schedule::{Job, Schedule, TurnReport};
+
+/// Stop texts in one request, at most: each is looked for at every token.
+const STOPS_MAX: usize = 16;
+/// Bytes of one stop text, at most.
+const STOP_BYTES_MAX: usize = 256;
+/// Bytes of prompt for each token of context, at most: no tokenizer in use packs more into a token, and a prompt
+/// beyond it would be too long in tokens anyway.
+const PROMPT_BYTES_PER_TOKEN: usize = 64;
+
+/// A loaded model that answers requests. Handles are cheap to clone.
+///
+/// Requests that are under way at the same time go through the model together. When the last handle is dropped,
+/// what was accepted is still answered and the thread ends after it.
+#[derive(Clone, Debug)]
+pub struct Engine {
+    inner: Arc<Inner>,
+}
+
+/// What an engine is doing and has done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EngineStats {
+    /// Requests that hold a slot.
+    pub active: usize,
+    /// Requests that wait for one.
+    pub queued: usize,
+    /// Steps in which running requests advanced by one token, together.
+    pub steps: u64,
+    /// Requests summed over those steps: divided by `steps`, the mean size of a batch.
+    pub step_rows: u64,
+    /// Tokens generated.
+    pub tokens: u64,
+}
+
+/// Why a request was not accepted.
+#[derive(Clone, Debug, Error, PartialEq)]
+#[non_exhaustive]
+pub enum SubmitError {
+    /// As many requests as allowed are waiting already. Worth a retry later or elsewhere.
+    #[error("the queue is full: {limit} requests are waiting")]
+    Full {
+        /// Requests that may wait.
+        limit: usize,
+    },
+    /// The prompt leaves no room for an answer.
+    #[error("the prompt has {tokens} tokens, at most {limit} fit")]
+    PromptTooLong {
+        /// Tokens of the prompt.
+        tokens: usize,
+        /// Tokens that would be accepted.
+        limit: usize,
+    },
+    /// The prompt is too long to be worth counting its tokens.
+    #[error("the prompt has {bytes} bytes, at most {limit} are taken")]
+    PromptBytes {
+        /// Bytes of the prompt.
+        bytes: usize,
+        /// Bytes that would be accepted.
+        limit: usize,
+    },
+    /// The prompt comes to no token at all, so there is nothing to continue.
+    #[error("the prompt has no tokens")]
+    EmptyPrompt,
+    /// The tokenizer knows a token that the model does not.
+    #[error("the prompt contains token {token}, the model knows {vocabulary}")]
+    UnknownToken {
+        /// The token.
+        token: u32,
+        /// Tokens that the model knows.
+        vocabulary: usize,
+    },
+    /// A sampling parameter is out of range.
+    #[error("{field} is {found}, expected {expected}")]
+    Sampling {
+        /// Name of the parameter.
+        field: &'static str,
+        /// Its value.
+        found: f32,
+        /// What would be accepted.
+        expected: &'static str,
+    },
+    /// There are too many stop texts.
+    #[error("{count} stop texts, at most {limit} are taken")]
+    StopCount {
+        /// How many there are.
+        count: usize,
+        /// How many would be accepted.
+        limit: usize,
+    },
+    /// A stop text is empty or too long.
+    #[error("a stop text has {bytes} bytes, expected 1 to {limit}")]
+    StopBytes {
+        /// Its length.
+        bytes: usize,
+        /// The longest that would be accepted.
+        limit: usize,
+    },
+    /// The tokenizer refused the prompt.
+    #[error("encode the prompt: {message}")]
+    Tokenizer {
+        /// The tokenizer's own words.
+        message: String,
+    },
+    /// The engine was shut down, or its thread died.
+    #[error("the engine is closed")]
+    Closed,
+}
+
+#[derive(Debug)]
+struct Inner {
+    info: ModelInfo,
+    tokenizer: Arc<Tokenizer>,
+    queue: Arc<Queue>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Engine {
+    /// Loads the Hugging Face folder `dir` and starts the model's thread. Blocks until the model is ready.
+    ///
+    /// `progress` is called on this thread after each tensor.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError`] names the file, and the field or tensor in it, that stands in the way.
+    pub fn load(
+        dir: &Path,
+        options: &LoadOptions,
+        progress: impl FnMut(LoadProgress),
+    ) -> Result<Engine, LoadError> {
+        let Loaded {
+            info,
+            decoder,
+            tokenizer,
+            end_of_text,
+        } = load(dir, options, progress)?;
+        let tokenizer = Arc::new(tokenizer);
+        let schedule = Schedule::new(decoder, Arc::clone(&tokenizer), end_of_text, options.slots);
+        Engine::start(info, tokenizer, schedule, options).map_err(|source| LoadError::Thread { source })
+    }
+
+    /// Puts a schedule on a thread of its own.
+    fn start<B: Backend + Send + 'static>(
+        info: ModelInfo,
+        tokenizer: Arc<Tokenizer>,
+        schedule: Schedule<B>,
+        options: &LoadOptions,
+    ) -> std::io::Result<Engine> {
+        let queue = Arc::new(Queue::new(options.queue_max));
+        let threads = i32::try_from(options.threads).unwrap_or(i32::MAX);
+        let thread = thread::Builder::new().name("agon-model".to_owned()).spawn({
+            let queue = Arc::clone(&queue);
+            move || {
+                // Dropped last, also by a panic: whoever still waits is told.
+                let _closing = ClosesAtEnd(Arc::clone(&queue));
+                tch::set_num_threads(threads);
+                let _no_grad = tch::no_grad_guard();
+                serve(schedule, &queue);
+            }
+        })?;
+        Ok(Engine {
+            inner: Arc::new(Inner {
+                info,
+                tokenizer,
+                queue,
+                thread: Mutex::new(Some(thread)),
+            }),
+        })
+    }
+
+    /// What was loaded, and how it is held.
+    pub fn info(&self) -> &ModelInfo {
+        &self.inner.info
+    }
+
+    /// What the engine is doing and has done.
+    pub fn stats(&self) -> EngineStats {
+        self.inner.queue.stats()
+    }
+
+    /// Takes a request into the queue. Never waits for the model; the prompt is tokenised on the caller's thread.
+    ///
+    /// # Errors
+    ///
+    /// [`SubmitError::Full`] and [`SubmitError::Closed`] speak of the engine, all others of the request.
+    pub fn submit(&self, request: Request) -> Result<Generation, SubmitError> {
+        check_sampling(&request.sampling)?;
+        check_stops(&request.stop)?;
+        let prompt = self.encode(&request.prompt)?;
+        let room = self.inner.info.context_tokens - prompt.len();
+        let tokens_max = request.tokens_max.min(u32::try_from(room).unwrap_or(u32::MAX));
+        let (sender, generation) = events();
+        if tokens_max == 0 {
+            let prompt_tokens = prompt.len() as u32;
+            sender.send(Event::Done(Finish {
+                reason: FinishReason::Length,
+                prompt_tokens,
+                tokens: 0,
+            }));
+            return Ok(generation);
+        }
+        let Request {
+            sampling,
+            stop,
+            deadline,
+            ..
+        } = request;
+        self.inner.queue.push(Job {
+            prompt,
+            tokens_max,
+            sampling,
+            stop,
+            deadline,
+            sender,
+        })?;
+        Ok(generation)
+    }
+
+    /// Ends the engine: requests that are not answered fail within a step. Waits until its thread has ended.
+    pub fn shutdown(&self) {
+        self.inner.queue.set_phase(Phase::Stopped);
+        let thread = self
+            .inner
+            .thread
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(thread) = thread {
+            // A panic there has closed the queue already; nothing is left to report.
+            let _ = thread.join();
+        }
+    }
+
+    /// The prompt as tokens that the model knows and that leave room for at least one more.
+    fn encode(&self, prompt: &str) -> Result<Vec<u32>, SubmitError> {
+        let info = &self.inner.info;
+        let limit = info.context_tokens.saturating_mul(PROMPT_BYTES_PER_TOKEN);
+        if prompt.len() > limit {
+            return Err(SubmitError::PromptBytes {
+                bytes: prompt.len(),
+                limit,
+            });
+        }
+        let encoding =
+            self.inner
+                .tokenizer
+                .encode_fast(prompt, true)
+                .map_err(|error| SubmitError::Tokenizer {
+                    message: error.to_string(),
+                })?;
+        let tokens = encoding.get_ids().to_vec();
+        if tokens.is_empty() {
+            return Err(SubmitError::EmptyPrompt);
+        }
+        if tokens.len() >= info.context_tokens {
+            let limit = info.context_tokens - 1;
+            return Err(SubmitError::PromptTooLong {
+                tokens: tokens.len(),
+                limit,
+            });
+        }
+        match tokens.iter().find(|&&token| token as usize >= info.vocabulary) {
+            Some(&token) => Err(SubmitError::UnknownToken {
+                token,
+                vocabulary: info.vocabulary,
+            }),
+            None => Ok(tokens),
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.queue.set_phase(Phase::Draining);
+    }
+}
+
+fn check_sampling(sampling: &Sampling) -> Result<(), SubmitError> {
+    let Sampling {
+        temperature, top_p, ..
+    } = *sampling;
+    if !(temperature.is_finite() && temperature >= 0.0) {
+        let expected = "a number from 0 up";
+        return Err(SubmitError::Sampling {
+            field: "temperature",
+            found: temperature,
+            expected,
+        });
+    }
+    if !(top_p > 0.0 && top_p <= 1.0) {
+        let expected = "a number above 0, up to 1";
+        return Err(SubmitError::Sampling {
+            field: "top_p",
+            found: top_p,
+            expected,
+        });
+    }
+    Ok(())
+}
+
+fn check_stops(stops: &[String]) -> Result<(), SubmitError> {
+    if stops.len() > STOPS_MAX {
+        return Err(SubmitError::StopCount {
+            count: stops.len(),
+            limit: STOPS_MAX,
+        });
+    }
+    match stops
+        .iter()
+        .find(|stop| stop.is_empty() || stop.len() > STOP_BYTES_MAX)
+    {
+        Some(stop) => Err(SubmitError::StopBytes {
+            bytes: stop.len(),
+            limit: STOP_BYTES_MAX,
+        }),
+        None => Ok(()),
+    }
+}
+
+/// The life of the model's thread.
+fn serve<B: Backend>(mut schedule: Schedule<B>, queue: &Queue) {
+    while queue.wait_for_work(schedule.is_idle()) {
+        let now = Instant::now();
+        for job in queue.take(schedule.free_slots(), now) {
+            schedule.admit(job);
+        }
+        queue.count(schedule.turn(now));
+    }
+}
+
+/// How much longer an engine goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Phase {
+    /// Takes requests.
+    Open,
+    /// Takes none, answers what it has.
+    Draining,
+    /// Takes none and drops what it has.
+    Stopped,
+}
+
+/// Requests that wait for a slot, and the counters.
+#[derive(Debug)]
+struct Queue {
+    waiting: Mutex<Waiting>,
+    changed: Condvar,
+    limit: usize,
+    active: AtomicUsize,
+    steps: AtomicU64,
+    step_rows: AtomicU64,
+    tokens: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    jobs: VecDeque<Job>,
+    phase: Phase,
+}
+
+impl Queue {
+    fn new(limit: usize) -> Queue {
+        Queue {
+            waiting: Mutex::new(Waiting {
+                jobs: VecDeque::new(),
+                phase: Phase::Open,
+            }),
+            changed: Condvar::new(),
+            limit,
+            active: AtomicUsize::new(0),
+            steps: AtomicU64::new(0),
+            step_rows: AtomicU64::new(0),
+            tokens: AtomicU64::new(0),
+        }
+    }
+
+    /// What waits; a panic elsewhere cannot leave it half changed, so poisoning is ignored.
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn push(&self, job: Job) -> Result<(), SubmitError> {
+        let mut waiting = self.waiting();
+        if waiting.phase != Phase::Open {
+            return Err(SubmitError::Closed);
+        }
+        if waiting.jobs.len() >= self.limit {
+            return Err(SubmitError::Full { limit: self.limit });
+        }
+        waiting.jobs.push_back(job);
+        drop(waiting);
+        self.changed.notify_all();
+        Ok(())
+    }
+
+    /// Up to `count` jobs, oldest first; those that nobody wants any more or that are late leave the queue as well.
+    fn take(&self, count: usize, now: Instant) -> Vec<Job> {
+        let mut waiting = self.waiting();
+        let mut taken = Vec::new();
+        let mut kept = VecDeque::new();
+        for job in waiting.jobs.drain(..) {
+            if job.is_cancelled() {
+                continue;
+            }
+            if job.is_late(now) {
+                job.expire();
+            } else if taken.len() < count {
+                taken.push(job);
+            } else {
+                kept.push_back(job);
+            }
+        }
+        waiting.jobs = kept;
+        taken
+    }
+
+    /// Blocks while there is nothing to do; false when the thread is to end.
+    fn wait_for_work(&self, is_idle: bool) -> bool {
+        let mut waiting = self.waiting();
+        loop {
+            match waiting.phase {
+                Phase::Stopped => return false,
+                _ if !is_idle || !waiting.jobs.is_empty() => return true,
+                Phase::Draining => return false,
+                Phase::Open => {
+                    waiting = self.changed.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+                }
+            }
+        }
+    }
+
+    /// Goes on to a later phase; never back.
+    fn set_phase(&self, phase: Phase) {
+        let dropped = {
+            let mut waiting = self.waiting();
+            waiting.phase = waiting.phase.max(phase);
+            // Dropping a job tells its caller; that is done outside the lock.
+            if phase == Phase::Stopped {
+                std::mem::take(&mut waiting.jobs)
+            } else {
+                VecDeque::new()
+            }
+        };
+        drop(dropped);
+        self.changed.notify_all();
+    }
+
+    fn count(&self, report: TurnReport) {
+        self.active.store(report.active, Ordering::Relaxed);
+        self.steps
+            .fetch_add(u64::from(report.rows > 0), Ordering::Relaxed);
+        self.step_rows.fetch_add(report.rows as u64, Ordering::Relaxed);
+        self.tokens.fetch_add(report.tokens, Ordering::Relaxed);
+    }
+
+    fn stats(&self) -> EngineStats {
+        EngineStats {
+            active: self.active.load(Ordering::Relaxed),
+            queued: self.waiting().jobs.len(),
+            steps: self.steps.load(Ordering::Relaxed),
+            step_rows: self.step_rows.load(Ordering::Relaxed),
+            tokens: self.tokens.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// Closes a queue when the thread that serves it ends, in whatever way.
+struct ClosesAtEnd(Arc<Queue>);
+
+impl Drop for ClosesAtEnd {
+    fn drop(&mut self) {
+        self.0.set_phase(Phase::Stopped);
+        self.0.active.store(0, Ordering::Relaxed);
+    }
+}
