@@ -98,7 +98,8 @@ impl Vocabulary {
         self.ids.get(name).copied().unwrap_or(Self::UNKNOWN_ID)
     }
 
-    fn tokenizer_json(&self) -> Value {
+    /// The tokenizer as `tokenizer.json` describes it.
+    pub fn tokenizer_json(&self) -> Value {
         let special = [UNKNOWN, END_OF_TEXT].map(|name| (name, true));
         let phrases = self.phrases.iter().map(|phrase| (phrase.as_str(), false));
         let added: Vec<Value> = special

@@ -275,6 +275,13 @@ impl Learner {
     }
 }
 
+/// Sets how many threads libtorch computes with, for the whole process.
+///
+/// More than one pays only when `OMP_WAIT_POLICY=passive` is set: else idle threads spin.
+pub fn set_threads(count: i32) {
+    tch::set_num_threads(count.max(1));
+}
+
 /// What all layers share in one batch.
 struct Place {
     rows: i64,
