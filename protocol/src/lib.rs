@@ -7,7 +7,7 @@
 //! | [`id`], [`amount`] | hotkeys, coldkeys, UIDs, netuids, heights, digests; base units |
 //! | [`codec`] | the canonical encoding of everything hashed or signed |
 //! | [`sign`] | schnorrkel signatures and verifiable draws, one context per kind of message |
-//! | [`ss58`], [`derive`] | addresses; mnemonics and derivation paths |
+//! | [`ss58`], [`mod@derive`] | addresses; mnemonics and derivation paths |
 //! | [`message`] | challenges, receipts, transactions, blocks, and what a node tells about its state |
 //! | `wallet` (feature) | wallet folders and key files |
 //! | `grpc` (feature) | generated stubs, and the one place where wire messages become working types |
@@ -21,3 +21,5 @@ pub mod id;
 pub mod message;
 pub mod sign;
 pub mod ss58;
+#[cfg(feature = "wallet")]
+pub mod wallet;
