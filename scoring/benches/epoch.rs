@@ -20,8 +20,11 @@ use rand_core::{RngCore, SeedableRng};
 /// Runs of each case that are timed.
 const RUNS: usize = 15;
 
+/// What turns the generated inputs into those of a case.
+type Change = fn(&mut EpochInputs);
+
 /// Bond models. Without a penalty liquid bonds follow unclipped weights, which takes an exponential for most cells.
-const MODELS: [(&str, fn(&mut EpochInputs)); 4] = [
+const MODELS: [(&str, Change); 4] = [
     ("original", |_| {}),
     ("yuma3", |inputs| inputs.yuma3 = true),
     ("liquid", |inputs| {

@@ -5,7 +5,13 @@
 //! validator's opinion and leave it as `u16` weights.
 //!
 //! - [`draw`]: a VRF output to UIDs, item seeds and sampling seeds.
+//! - [`compare`]: judged answers of one item to pairwise outcomes with an anchor.
+//! - [`rating`]: outcomes to the strength of each answer; a decayed window of those to one rating per UID.
+//! - [`weights`]: ratings to `u16` weights.
 //! - [`epoch`]: weights and stake to consensus, incentive, dividends and emission.
 
+pub mod compare;
 pub mod draw;
 pub mod epoch;
+pub mod rating;
+pub mod weights;

@@ -225,7 +225,7 @@ fn any_inputs() -> impl Strategy<Value = EpochInputs> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(4000))]
+    #![proptest_config(ProptestConfig { cases: 4000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn no_epoch_panics_or_hands_out_more_than_its_emission(inputs in any_inputs()) {
