@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 fn config(work: &Path, resume: bool) -> Config {
-    let rung = rung::rung("tiny").unwrap();
+    let rung = rung::rung("tiny").expect("a rung of the ladder");
     Config {
         rung,
         seed: 1,
