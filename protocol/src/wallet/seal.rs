@@ -59,7 +59,8 @@ impl KdfCost {
         lanes: 1,
     };
 
-    /// The most that is written or read: 512 MiB, 10 passes, 4 lanes; some seconds.
+    /// The most that is written or read: 512 MiB, 10 passes, 4 lanes; ten seconds on a busy small
+    /// machine.
     pub const MOST: Self = Self {
         memory_kib: 512 * 1024,
         passes: 10,
@@ -85,7 +86,7 @@ impl KdfCost {
 }
 
 impl Default for KdfCost {
-    /// 64 MiB, three passes, one lane: about half a second on a small machine.
+    /// 64 MiB, three passes, one lane: a third of a second on a busy small machine.
     fn default() -> Self {
         Self {
             memory_kib: 64 * 1024,
