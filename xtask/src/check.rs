@@ -85,8 +85,12 @@ fn check_clippy(repo: &Repo, libtorch: &Libtorch) -> anyhow::Result<()> {
     run::step(repo.cargo(libtorch, &args))
 }
 
+/// Libraries, and this binary; the other binaries are thin and named like their libraries. `--examples` is there for
+/// the reason given in [`Repo::build_binaries`].
 fn check_doc(repo: &Repo, libtorch: &Libtorch) -> anyhow::Result<()> {
+    let targets = ["--lib", "--bin", "agon-xtask", "--examples"];
     let mut doc = repo.cargo(libtorch, &["doc", "--release", "--workspace", "--no-deps"]);
+    doc.args(targets);
     doc.env("RUSTDOCFLAGS", "-D warnings");
     run::step(doc)
 }

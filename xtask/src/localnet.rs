@@ -9,8 +9,8 @@ use crate::run;
 pub(crate) const HELP: &str = "\
 Usage: cargo xtask localnet [arguments of `agon localnet`]
 
-Sets up libtorch, builds agon, agon-node, agon-miner and agon-validator in release, and
-becomes `agon localnet`: a ledger, validators and miners as real processes on loopback.
+Sets up libtorch, builds Agon's binaries in release, and becomes `agon localnet`: a ledger,
+validators and miners as real processes on loopback.
 The arguments are its own; `cargo xtask localnet -- --help` shows them.
 Standard output is agon's alone, so --json can be piped.
 
@@ -20,15 +20,10 @@ Examples:
   cargo xtask localnet --json | tail -n 1
 ";
 
-/// The packages whose binaries make up a subnet.
-const PACKAGES: [&str; 4] = ["agon-cli", "agon-ledger-node", "agon-miner", "agon-validator"];
-
 pub(crate) fn run(args: &[String]) -> anyhow::Result<ExitCode> {
     let repo = Repo::locate()?;
     let libtorch = libtorch::ensure(&repo, Half::Cpu)?;
-    let mut build = vec!["build", "--release"];
-    build.extend(PACKAGES.iter().flat_map(|package| ["--package", package]));
-    run::step(repo.cargo(&libtorch, &build))?;
+    run::step(repo.build_binaries(&libtorch))?;
 
     let mut passed = vec!["localnet".to_owned()];
     passed.extend(run::passed_on(args));

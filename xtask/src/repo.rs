@@ -54,6 +54,17 @@ impl Repo {
         command
     }
 
+    /// Builds every binary of the workspace in release.
+    ///
+    /// `--examples`, of which there are none, makes cargo choose the features of dependencies as it does for tests.
+    /// Without it tokio and what rests on it would be compiled once for the binaries and once more for the tests.
+    pub(crate) fn build_binaries(&self, libtorch: &Libtorch) -> Command {
+        self.cargo(
+            libtorch,
+            &["build", "--release", "--workspace", "--bins", "--examples"],
+        )
+    }
+
     /// `cargo <args>` for what builds nothing.
     pub(crate) fn plain_cargo(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));

@@ -9,8 +9,8 @@ use crate::run;
 pub(crate) const HELP: &str = "\
 Usage: cargo xtask test [arguments of `cargo test`]
 
-Sets up libtorch, builds every binary and test in release, then runs `cargo test --workspace
---release` with your arguments. Needs no GPU and nothing beyond loopback.
+Sets up libtorch, builds every binary in release, then runs `cargo test --workspace --release`
+with your arguments. Needs no GPU and nothing beyond loopback.
 
 Examples:
   cargo xtask test
@@ -25,8 +25,7 @@ pub(crate) fn run(args: &[String]) -> anyhow::Result<ExitCode> {
     run_suites(&repo, &libtorch, args)
 }
 
-/// Builds, then tests. The build names the same kinds of targets as the test run, so that cargo picks the same
-/// features for every dependency and compiles it once.
+/// Builds the binaries that end-to-end tests start, then tests.
 pub(crate) fn run_suites(repo: &Repo, libtorch: &Libtorch, args: &[String]) -> anyhow::Result<ExitCode> {
     run::step(repo.cargo(
         libtorch,

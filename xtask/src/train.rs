@@ -9,7 +9,7 @@ use crate::run;
 pub(crate) const HELP: &str = "\
 Usage: cargo xtask train [arguments of `agon-train`]
 
-Sets up libtorch, builds the trainer in release, and becomes `agon-train`.
+Sets up libtorch, builds Agon's binaries in release, and becomes `agon-train`.
 The arguments are its own; `cargo xtask train -- --help` shows them.
 
 Examples:
@@ -19,7 +19,7 @@ Examples:
 pub(crate) fn run(args: &[String]) -> anyhow::Result<ExitCode> {
     let repo = Repo::locate()?;
     let libtorch = libtorch::ensure(&repo, Half::Cpu)?;
-    run::step(repo.cargo(&libtorch, &["build", "--release", "--package", "agon-trainer"]))?;
+    run::step(repo.build_binaries(&libtorch))?;
     Err(run::become_program(repo.program(
         &libtorch,
         "agon-train",
