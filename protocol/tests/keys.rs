@@ -3,7 +3,10 @@
 //! The cases were made by running substrate-interface, py-sr25519-bindings and bittensor-wallet
 //! (versions in each file under `made_with`); all keys are public test keys.
 
-#![expect(clippy::unwrap_used, reason = "a failure here is read by the one who caused it")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a failure here is read by the one who caused it"
+)]
 
 use agon_protocol::derive::{Mnemonic, SecretUri};
 use agon_protocol::sign::{Keypair, Purpose, Signature, verify};
