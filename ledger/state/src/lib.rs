@@ -1,1 +1,96 @@
-//! Being laid out.
+//! The replicated state machine, and nothing else.
+//!
+//! [`State::apply`] is a function of the state and one ordered block. It reads no clock, socket, disk or random
+//! source; whatever it needs arrives in the input. Which block is next is the node's business.
+//!
+//! | file | holds |
+//! | --- | --- |
+//! | `block` | a block from its first rule to its last; the dry run |
+//! | `accounts`, `stake`, `registration`, `subnet`, `axon`, `weights`, `parameters` | one kind of call each: refusals, check, effect |
+//! | `emission`, `supply` | what is created, how it is divided and paid |
+//! | `epoch` | when epochs run, on what, and what is kept of them |
+//! | `table` | entries as bytes, their root, their changes |
+//! | `genesis`, `load`, `invariants`, `views` | the first state, states from a store, what always holds, what is told |
+//!
+//! # Invariants
+//!
+//! - Two states that applied the same blocks in the same order are equal, and so are their roots.
+//! - Free balances, stake, locks and what is pending or held sum to [`State::issuance`], to the base unit.
+//! - A refused transaction changes nothing.
+//! - No transaction panics, whoever made it: each call is checked in full before it changes anything, and the
+//!   check's result is what is carried out.
+
+#![deny(
+    clippy::float_arithmetic,
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation
+)]
+
+mod accounts;
+mod axon;
+mod block;
+mod emission;
+mod epoch;
+mod genesis;
+mod invariants;
+mod load;
+mod neuron;
+mod parameters;
+mod refusal;
+mod registration;
+mod stake;
+mod subnet;
+mod supply;
+mod table;
+mod views;
+mod weights;
+
+use agon_protocol::id::Digest;
+
+pub use self::accounts::{Transfer, TransferRefusal};
+pub use self::axon::{Announcement, ServeAxonRefusal};
+pub use self::block::{Applied, BlockInput, Effect};
+pub use self::emission::Payouts;
+pub use self::epoch::{EPOCH_RECORDS_MAX, EPOCHS_PER_BLOCK_MAX, EpochRecord};
+pub use self::genesis::GenesisError;
+pub use self::invariants::InvariantBroken;
+pub use self::load::LoadError;
+pub use self::parameters::{Parameter, ParameterChange, ParameterId, SetBy, SetParameterRefusal, TABLE};
+pub use self::refusal::{EnvelopeRefusal, NotOwner, NotRegistered, Refusal, ShortOfFunds, UnknownSubnet};
+pub use self::registration::{RegisterRefusal, Registration};
+pub use self::stake::{AddStakeRefusal, RemoveStakeRefusal, STAKE_MIN, StakeMove};
+pub use self::subnet::{CreateSubnetRefusal, SUBNET_LOCK, SUBNETS_MAX, StartSubnetRefusal, SubnetCreation};
+pub use self::supply::{SUPPLY_MAX, block_emission};
+pub use self::views::Holdings;
+pub use self::weights::{
+    AcceptedCommit, AcceptedWeights, CommitWeightsRefusal, NoWeigher, RevealWeightsRefusal, TooSoon,
+};
+
+use self::table::Table;
+
+/// Everything the ledger knows after a block. A clone shares the entries of the original.
+#[derive(Clone, Debug, PartialEq)]
+pub struct State {
+    table: Table,
+}
+
+impl State {
+    /// Root over all entries: what a block header commits to.
+    ///
+    /// Costs one hash for each entry; the digests of unchanged entries are kept.
+    #[must_use]
+    pub fn root(&self) -> Digest {
+        self.table.root()
+    }
+
+    /// Entries written (`Some`) or removed (`None`) since the last call, in key order: what a store has to follow.
+    ///
+    /// The first call on a state from [`State::genesis`] gives all its entries, on one from
+    /// [`State::from_entries`] none.
+    pub fn take_changes(&mut self) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
+        self.table.take_changes()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,134 @@
+//! Free balances, nonces, transfers, and which coldkey a hotkey belongs to.
+//!
+//! Hotkeys and coldkeys share one space of accounts: either may sign, so either has a nonce.
+
+use agon_protocol::amount::Amount;
+use agon_protocol::id::{Account, Coldkey, Hotkey};
+use borsh::{BorshDeserialize, BorshSerialize};
+use thiserror::Error;
+
+use crate::State;
+use crate::refusal::ShortOfFunds;
+use crate::supply::{minus, plus};
+use crate::table::Entry;
+
+/// What the ledger keeps of an account; one that never held or signed anything has no entry.
+#[derive(Clone, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub(crate) struct AccountRecord {
+    /// How many of its transactions were applied.
+    pub(crate) nonce: u64,
+    /// What it can spend.
+    pub(crate) free: Amount,
+}
+
+impl Entry for AccountRecord {
+    type Key = Account;
+    const KIND: u8 = 0x02;
+}
+
+/// The coldkey a hotkey belongs to; kept when the hotkey loses its UID, since its stake stays.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub(crate) struct HotkeyOwner {
+    pub(crate) coldkey: Coldkey,
+}
+
+impl Entry for HotkeyOwner {
+    type Key = Hotkey;
+    const KIND: u8 = 0x03;
+}
+
+/// Why a transfer is refused.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TransferRefusal {
+    /// Nothing would move.
+    #[error("the amount is 0: transfer at least {}", Amount::from_base_units(1))]
+    Nothing,
+    /// The free balance is too small.
+    #[error(transparent)]
+    Balance(#[from] ShortOfFunds),
+}
+
+impl TransferRefusal {
+    /// Name of the rule.
+    #[must_use]
+    pub const fn rule(&self) -> &'static str {
+        match self {
+            Self::Nothing => "amount",
+            Self::Balance(_) => ShortOfFunds::RULE,
+        }
+    }
+}
+
+/// An accepted transfer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transfer {
+    /// Who pays.
+    pub from: Coldkey,
+    /// Who receives.
+    pub to: Coldkey,
+    /// How much.
+    pub amount: Amount,
+}
+
+impl State {
+    pub(crate) fn check_transfer(
+        &self,
+        from: Coldkey,
+        to: Coldkey,
+        amount: Amount,
+    ) -> Result<Transfer, TransferRefusal> {
+        if amount.is_zero() {
+            return Err(TransferRefusal::Nothing);
+        }
+        self.check_free(from, amount)?;
+        Ok(Transfer { from, to, amount })
+    }
+
+    pub(crate) fn transfer(&mut self, transfer: &Transfer) {
+        self.debit(transfer.from, transfer.amount);
+        self.credit(transfer.to, transfer.amount);
+    }
+
+    pub(crate) fn account_record(&self, account: Account) -> AccountRecord {
+        self.table.read(&account).unwrap_or_default()
+    }
+
+    /// Checks that `needed` can be taken from a free balance.
+    pub(crate) fn check_free(&self, coldkey: Coldkey, needed: Amount) -> Result<(), ShortOfFunds> {
+        let free = self.account_record(coldkey.into()).free;
+        if free < needed {
+            Err(ShortOfFunds { free, needed })
+        } else {
+            Ok(())
+        }
+    }
+
+    pub(crate) fn credit(&mut self, coldkey: Coldkey, amount: Amount) {
+        self.update_account(coldkey.into(), |record| record.free = plus(record.free, amount));
+    }
+
+    /// Takes what [`State::check_free`] found to be there.
+    pub(crate) fn debit(&mut self, coldkey: Coldkey, amount: Amount) {
+        self.update_account(coldkey.into(), |record| record.free = minus(record.free, amount));
+    }
+
+    pub(crate) fn advance_nonce(&mut self, account: Account) {
+        self.update_account(account, |record| record.nonce = record.nonce.saturating_add(1));
+    }
+
+    /// The coldkey of a hotkey that was registered at some time.
+    pub(crate) fn hotkey_owner(&self, hotkey: Hotkey) -> Option<Coldkey> {
+        self.table.read::<HotkeyOwner>(&hotkey).map(|owner| owner.coldkey)
+    }
+
+    fn update_account(&mut self, account: Account, update: impl FnOnce(&mut AccountRecord)) {
+        let mut record = self.account_record(account);
+        update(&mut record);
+        if record == AccountRecord::default() {
+            self.table.remove::<AccountRecord>(&account);
+        } else {
+            self.table.write(&account, &record);
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! One block: what happens in it and in which order, and what a transaction would do.
+
+use std::fmt;
+
+use agon_protocol::id::{Account, BlockNumber, Coldkey, Digest, Hotkey, Netuid};
+use agon_protocol::message::{Call, EpochView, Message, Signed, Transaction};
+
+use crate::State;
+use crate::accounts::Transfer;
+use crate::axon::Announcement;
+use crate::parameters::ParameterChange;
+use crate::refusal::{EnvelopeRefusal, Refusal};
+use crate::registration::Registration;
+use crate::stake::StakeMove;
+use crate::subnet::SubnetCreation;
+use crate::weights::{AcceptedCommit, AcceptedWeights};
+
+/// What a block brings, whatever its transactions do.
+#[derive(Clone, Copy, Debug)]
+pub struct BlockInput<'a> {
+    /// Its height, one more than the state's.
+    pub height: BlockNumber,
+    /// Hash of the block before, or the digest of the genesis: the beacon of tempos that open with this block.
+    pub parent: Digest,
+    /// When it was proposed, Unix milliseconds.
+    pub time_ms: u64,
+    /// Its transactions, in order.
+    pub transactions: &'a [Signed<Transaction>],
+}
+
+/// What a block did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Applied {
+    /// What became of each transaction, in order; a refused one changed nothing.
+    pub outcomes: Vec<Result<(), Refusal>>,
+    /// The epochs it ran, in order.
+    pub epochs: Vec<EpochView>,
+}
+
+/// What a transaction that is not refused does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Effect {
+    /// Moves free balance.
+    Transfer(Transfer),
+    /// Creates a subnet.
+    CreateSubnet(SubnetCreation),
+    /// Starts a subnet.
+    StartSubnet(Netuid),
+    /// Announces a parameter's next value.
+    SetParameter(ParameterChange),
+    /// Gives a hotkey a UID.
+    Register(Registration),
+    /// Moves free balance into stake.
+    AddStake(StakeMove),
+    /// Moves stake into free balance.
+    RemoveStake(StakeMove),
+    /// Announces an axon.
+    ServeAxon(Announcement),
+    /// Commits to weights.
+    CommitWeights(AcceptedCommit),
+    /// Sets weights.
+    RevealWeights(AcceptedWeights),
+}
+
+impl fmt::Display for Effect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Transfer(it) => write!(f, "moves {} from {} to {}", it.amount, it.from, it.to),
+            Self::CreateSubnet(it) => {
+                write!(
+                    f,
+                    "creates subnet {} for the task {} and locks {}",
+                    it.netuid, it.task, it.lock
+                )
+            }
+            Self::StartSubnet(netuid) => write!(f, "starts subnet {netuid}"),
+            Self::SetParameter(it) => write!(
+                f,
+                "sets {} of subnet {} from {} to {} at block {}",
+                it.parameter.row().name,
+                it.netuid,
+                it.value,
+                it.value_next,
+                it.effective
+            ),
+            Self::Register(it) => {
+                write!(
+                    f,
+                    "burns {} and gives {} UID {} on subnet {}",
+                    it.price, it.hotkey, it.uid, it.netuid
+                )?;
+                it.replaces
+                    .map_or(Ok(()), |replaced| write!(f, ", replacing {replaced}"))
+            }
+            Self::AddStake(it) => write!(f, "stakes {} on {} in subnet {}", it.amount, it.hotkey, it.netuid),
+            Self::RemoveStake(it) => {
+                write!(
+                    f,
+                    "takes {} back from {} in subnet {}",
+                    it.amount, it.hotkey, it.netuid
+                )
+            }
+            Self::ServeAxon(it) => {
+                write!(
+                    f,
+                    "announces {} for UID {} on subnet {}",
+                    it.axon.socket_addr(),
+                    it.uid,
+                    it.netuid
+                )
+            }
+            Self::CommitWeights(it) => write!(
+                f,
+                "commits UID {} on subnet {} to weights of tempo {}, to be revealed in tempo {}",
+                it.uid, it.netuid, it.tempo, it.reveal_tempo
+            ),
+            Self::RevealWeights(it) => {
+                let (count, dropped) = (it.row.len(), it.dropped.len());
+                write!(
+                    f,
+                    "sets {count} weights of UID {} on subnet {}",
+                    it.uid, it.netuid
+                )?;
+                if dropped > 0 {
+                    write!(
+                        f,
+                        " and drops {dropped} on UIDs that changed hands since the commit"
+                    )?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+impl State {
+    /// Applies one block.
+    ///
+    /// In this order: the block's emission is created; epochs that are due run and open the next tempo of their
+    /// subnets; the transactions are applied. So the tempo that opens with block `h` holds the transactions of `h`,
+    /// and its beacon, the hash of block `h - 1`, is known in every state in which the tempo runs.
+    ///
+    /// # Panics
+    ///
+    /// When `input.height` does not follow the state's height: the caller's own mistake. No transaction panics.
+    pub fn apply(&mut self, input: BlockInput<'_>) -> Applied {
+        let epochs = self.begin_block(input.height, input.parent, input.time_ms);
+        let outcomes = input.transactions.iter().map(|tx| self.transact(tx)).collect();
+        debug_assert_eq!(self.check_invariants(), Ok(()), "after block {}", input.height);
+        Applied { outcomes, epochs }
+    }
+
+    /// The first half of [`State::apply`]: everything that happens before the block's transactions.
+    ///
+    /// A proposer that fills a block one transaction at a time begins it, then [`State::transact`]s each candidate
+    /// and keeps those that were not refused.
+    ///
+    /// # Panics
+    ///
+    /// As [`State::apply`].
+    pub fn begin_block(&mut self, height: BlockNumber, parent: Digest, time_ms: u64) -> Vec<EpochView> {
+        let mut progress = self.progress();
+        assert_eq!(height, progress.height.next(), "blocks are applied in order");
+        progress.height = height;
+        progress.parent = parent;
+        progress.time_ms = time_ms;
+        self.write_progress(&progress);
+        self.mint();
+        self.run_due_epochs(height, parent)
+    }
+
+    /// Applies one transaction to the block that was begun last.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal`]; then nothing has changed.
+    pub fn transact(&mut self, tx: &Signed<Transaction>) -> Result<(), Refusal> {
+        let effect = self.check_at(tx, self.height())?;
+        self.perform(&effect);
+        self.advance_nonce(tx.message().signer);
+        Ok(())
+    }
+
+    /// Says what a transaction would do in the next block, if no epoch and no other transaction came before it.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal`], in the very words the block would use.
+    pub fn check(&self, tx: &Signed<Transaction>) -> Result<Effect, Refusal> {
+        self.check_at(tx, self.height().next())
+    }
+
+    fn check_at(&self, tx: &Signed<Transaction>, now: BlockNumber) -> Result<Effect, Refusal> {
+        self.check_envelope(tx)?;
+        let message = tx.message();
+        self.check_call(message.signer, &message.call, now)
+    }
+
+    fn check_envelope(&self, tx: &Signed<Transaction>) -> Result<(), EnvelopeRefusal> {
+        let message = tx.message();
+        message.validate()?;
+        let (found, expected) = (message.genesis, self.origin().genesis);
+        if found != expected {
+            return Err(EnvelopeRefusal::Genesis { found, expected });
+        }
+        let (found, expected) = (message.nonce, self.account_record(message.signer).nonce);
+        if found < expected {
+            return Err(EnvelopeRefusal::NonceUsed { found, expected });
+        }
+        if found > expected {
+            return Err(EnvelopeRefusal::NonceAhead { found, expected });
+        }
+        Ok(tx.check_signature()?)
+    }
+
+    /// Either kind of key signs as an account; the call says which kind it is.
+    fn check_call(&self, signer: Account, call: &Call, now: BlockNumber) -> Result<Effect, Refusal> {
+        let (coldkey, hotkey) = (Coldkey(signer.0), Hotkey(signer.0));
+        Ok(match call {
+            Call::Transfer { to, amount } => Effect::Transfer(self.check_transfer(coldkey, *to, *amount)?),
+            Call::CreateSubnet { task, lock_max } => {
+                Effect::CreateSubnet(self.check_create_subnet(coldkey, task, *lock_max)?)
+            }
+            Call::StartSubnet { netuid } => Effect::StartSubnet(self.check_start_subnet(coldkey, *netuid)?),
+            Call::SetParameter { netuid, name, value } => {
+                Effect::SetParameter(self.check_set_parameter(coldkey, *netuid, name, *value)?)
+            }
+            Call::Register {
+                netuid,
+                hotkey,
+                price_max,
+            } => Effect::Register(self.check_register(coldkey, *netuid, *hotkey, *price_max, now)?),
+            Call::AddStake {
+                netuid,
+                hotkey,
+                amount,
+            } => Effect::AddStake(self.check_add_stake(coldkey, *netuid, *hotkey, *amount)?),
+            Call::RemoveStake {
+                netuid,
+                hotkey,
+                amount,
+            } => Effect::RemoveStake(self.check_remove_stake(coldkey, *netuid, *hotkey, *amount)?),
+            Call::ServeAxon { netuid, axon } => {
+                Effect::ServeAxon(self.check_serve_axon(hotkey, *netuid, axon, now)?)
+            }
+            Call::CommitWeights { netuid, commit } => {
+                Effect::CommitWeights(self.check_commit_weights(hotkey, *netuid, *commit, now)?)
+            }
+            Call::RevealWeights { netuid, weights } => {
+                Effect::RevealWeights(self.check_reveal_weights(hotkey, *netuid, weights, now)?)
+            }
+            unknown => return Err(Refusal::Call { call: unknown.name() }),
+        })
+    }
+
+    /// Does what a check of this very state found to be in order.
+    fn perform(&mut self, effect: &Effect) {
+        match effect {
+            Effect::Transfer(transfer) => self.transfer(transfer),
+            Effect::CreateSubnet(creation) => self.create_subnet(creation),
+            Effect::StartSubnet(netuid) => self.start_subnet(*netuid),
+            Effect::SetParameter(change) => self.announce_parameter(change),
+            Effect::Register(registration) => self.register(registration),
+            Effect::AddStake(added) => self.add_stake(added),
+            Effect::RemoveStake(removed) => self.remove_stake(removed),
+            Effect::ServeAxon(announcement) => self.announce_axon(announcement),
+            Effect::CommitWeights(commit) => self.commit_weights(commit),
+            Effect::RevealWeights(weights) => self.reveal_weights(weights),
+        }
+    }
+}

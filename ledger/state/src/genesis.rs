@@ -1,0 +1,154 @@
+//! The state before the first block, and the two records that are about the ledger as a whole.
+
+use agon_protocol::amount::Amount;
+use agon_protocol::id::{BlockNumber, Coldkey, Digest, Netuid};
+use agon_protocol::message::{Genesis, Preset};
+use borsh::{BorshDeserialize, BorshSerialize};
+use thiserror::Error;
+
+use crate::State;
+use crate::accounts::AccountRecord;
+use crate::supply::{SUPPLY_MAX, minus, plus};
+use crate::table::{Entry, Table};
+
+/// What a ledger started from; never changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub(crate) struct Origin {
+    pub(crate) genesis: Digest,
+    pub(crate) preset: Preset,
+    pub(crate) block_emission: Amount,
+}
+
+impl Entry for Origin {
+    type Key = ();
+    const KIND: u8 = 0x00;
+}
+
+/// Where a ledger stands; changes with every block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub(crate) struct Progress {
+    pub(crate) height: BlockNumber,
+    /// Hash of the block before the newest one; the genesis digest for the first.
+    pub(crate) parent: Digest,
+    pub(crate) time_ms: u64,
+    /// The newest subnet's number; 0 when there is none.
+    pub(crate) netuid_last: Netuid,
+    /// All that was ever created, the genesis balances included.
+    pub(crate) created: Amount,
+    /// All that was ever burned.
+    pub(crate) burned: Amount,
+}
+
+impl Entry for Progress {
+    type Key = ();
+    const KIND: u8 = 0x01;
+}
+
+impl Progress {
+    /// All that exists.
+    pub(crate) const fn issuance(&self) -> Amount {
+        minus(self.created, self.burned)
+    }
+}
+
+/// Why a ledger cannot start from a genesis.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum GenesisError {
+    /// An account is listed twice.
+    #[error("{coldkey} has two balances: give each account one")]
+    Duplicate {
+        /// Which account.
+        coldkey: Coldkey,
+    },
+    /// More than may exist.
+    #[error("the balances sum to more than the supply of {SUPPLY_MAX}")]
+    Supply,
+    /// A block would create more than may exist.
+    #[error("a block's emission of {block_emission} is more than the supply of {SUPPLY_MAX}")]
+    BlockEmission {
+        /// What was given.
+        block_emission: Amount,
+    },
+}
+
+impl State {
+    /// The state before the first block.
+    ///
+    /// # Errors
+    ///
+    /// [`GenesisError`] when an account is listed twice, or there would be more base units than may exist.
+    pub fn genesis(genesis: &Genesis) -> Result<Self, GenesisError> {
+        let block_emission = genesis.block_emission;
+        if block_emission > SUPPLY_MAX {
+            return Err(GenesisError::BlockEmission { block_emission });
+        }
+        let mut table = Table::default();
+        let created = write_balances(&mut table, genesis)?;
+        let digest = genesis.digest();
+        table.write(
+            &(),
+            &Origin {
+                genesis: digest,
+                preset: genesis.preset,
+                block_emission,
+            },
+        );
+        table.write(
+            &(),
+            &Progress {
+                height: BlockNumber(0),
+                parent: digest,
+                time_ms: genesis.time_ms,
+                netuid_last: Netuid(0),
+                created,
+                burned: Amount::ZERO,
+            },
+        );
+        Ok(Self { table })
+    }
+
+    pub(crate) fn origin(&self) -> Origin {
+        self.table.read(&()).expect("every state has its origin")
+    }
+
+    pub(crate) fn progress(&self) -> Progress {
+        self.table.read(&()).expect("every state has its progress")
+    }
+
+    pub(crate) fn write_progress(&mut self, progress: &Progress) {
+        self.table.write(&(), progress);
+    }
+
+    /// Counts base units as burned that the caller took out of existence.
+    pub(crate) fn burn(&mut self, amount: Amount) {
+        let mut progress = self.progress();
+        progress.burned = plus(progress.burned, amount);
+        self.write_progress(&progress);
+    }
+}
+
+/// Writes the balances and gives their sum.
+fn write_balances(table: &mut Table, genesis: &Genesis) -> Result<Amount, GenesisError> {
+    let mut sum = Amount::ZERO;
+    for account in &genesis.accounts {
+        let coldkey = account.coldkey;
+        if table.has::<AccountRecord>(&coldkey.into()) {
+            return Err(GenesisError::Duplicate { coldkey });
+        }
+        let total = sum
+            .checked_add(account.amount)
+            .filter(|total| *total <= SUPPLY_MAX);
+        sum = total.ok_or(GenesisError::Supply)?;
+        if !account.amount.is_zero() {
+            table.write(
+                &coldkey.into(),
+                &AccountRecord {
+                    nonce: 0,
+                    free: account.amount,
+                },
+            );
+        }
+    }
+    Ok(sum)
+}

@@ -1,0 +1,302 @@
+//! What holds after every block, and what entries from a store must satisfy before they are believed.
+//!
+//! The rules of the other modules rely on these; none of them checks again.
+
+use agon_protocol::id::{Netuid, Uid};
+use thiserror::Error;
+
+use crate::State;
+use crate::accounts::{AccountRecord, HotkeyOwner};
+use crate::neuron::{HotkeyUid, Neuron};
+use crate::parameters::ParameterId;
+use crate::stake::{Pool, Shares};
+use crate::subnet::Subnet;
+use crate::supply::SUPPLY_MAX;
+use crate::table::Entry;
+use crate::weights::{BondRow, Commits, WeightRow};
+
+/// What does not hold.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum InvariantBroken {
+    /// Base units appeared or vanished.
+    #[error("holdings sum to {holdings} base units and issuance is {issuance}")]
+    Sum {
+        /// Base units found.
+        holdings: u128,
+        /// Base units that should exist.
+        issuance: i128,
+    },
+    /// More than may exist.
+    #[error("issuance is {issuance} base units, {} at most", SUPPLY_MAX.base_units())]
+    Supply {
+        /// Base units that exist.
+        issuance: i128,
+    },
+    /// A pool and its shares disagree.
+    #[error(
+        "a pool on subnet {netuid} has {pool_shares} shares over {total} base units, its stakers hold {held}"
+    )]
+    Pool {
+        /// Which subnet.
+        netuid: Netuid,
+        /// Shares of the pool.
+        pool_shares: u128,
+        /// Base units of the pool.
+        total: u64,
+        /// Sum of the stakers' shares.
+        held: u128,
+    },
+    /// A subnet's sum of pools is off.
+    #[error("subnet {netuid} counts {counted} base units of stake, its pools hold {pools}")]
+    Staked {
+        /// Which subnet.
+        netuid: Netuid,
+        /// What its record says.
+        counted: u64,
+        /// What its pools hold.
+        pools: u128,
+    },
+    /// An entry of, or about, something that is not there.
+    #[error("{what} of subnet {netuid} names {uid}, of {neuron_count} UIDs")]
+    Dangling {
+        /// Kind of entry.
+        what: &'static str,
+        /// Which subnet.
+        netuid: Netuid,
+        /// Which UID.
+        uid: Uid,
+        /// How many UIDs there are.
+        neuron_count: u16,
+    },
+    /// Something about a subnet is out of its bounds.
+    #[error("{what} of subnet {netuid} is not valid")]
+    Subnet {
+        /// What.
+        what: &'static str,
+        /// Which subnet.
+        netuid: Netuid,
+    },
+}
+
+impl State {
+    /// Checks that sums, counts, indices and bounds hold throughout the state.
+    ///
+    /// # Errors
+    ///
+    /// The first [`InvariantBroken`] met.
+    pub fn check_invariants(&self) -> Result<(), InvariantBroken> {
+        self.check_sums()?;
+        self.check_pools()?;
+        let Netuid(netuid_last) = self.progress().netuid_last;
+        let mut expected = 1..=netuid_last;
+        for (netuid, subnet) in self.table.scan::<Subnet>(()) {
+            if expected.next() != Some(netuid.0) {
+                return Err(InvariantBroken::Subnet {
+                    what: "number",
+                    netuid,
+                });
+            }
+            self.check_subnet(netuid, &subnet)?;
+        }
+        match expected.next() {
+            Some(missing) => Err(InvariantBroken::Subnet {
+                what: "record",
+                netuid: Netuid(missing),
+            }),
+            None => self.check_owners(netuid_last),
+        }
+    }
+
+    fn check_sums(&self) -> Result<(), InvariantBroken> {
+        let progress = self.progress();
+        let issuance = i128::from(progress.created.base_units())
+            .saturating_sub(i128::from(progress.burned.base_units()));
+        if !(0..=i128::from(SUPPLY_MAX.base_units())).contains(&issuance) {
+            return Err(InvariantBroken::Supply { issuance });
+        }
+        let accounts = self
+            .table
+            .scan::<AccountRecord>(())
+            .map(|(_, account)| account.free);
+        let pools = self.table.scan::<Pool>(()).map(|(_, pool)| pool.total);
+        let subnets = self.table.scan::<Subnet>(()).flat_map(|(_, subnet)| {
+            let pots = subnet.pots;
+            [
+                subnet.locked,
+                pots.pending,
+                pots.miners_held,
+                pots.validators_held,
+            ]
+        });
+        let all = accounts.chain(pools).chain(subnets);
+        let holdings = all
+            .map(|amount| u128::from(amount.base_units()))
+            .fold(0, u128::saturating_add);
+        if i128::try_from(holdings) != Ok(issuance) {
+            return Err(InvariantBroken::Sum { holdings, issuance });
+        }
+        Ok(())
+    }
+
+    fn check_pools(&self) -> Result<(), InvariantBroken> {
+        let mut held = std::collections::BTreeMap::new();
+        for ((_, netuid, hotkey), Shares(shares)) in self.table.scan::<Shares>(()) {
+            let sum: &mut u128 = held.entry((netuid, hotkey)).or_default();
+            *sum = sum.saturating_add(shares);
+        }
+        for ((netuid, hotkey), pool) in self.table.scan::<Pool>(()) {
+            let held = held.remove(&(netuid, hotkey)).unwrap_or(0);
+            let (pool_shares, total) = (pool.shares, pool.total.base_units());
+            if pool_shares == 0 || pool_shares != held || pool_shares > u128::from(total) {
+                return Err(InvariantBroken::Pool {
+                    netuid,
+                    pool_shares,
+                    total,
+                    held,
+                });
+            }
+        }
+        match held.into_iter().next() {
+            Some(((netuid, _), held)) => Err(InvariantBroken::Pool {
+                netuid,
+                pool_shares: 0,
+                total: 0,
+                held,
+            }),
+            None => Ok(()),
+        }
+    }
+
+    fn check_subnet(&self, netuid: Netuid, subnet: &Subnet) -> Result<(), InvariantBroken> {
+        let max_uids = subnet.parameters.value(ParameterId::MaxUids);
+        let valid = [
+            ("a parameter", subnet.parameters.are_valid()),
+            (
+                "an announced parameter",
+                subnet.parameters_announced().are_valid(),
+            ),
+            (
+                "the number of neurons",
+                u64::from(subnet.neuron_count) <= max_uids,
+            ),
+        ];
+        if let Some((what, _)) = valid.into_iter().find(|(_, valid)| !valid) {
+            return Err(InvariantBroken::Subnet { what, netuid });
+        }
+        self.check_neurons(netuid, subnet.neuron_count)?;
+        self.check_rows(netuid, subnet.neuron_count)?;
+        let pools = self
+            .table
+            .scan::<Pool>(netuid)
+            .map(|(_, pool)| u128::from(pool.total.base_units()));
+        let (counted, pools) = (subnet.staked.base_units(), pools.fold(0, u128::saturating_add));
+        if u128::from(counted) != pools {
+            return Err(InvariantBroken::Staked {
+                netuid,
+                counted,
+                pools,
+            });
+        }
+        Ok(())
+    }
+
+    /// UIDs are `0..neuron_count`, and each has one hotkey that leads back to it and belongs to its coldkey.
+    fn check_neurons(&self, netuid: Netuid, neuron_count: u16) -> Result<(), InvariantBroken> {
+        let mut expected = (0..neuron_count).map(Uid);
+        for ((_, uid), neuron) in self.table.scan::<Neuron>(netuid) {
+            let indexed = self.uid_of(netuid, neuron.hotkey) == Some(uid);
+            let owned = self.hotkey_owner(neuron.hotkey) == Some(neuron.coldkey);
+            if expected.next() != Some(uid) || !indexed || !owned {
+                return Err(InvariantBroken::Dangling {
+                    what: "a neuron",
+                    netuid,
+                    uid,
+                    neuron_count,
+                });
+            }
+        }
+        let indexed = self.table.scan::<HotkeyUid>(netuid).count();
+        if expected.next().is_some() || indexed != usize::from(neuron_count) {
+            return Err(InvariantBroken::Subnet {
+                what: "the index of neurons",
+                netuid,
+            });
+        }
+        Ok(())
+    }
+
+    fn check_rows(&self, netuid: Netuid, neuron_count: u16) -> Result<(), InvariantBroken> {
+        let dangling = |what, uid| {
+            Err(InvariantBroken::Dangling {
+                what,
+                netuid,
+                uid,
+                neuron_count,
+            })
+        };
+        let weights = self
+            .table
+            .scan::<WeightRow>(netuid)
+            .map(|((_, uid), row)| ("a weight row", uid, row.0));
+        let bonds = self
+            .table
+            .scan::<BondRow>(netuid)
+            .map(|((_, uid), row)| ("a bond row", uid, row.0));
+        for (what, uid, row) in weights.chain(bonds) {
+            let ascending = row.windows(2).all(|pair| pair[0].0 < pair[1].0);
+            let known = row.iter().all(|(on, _)| on.0 < neuron_count);
+            if uid.0 >= neuron_count || !ascending || !known {
+                return dangling(what, uid);
+            }
+        }
+        for ((_, uid), Commits(commits)) in self.table.scan::<Commits>(netuid) {
+            if uid.0 >= neuron_count || commits.is_empty() {
+                return dangling("commits", uid);
+            }
+        }
+        Ok(())
+    }
+
+    /// Everything that is kept for a subnet is for one that exists, and every stake is on a known hotkey.
+    fn check_owners(&self, netuid_last: u16) -> Result<(), InvariantBroken> {
+        let pools = self
+            .table
+            .scan::<Pool>(())
+            .map(|((netuid, hotkey), _)| (netuid, hotkey));
+        let indexed = self
+            .table
+            .scan::<HotkeyUid>(())
+            .map(|((netuid, hotkey), _)| (netuid, hotkey));
+        for (netuid, hotkey) in pools.chain(indexed) {
+            let known = self.table.has::<HotkeyOwner>(&hotkey);
+            if !known || !(1..=netuid_last).contains(&netuid.0) {
+                return Err(InvariantBroken::Subnet {
+                    what: "a hotkey",
+                    netuid,
+                });
+            }
+        }
+        self.check_netuids::<Neuron>(netuid_last, |(netuid, _)| netuid)?;
+        self.check_netuids::<WeightRow>(netuid_last, |(netuid, _)| netuid)?;
+        self.check_netuids::<BondRow>(netuid_last, |(netuid, _)| netuid)?;
+        self.check_netuids::<Commits>(netuid_last, |(netuid, _)| netuid)
+    }
+
+    fn check_netuids<E: Entry>(
+        &self,
+        netuid_last: u16,
+        netuid_of: impl Fn(E::Key) -> Netuid,
+    ) -> Result<(), InvariantBroken> {
+        let netuids = self.table.scan::<E>(()).map(|(key, _)| netuid_of(key));
+        for netuid in netuids {
+            if !(1..=netuid_last).contains(&netuid.0) {
+                return Err(InvariantBroken::Subnet {
+                    what: "an entry",
+                    netuid,
+                });
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,312 @@
+//! Stake: share pools, one for each hotkey and subnet.
+//!
+//! A pool holds base units; stakers hold shares of it. Dividends are added to the pool, so each share is worth more
+//! and nobody has to be paid one by one. Every rounding goes against the one who adds or removes, and what it
+//! leaves stays in the pool: a share is never worth less than before.
+//!
+//! # Invariants
+//!
+//! - The shares of a pool's stakers sum to the pool's shares, and a pool without shares does not exist.
+//! - A pool holds at least one base unit for each share.
+
+use agon_protocol::amount::Amount;
+use agon_protocol::id::{Coldkey, Hotkey, Netuid};
+use borsh::{BorshDeserialize, BorshSerialize};
+use thiserror::Error;
+
+use crate::State;
+use crate::refusal::{NotRegistered, ShortOfFunds, UnknownSubnet};
+use crate::supply::{minus, plus};
+use crate::table::Entry;
+
+/// Least that can be added as stake, and least that may remain: 0.002 whole units.
+pub const STAKE_MIN: Amount = Amount::from_base_units(2_000_000);
+
+/// The stake on one hotkey in one subnet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub(crate) struct Pool {
+    pub(crate) total: Amount,
+    pub(crate) shares: u128,
+}
+
+impl Entry for Pool {
+    type Key = (Netuid, Hotkey);
+    const KIND: u8 = 0x0a;
+}
+
+/// A coldkey's shares of one pool. The coldkey leads the key, so that what an account holds lies together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub(crate) struct Shares(pub(crate) u128);
+
+impl Entry for Shares {
+    type Key = (Coldkey, Netuid, Hotkey);
+    const KIND: u8 = 0x0b;
+}
+
+impl Pool {
+    /// Shares that `amount` buys, rounded down; a new pool has one share for each base unit.
+    fn shares_for(&self, amount: Amount) -> u128 {
+        if self.shares == 0 {
+            return u128::from(amount.base_units());
+        }
+        let product = self.product(u128::from(amount.base_units()), self.shares);
+        product
+            .checked_div(u128::from(self.total.base_units()))
+            .unwrap_or(0)
+    }
+
+    /// Shares that must go for `amount` to leave, rounded up.
+    fn shares_of(&self, amount: Amount) -> u128 {
+        let product = self.product(u128::from(amount.base_units()), self.shares);
+        product.div_ceil(u128::from(self.total.base_units()).max(1))
+    }
+
+    /// What shares are worth, rounded down.
+    pub(crate) fn worth(&self, shares: u128) -> Amount {
+        let product = self.product(shares, u128::from(self.total.base_units()));
+        let worth = product.checked_div(self.shares).unwrap_or(0);
+        Amount::from_base_units(u64::try_from(worth).expect("a part of the pool's total"))
+    }
+
+    /// Shares never outnumber base units, so both factors fit 64 bits.
+    fn product(&self, a: u128, b: u128) -> u128 {
+        a.checked_mul(b).expect("shares and base units are below 2^64")
+    }
+}
+
+/// Why stake is not added.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AddStakeRefusal {
+    /// No such subnet.
+    #[error(transparent)]
+    Subnet(#[from] UnknownSubnet),
+    /// The hotkey has no UID.
+    #[error(transparent)]
+    Registered(#[from] NotRegistered),
+    /// Too little.
+    #[error("{amount} is less than the smallest stake: add {STAKE_MIN} or more")]
+    Minimum {
+        /// What was asked for.
+        amount: Amount,
+    },
+    /// Too little to buy a share.
+    #[error("{amount} buys no share of the pool of {hotkey}, one is worth {share}: add that or more")]
+    Share {
+        /// The hotkey.
+        hotkey: Hotkey,
+        /// What was asked for.
+        amount: Amount,
+        /// What a share is worth, rounded up.
+        share: Amount,
+    },
+    /// The free balance is too small.
+    #[error(transparent)]
+    Balance(#[from] ShortOfFunds),
+}
+
+impl AddStakeRefusal {
+    /// Name of the rule.
+    #[must_use]
+    pub const fn rule(&self) -> &'static str {
+        match self {
+            Self::Subnet(_) => UnknownSubnet::RULE,
+            Self::Registered(_) => NotRegistered::RULE,
+            Self::Minimum { .. } => "stake minimum",
+            Self::Share { .. } => "stake share",
+            Self::Balance(_) => ShortOfFunds::RULE,
+        }
+    }
+}
+
+/// Why stake is not removed.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RemoveStakeRefusal {
+    /// No such subnet.
+    #[error(transparent)]
+    Subnet(#[from] UnknownSubnet),
+    /// Nothing would move.
+    #[error("the amount is 0: remove at least {}", Amount::from_base_units(1))]
+    Nothing,
+    /// The coldkey has less there.
+    #[error(
+        "the stake on {hotkey} in subnet {netuid} is worth {worth} and {amount} was asked for: remove at most {worth}"
+    )]
+    Worth {
+        /// Which subnet.
+        netuid: Netuid,
+        /// The hotkey.
+        hotkey: Hotkey,
+        /// What the coldkey's shares are worth.
+        worth: Amount,
+        /// What was asked for.
+        amount: Amount,
+    },
+}
+
+impl RemoveStakeRefusal {
+    /// Name of the rule.
+    #[must_use]
+    pub const fn rule(&self) -> &'static str {
+        match self {
+            Self::Subnet(_) => UnknownSubnet::RULE,
+            Self::Nothing => "amount",
+            Self::Worth { .. } => "stake",
+        }
+    }
+}
+
+/// An accepted move between free balance and stake.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StakeMove {
+    /// Whose.
+    pub coldkey: Coldkey,
+    /// Which subnet.
+    pub netuid: Netuid,
+    /// The hotkey.
+    pub hotkey: Hotkey,
+    /// What leaves the one and enters the other.
+    pub amount: Amount,
+    /// Shares of the pool that are made or go.
+    pub shares: u128,
+}
+
+impl State {
+    pub(crate) fn check_add_stake(
+        &self,
+        coldkey: Coldkey,
+        netuid: Netuid,
+        hotkey: Hotkey,
+        amount: Amount,
+    ) -> Result<StakeMove, AddStakeRefusal> {
+        self.existing_subnet(netuid)?;
+        self.registered_neuron(netuid, hotkey)?;
+        if amount < STAKE_MIN {
+            return Err(AddStakeRefusal::Minimum { amount });
+        }
+        self.check_free(coldkey, amount)?;
+        let pool = self.pool(netuid, hotkey);
+        let shares = pool.shares_for(amount);
+        if shares == 0 {
+            let share = plus(pool.worth(1), Amount::from_base_units(1));
+            return Err(AddStakeRefusal::Share {
+                hotkey,
+                amount,
+                share,
+            });
+        }
+        Ok(StakeMove {
+            coldkey,
+            netuid,
+            hotkey,
+            amount,
+            shares,
+        })
+    }
+
+    pub(crate) fn add_stake(&mut self, added: &StakeMove) {
+        self.debit(added.coldkey, added.amount);
+        let mut pool = self.pool(added.netuid, added.hotkey);
+        pool.total = plus(pool.total, added.amount);
+        pool.shares = pool.shares.saturating_add(added.shares);
+        let held = self.shares(added.coldkey, added.netuid, added.hotkey);
+        self.write_stake(added, pool, held.saturating_add(added.shares));
+        let mut subnet = self.expect_subnet(added.netuid);
+        subnet.staked = plus(subnet.staked, added.amount);
+        self.table.write(&added.netuid, &subnet);
+    }
+
+    /// What would remain below [`STAKE_MIN`] is taken along: nobody is left with stake too small to see.
+    pub(crate) fn check_remove_stake(
+        &self,
+        coldkey: Coldkey,
+        netuid: Netuid,
+        hotkey: Hotkey,
+        amount: Amount,
+    ) -> Result<StakeMove, RemoveStakeRefusal> {
+        self.existing_subnet(netuid)?;
+        if amount.is_zero() {
+            return Err(RemoveStakeRefusal::Nothing);
+        }
+        let pool = self.pool(netuid, hotkey);
+        let held = self.shares(coldkey, netuid, hotkey);
+        let worth = pool.worth(held);
+        if amount > worth {
+            return Err(RemoveStakeRefusal::Worth {
+                netuid,
+                hotkey,
+                worth,
+                amount,
+            });
+        }
+        let (amount, shares) = match minus(worth, amount) {
+            rest if rest < STAKE_MIN => (worth, held),
+            _ => (amount, pool.shares_of(amount)),
+        };
+        Ok(StakeMove {
+            coldkey,
+            netuid,
+            hotkey,
+            amount,
+            shares,
+        })
+    }
+
+    pub(crate) fn remove_stake(&mut self, removed: &StakeMove) {
+        let mut pool = self.pool(removed.netuid, removed.hotkey);
+        pool.total = minus(pool.total, removed.amount);
+        pool.shares = pool
+            .shares
+            .checked_sub(removed.shares)
+            .expect("a staker's shares are the pool's");
+        let held = self.shares(removed.coldkey, removed.netuid, removed.hotkey);
+        let left = held
+            .checked_sub(removed.shares)
+            .expect("no more shares go than the staker has");
+        self.write_stake(removed, pool, left);
+        let mut subnet = self.expect_subnet(removed.netuid);
+        subnet.staked = minus(subnet.staked, removed.amount);
+        self.table.write(&removed.netuid, &subnet);
+        self.credit(removed.coldkey, removed.amount);
+    }
+
+    /// Adds dividends to a hotkey's pool; `false` when nobody holds a share of it and nothing was added.
+    pub(crate) fn grow_pool(&mut self, netuid: Netuid, hotkey: Hotkey, amount: Amount) -> bool {
+        let mut pool = self.pool(netuid, hotkey);
+        if pool.shares == 0 {
+            return false;
+        }
+        pool.total = plus(pool.total, amount);
+        self.table.write(&(netuid, hotkey), &pool);
+        true
+    }
+
+    pub(crate) fn pool(&self, netuid: Netuid, hotkey: Hotkey) -> Pool {
+        self.table.read(&(netuid, hotkey)).unwrap_or_default()
+    }
+
+    fn shares(&self, coldkey: Coldkey, netuid: Netuid, hotkey: Hotkey) -> u128 {
+        self.table
+            .read::<Shares>(&(coldkey, netuid, hotkey))
+            .unwrap_or_default()
+            .0
+    }
+
+    fn write_stake(&mut self, moved: &StakeMove, pool: Pool, held: u128) {
+        let StakeMove {
+            coldkey,
+            netuid,
+            hotkey,
+            ..
+        } = *moved;
+        match held {
+            0 => self.table.remove::<Shares>(&(coldkey, netuid, hotkey)),
+            _ => self.table.write(&(coldkey, netuid, hotkey), &Shares(held)),
+        }
+        match pool.shares {
+            0 => self.table.remove::<Pool>(&(netuid, hotkey)),
+            _ => self.table.write(&(netuid, hotkey), &pool),
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! The state as sorted entries of bytes, with typed access.
+//!
+//! Everything the ledger remembers is an entry: a key of a kind byte and fixed-length fields, and a value in the
+//! canonical encoding. There is no second representation, so what is stored, what the root covers and what the
+//! rules read cannot differ. Entries are shared between clones of a table; writing one replaces it.
+
+mod key;
+mod merkle;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+
+use agon_protocol::codec::{self, CodecError};
+use agon_protocol::id::Digest;
+use borsh::{BorshDeserialize, BorshSerialize};
+
+pub(crate) use self::key::KeyField;
+
+/// Most bytes of any value: an epoch record of the largest subnet fits.
+pub(crate) const VALUE_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// A kind of entry.
+pub(crate) trait Entry: BorshSerialize + BorshDeserialize {
+    /// Fields of its key behind the kind byte.
+    type Key: KeyField;
+    /// First byte of its keys; each kind has its own.
+    const KIND: u8;
+
+    /// The key's bytes.
+    fn key_bytes(key: &Self::Key) -> Vec<u8> {
+        prefix_bytes::<Self>(key)
+    }
+
+    /// Reads a key's bytes, kind byte included; `None` when they are not a key of this kind.
+    fn read_key(bytes: &[u8]) -> Option<Self::Key> {
+        let (kind, mut fields) = bytes.split_first()?;
+        let key = Self::Key::read(&mut fields)?;
+        (*kind == Self::KIND && fields.is_empty()).then_some(key)
+    }
+}
+
+fn prefix_bytes<E: Entry + ?Sized>(prefix: &impl KeyField) -> Vec<u8> {
+    let mut bytes = vec![E::KIND];
+    prefix.write(&mut bytes);
+    bytes
+}
+
+/// A value and the digest of its entry.
+#[derive(Clone, PartialEq, Eq)]
+struct Stored {
+    value: Arc<[u8]>,
+    leaf: Digest,
+}
+
+/// Sorted entries, and which of them changed since the changes were last taken.
+#[derive(Clone, Default)]
+pub(crate) struct Table {
+    entries: BTreeMap<Arc<[u8]>, Stored>,
+    changed: BTreeSet<Arc<[u8]>>,
+}
+
+impl PartialEq for Table {
+    /// Tables are equal when their entries are; what was taken from them does not matter.
+    fn eq(&self, other: &Self) -> bool {
+        self.entries == other.entries
+    }
+}
+
+impl fmt::Debug for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "Table({} entries, {} changed)",
+            self.entries.len(),
+            self.changed.len()
+        )
+    }
+}
+
+impl Table {
+    /// The entry at `key`.
+    pub(crate) fn read<E: Entry>(&self, key: &E::Key) -> Option<E> {
+        self.entries.get(E::key_bytes(key).as_slice()).map(decode_stored)
+    }
+
+    /// Whether there is an entry at `key`.
+    pub(crate) fn has<E: Entry>(&self, key: &E::Key) -> bool {
+        self.entries.contains_key(E::key_bytes(key).as_slice())
+    }
+
+    /// Writes the entry at `key`; writing what is there already changes nothing.
+    pub(crate) fn write<E: Entry>(&mut self, key: &E::Key, entry: &E) {
+        self.insert(E::key_bytes(key).into(), codec::encode(entry).into());
+    }
+
+    /// Removes the entry at `key`, if there is one.
+    pub(crate) fn remove<E: Entry>(&mut self, key: &E::Key) {
+        if let Some((key, _)) = self.entries.remove_entry(E::key_bytes(key).as_slice()) {
+            self.changed.insert(key);
+        }
+    }
+
+    /// Entries of one kind whose keys start with `prefix`, in key order.
+    pub(crate) fn scan<E: Entry>(&self, prefix: impl KeyField) -> impl Iterator<Item = (E::Key, E)> {
+        let prefix = prefix_bytes::<E>(&prefix);
+        let from: Arc<[u8]> = prefix.as_slice().into();
+        self.entries
+            .range(from..)
+            .take_while(move |(key, _)| key.starts_with(&prefix))
+            .map(|(key, stored)| {
+                (
+                    E::read_key(key).expect("keys were checked when they came in"),
+                    decode_stored(stored),
+                )
+            })
+    }
+
+    /// Entries as bytes, in key order.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.entries.iter().map(|(key, stored)| (&**key, &*stored.value))
+    }
+
+    /// Puts in an entry as bytes that the caller has checked; `false` when the key was there already.
+    pub(crate) fn load(&mut self, key: &[u8], value: &[u8]) -> bool {
+        let stored = Stored {
+            value: value.into(),
+            leaf: merkle::leaf(key, value),
+        };
+        self.entries.insert(key.into(), stored).is_none()
+    }
+
+    /// Root over all entries.
+    pub(crate) fn root(&self) -> Digest {
+        merkle::root(self.entries.values().map(|stored| stored.leaf))
+    }
+
+    /// Entries written or removed since the last call, with what is there now.
+    pub(crate) fn take_changes(&mut self) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
+        let changed = std::mem::take(&mut self.changed);
+        let value = |key: &Arc<[u8]>| self.entries.get(key).map(|stored| stored.value.to_vec());
+        changed.iter().map(|key| (key.to_vec(), value(key))).collect()
+    }
+
+    fn insert(&mut self, key: Arc<[u8]>, value: Arc<[u8]>) {
+        if self.entries.get(&key).is_some_and(|stored| stored.value == value) {
+            return;
+        }
+        let leaf = merkle::leaf(&key, &value);
+        self.entries.insert(Arc::clone(&key), Stored { value, leaf });
+        self.changed.insert(key);
+    }
+}
+
+fn decode_stored<E: Entry>(stored: &Stored) -> E {
+    decode_value(&stored.value).expect("values were encoded here or checked when they came in")
+}
+
+/// Decodes a value as kind `E`.
+pub(crate) fn decode_value<E: Entry>(value: &[u8]) -> Result<E, CodecError> {
+    codec::decode(value, VALUE_BYTES_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use agon_protocol::id::{Netuid, Uid};
+
+    use super::*;
+
+    #[derive(Debug, PartialEq, BorshSerialize, BorshDeserialize)]
+    struct Row(u32);
+
+    impl Entry for Row {
+        type Key = (Netuid, Uid);
+        const KIND: u8 = 7;
+    }
+
+    fn table(rows: &[(u16, u16, u32)]) -> Table {
+        let mut table = Table::default();
+        for (netuid, uid, value) in rows {
+            table.write(&(Netuid(*netuid), Uid(*uid)), &Row(*value));
+        }
+        table
+    }
+
+    #[test]
+    fn a_scan_gives_one_prefix_in_order() {
+        let table = table(&[(2, 0, 5), (1, 300, 4), (1, 2, 3), (0, 9, 1)]);
+        let found: Vec<u32> = table.scan::<Row>(Netuid(1)).map(|(_, row)| row.0).collect();
+        assert_eq!(found, [3, 4]);
+        assert_eq!(table.scan::<Row>(()).count(), 4);
+    }
+
+    #[test]
+    fn the_root_follows_the_entries_and_not_their_history() {
+        let mut a = table(&[(1, 1, 1), (1, 2, 2), (1, 3, 3)]);
+        a.remove::<Row>(&(Netuid(1), Uid(3)));
+        let b = table(&[(1, 2, 2), (1, 1, 1)]);
+        assert_eq!((a.root(), &a), (b.root(), &b));
+        assert_ne!(a.root(), table(&[(1, 1, 1)]).root());
+    }
+
+    #[test]
+    fn changes_are_told_once_and_only_where_something_changed() {
+        let mut table = table(&[(1, 1, 1), (1, 2, 2)]);
+        assert_eq!(table.take_changes().len(), 2);
+        table.write(&(Netuid(1), Uid(1)), &Row(1));
+        assert_eq!(table.take_changes(), []);
+        table.remove::<Row>(&(Netuid(1), Uid(2)));
+        let key = Row::key_bytes(&(Netuid(1), Uid(2)));
+        assert_eq!(table.take_changes(), [(key, None)]);
+    }
+}

@@ -1,0 +1,695 @@
+//! Weights: committed as a digest, revealed in the window, stored as rows.
+//!
+//! A commit is bound to the tempo of the block that takes it and may be revealed in exactly one tempo, that one
+//! plus the reveal period. A commit that is not revealed then is dropped when that tempo ends. With commit-reveal
+//! off, weights of the running tempo are shown at once, without a commit.
+//!
+//! `last_update` is the block of the newest commit, or of the newest weights where there are no commits.
+//!
+//! # Departures from the reference
+//!
+//! - A reveal gives no weight to a UID that was registered in or after the block of the commit: such a weight was
+//!   meant for whoever held the UID before. The epoch's own masks look at `last_update`, which a commit made in the
+//!   meantime moves past the registration.
+//! - Weights that are all 0 are refused instead of stored.
+
+use agon_protocol::id::{BlockNumber, Digest, Hotkey, Netuid, Uid};
+use agon_protocol::message::{Weights, WeightsCommit};
+use borsh::{BorshDeserialize, BorshSerialize};
+use thiserror::Error;
+
+use crate::State;
+use crate::neuron::{Neuron, owner_uids};
+use crate::parameters::ParameterId;
+use crate::refusal::{NotRegistered, UnknownSubnet};
+use crate::subnet::Subnet;
+use crate::table::Entry;
+
+/// A validator's weights: UIDs ascending, the largest value `u16::MAX` when they were set.
+#[derive(Clone, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub(crate) struct WeightRow(pub(crate) Vec<(Uid, u16)>);
+
+impl Entry for WeightRow {
+    type Key = (Netuid, Uid);
+    const KIND: u8 = 0x07;
+}
+
+impl WeightRow {
+    /// Sets the weight on a replaced UID to 0; the cell stays, as the reference has it.
+    pub(crate) fn forget(&mut self, replaced: Uid) {
+        for (uid, value) in &mut self.0 {
+            if *uid == replaced {
+                *value = 0;
+            }
+        }
+    }
+}
+
+/// A validator's bonds as the newest epoch stored them: UIDs ascending. A row without cells has no entry.
+#[derive(Clone, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub(crate) struct BondRow(pub(crate) Vec<(Uid, u16)>);
+
+impl Entry for BondRow {
+    type Key = (Netuid, Uid);
+    const KIND: u8 = 0x08;
+}
+
+/// A commit that waits for its reveal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub(crate) struct OpenCommit {
+    pub(crate) tempo: u64,
+    pub(crate) block: BlockNumber,
+    pub(crate) digest: Digest,
+}
+
+/// The open commits of a UID, oldest first. A UID without any has no entry.
+#[derive(Clone, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub(crate) struct Commits(pub(crate) Vec<OpenCommit>);
+
+impl Entry for Commits {
+    type Key = (Netuid, Uid);
+    const KIND: u8 = 0x09;
+}
+
+/// Why a UID's weights are not taken, whatever they are.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NoWeigher {
+    /// The hotkey has no UID.
+    #[error(transparent)]
+    Registered(#[from] NotRegistered),
+    /// The UID has no permit.
+    #[error(
+        "UID {uid} has no validator permit in tempo {tempo}: the epoch at block {next_epoch} gives permits to the \
+         {max_validators} largest stakes"
+    )]
+    Permit {
+        /// The UID.
+        uid: Uid,
+        /// The running tempo.
+        tempo: u64,
+        /// When permits are given next.
+        next_epoch: BlockNumber,
+        /// How many there are.
+        max_validators: u64,
+    },
+    /// The UID has too little stake.
+    #[error(
+        "UID {uid} has {stake_base_units} base units of stake, weights need {threshold_base_units}: add stake"
+    )]
+    Stake {
+        /// The UID.
+        uid: Uid,
+        /// Stake on it.
+        stake_base_units: u64,
+        /// Stake that counts.
+        threshold_base_units: u64,
+    },
+}
+
+impl NoWeigher {
+    const fn rule(&self) -> &'static str {
+        match self {
+            Self::Registered(_) => NotRegistered::RULE,
+            Self::Permit { .. } => "permit",
+            Self::Stake { .. } => "stake threshold",
+        }
+    }
+}
+
+/// A change of weights that comes too soon.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("weights of UID {uid} were set at block {last}: the next change is allowed at block {allowed}")]
+pub struct TooSoon {
+    /// The UID.
+    pub uid: Uid,
+    /// Block of the newest weights or commit.
+    pub last: BlockNumber,
+    /// First block that takes others.
+    pub allowed: BlockNumber,
+}
+
+impl TooSoon {
+    const RULE: &str = "rate limit";
+}
+
+/// Why a commit is refused.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CommitWeightsRefusal {
+    /// No such subnet.
+    #[error(transparent)]
+    Subnet(#[from] UnknownSubnet),
+    /// This subnet takes weights as they are.
+    #[error("commit_reveal is off on subnet {netuid}: reveal weights of the running tempo without a commit")]
+    Off {
+        /// Which subnet.
+        netuid: Netuid,
+    },
+    /// Not from this UID.
+    #[error(transparent)]
+    Weigher(#[from] NoWeigher),
+    /// Too soon after the last ones.
+    #[error(transparent)]
+    RateLimit(#[from] TooSoon),
+    /// Too many wait already.
+    #[error(
+        "UID {uid} has {open} open commits, {open_max} at most: reveal one, or wait for the end of tempo {expiry}"
+    )]
+    OpenCommits {
+        /// The UID.
+        uid: Uid,
+        /// How many wait.
+        open: u64,
+        /// How many may.
+        open_max: u64,
+        /// The tempo with whose end the oldest is dropped.
+        expiry: u64,
+    },
+}
+
+impl CommitWeightsRefusal {
+    /// Name of the rule.
+    #[must_use]
+    pub const fn rule(&self) -> &'static str {
+        match self {
+            Self::Subnet(_) => UnknownSubnet::RULE,
+            Self::Off { .. } => "commit-reveal",
+            Self::Weigher(refusal) => refusal.rule(),
+            Self::RateLimit(_) => TooSoon::RULE,
+            Self::OpenCommits { .. } => "open commits",
+        }
+    }
+}
+
+/// Why a reveal is refused.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RevealWeightsRefusal {
+    /// No such subnet.
+    #[error(transparent)]
+    Subnet(#[from] UnknownSubnet),
+    /// UIDs and values do not pair.
+    #[error("{uids} UIDs and {values} values: give one value for each UID")]
+    Lengths {
+        /// How many UIDs.
+        uids: usize,
+        /// How many values.
+        values: usize,
+    },
+    /// Not from this UID.
+    #[error(transparent)]
+    Weigher(#[from] NoWeigher),
+    /// Made by old rules.
+    #[error(
+        "weights of version {version}, subnet {netuid} asks for {version_key} or newer: update the validator"
+    )]
+    Version {
+        /// Which subnet.
+        netuid: Netuid,
+        /// Version they were made by.
+        version: u64,
+        /// Smallest version.
+        version_key: u64,
+    },
+    /// Not the tempo to show them in.
+    #[error("weights of tempo {tempo} are revealed in tempo {reveal_tempo}, this is tempo {running}: {}", window_step(*.reveal_tempo, *.running))]
+    Window {
+        /// Tempo they are of.
+        tempo: u64,
+        /// Tempo in which they can be revealed.
+        reveal_tempo: u64,
+        /// The running tempo.
+        running: u64,
+    },
+    /// Nothing like it was committed.
+    #[error(
+        "UID {uid} has {open} open commits of tempo {tempo} and none is to these weights: reveal exactly what was \
+         committed, salt and version included"
+    )]
+    Commit {
+        /// The UID.
+        uid: Uid,
+        /// Tempo they are of.
+        tempo: u64,
+        /// Open commits of that tempo.
+        open: usize,
+    },
+    /// Too soon after the last ones.
+    #[error(transparent)]
+    RateLimit(#[from] TooSoon),
+    /// A UID twice.
+    #[error("UID {uid} has two weights: give each UID once")]
+    Duplicate {
+        /// The UID.
+        uid: Uid,
+    },
+    /// UIDs out of order.
+    #[error("UID {uid} comes after UID {previous}: give UIDs in ascending order")]
+    Order {
+        /// The UID out of order.
+        uid: Uid,
+        /// The UID before it.
+        previous: Uid,
+    },
+    /// A UID nobody holds.
+    #[error("UID {uid} does not exist, subnet {netuid} has {neuron_count} UIDs: leave it out")]
+    UnknownUid {
+        /// Which subnet.
+        netuid: Netuid,
+        /// The UID.
+        uid: Uid,
+        /// How many there are.
+        neuron_count: u16,
+    },
+    /// Too few UIDs.
+    #[error("{count} weights, {count_min} at least: weight more UIDs")]
+    TooFew {
+        /// How many were given.
+        count: u64,
+        /// How many are needed.
+        count_min: u64,
+    },
+    /// Nothing weighted.
+    #[error("all {count} weights are 0: to abstain, set no weights")]
+    AllZero {
+        /// How many were given.
+        count: usize,
+    },
+}
+
+impl RevealWeightsRefusal {
+    /// Name of the rule.
+    #[must_use]
+    pub const fn rule(&self) -> &'static str {
+        match self {
+            Self::Subnet(_) => UnknownSubnet::RULE,
+            Self::Lengths { .. } => "lengths",
+            Self::Weigher(refusal) => refusal.rule(),
+            Self::Version { .. } => "version key",
+            Self::Window { .. } => "reveal window",
+            Self::Commit { .. } => "commit",
+            Self::RateLimit(_) => TooSoon::RULE,
+            Self::Duplicate { .. } => "duplicates",
+            Self::Order { .. } => "uid order",
+            Self::UnknownUid { .. } => "known uids",
+            Self::TooFew { .. } => "minimum count",
+            Self::AllZero { .. } => "all zero",
+        }
+    }
+}
+
+const fn window_step(reveal_tempo: u64, running: u64) -> &'static str {
+    if running < reveal_tempo {
+        "wait for it"
+    } else {
+        "the window is over, set new weights"
+    }
+}
+
+/// An accepted commit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AcceptedCommit {
+    /// Which subnet.
+    pub netuid: Netuid,
+    /// Whose.
+    pub uid: Uid,
+    /// Digest of the weights.
+    pub commit: WeightsCommit,
+    /// The tempo it is bound to, and which the revealed weights must name.
+    pub tempo: u64,
+    /// The one tempo in which it can be revealed.
+    pub reveal_tempo: u64,
+    /// The block of the commit.
+    pub height: BlockNumber,
+}
+
+/// An accepted reveal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AcceptedWeights {
+    /// Which subnet.
+    pub netuid: Netuid,
+    /// Whose.
+    pub uid: Uid,
+    /// The row as it will be stored, scaled so that the largest value is `u16::MAX`.
+    pub row: Vec<(Uid, u16)>,
+    /// UIDs that changed hands since the commit and get no weight.
+    pub dropped: Vec<Uid>,
+    /// Where the commit stands among the open ones; `None` where commit-reveal is off.
+    pub commit_index: Option<usize>,
+    /// The block of the reveal.
+    pub height: BlockNumber,
+}
+
+/// A UID whose weights are taken, and the subnet it weights in.
+struct Weigher {
+    netuid: Netuid,
+    subnet: Subnet,
+    uid: Uid,
+    neuron: Neuron,
+}
+
+impl State {
+    pub(crate) fn check_commit_weights(
+        &self,
+        hotkey: Hotkey,
+        netuid: Netuid,
+        commit: WeightsCommit,
+        now: BlockNumber,
+    ) -> Result<AcceptedCommit, CommitWeightsRefusal> {
+        let subnet = self.existing_subnet(netuid)?;
+        if !subnet.parameters.is_on(ParameterId::CommitReveal) {
+            return Err(CommitWeightsRefusal::Off { netuid });
+        }
+        let weigher = self.check_weigher(hotkey, netuid, subnet, &[])?;
+        weigher.check_rate_limit(now)?;
+        self.check_open_commits(&weigher)?;
+        let tempo = weigher.subnet.schedule.tempo;
+        let reveal_tempo = tempo.saturating_add(weigher.reveal_period());
+        Ok(AcceptedCommit {
+            netuid,
+            uid: weigher.uid,
+            commit,
+            tempo,
+            reveal_tempo,
+            height: now,
+        })
+    }
+
+    fn check_open_commits(&self, weigher: &Weigher) -> Result<(), CommitWeightsRefusal> {
+        let Commits(commits) = self.commits(weigher.netuid, weigher.uid);
+        let (uid, open) = (weigher.uid, commits.len() as u64);
+        let open_max = weigher.subnet.parameters.value(ParameterId::OpenCommitsMax);
+        match commits.first() {
+            Some(oldest) if open >= open_max => {
+                let expiry = oldest.tempo.saturating_add(weigher.reveal_period());
+                Err(CommitWeightsRefusal::OpenCommits {
+                    uid,
+                    open,
+                    open_max,
+                    expiry,
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub(crate) fn commit_weights(&mut self, accepted: &AcceptedCommit) {
+        let AcceptedCommit {
+            netuid,
+            uid,
+            commit,
+            tempo,
+            height,
+            ..
+        } = *accepted;
+        let mut commits = self.commits(netuid, uid);
+        commits.0.push(OpenCommit {
+            tempo,
+            block: height,
+            digest: commit.0,
+        });
+        self.write_commits(netuid, uid, &commits);
+        self.touch(netuid, uid, height);
+    }
+
+    pub(crate) fn check_reveal_weights(
+        &self,
+        hotkey: Hotkey,
+        netuid: Netuid,
+        weights: &Weights,
+        now: BlockNumber,
+    ) -> Result<AcceptedWeights, RevealWeightsRefusal> {
+        let subnet = self.existing_subnet(netuid)?;
+        let (uids, values) = (weights.uids.len(), weights.values.len());
+        if uids != values {
+            return Err(RevealWeightsRefusal::Lengths { uids, values });
+        }
+        let weigher = self.check_weigher(hotkey, netuid, subnet, &weights.uids)?;
+        weigher.check_version(weights.version)?;
+        let commit = self.check_turn(&weigher, weights, now)?;
+        weigher.check_row(weights)?;
+        let committed = commit.map_or(now, |(_, commit)| commit.block);
+        let (row, dropped) = self.row_to_store(netuid, weights, committed, commit.is_some());
+        let commit_index = commit.map(|(index, _)| index);
+        Ok(AcceptedWeights {
+            netuid,
+            uid: weigher.uid,
+            row,
+            dropped,
+            commit_index,
+            height: now,
+        })
+    }
+
+    /// With commit-reveal, finds the commit to these weights; without, checks tempo and rate limit.
+    fn check_turn(
+        &self,
+        weigher: &Weigher,
+        weights: &Weights,
+        now: BlockNumber,
+    ) -> Result<Option<(usize, OpenCommit)>, RevealWeightsRefusal> {
+        let commit_reveal = weigher.subnet.parameters.is_on(ParameterId::CommitReveal);
+        let wait_tempos = if commit_reveal { weigher.reveal_period() } else { 0 };
+        let (tempo, running) = (weights.tempo, weigher.subnet.schedule.tempo);
+        let reveal_tempo = tempo.saturating_add(wait_tempos);
+        if reveal_tempo != running {
+            return Err(RevealWeightsRefusal::Window {
+                tempo,
+                reveal_tempo,
+                running,
+            });
+        }
+        if !commit_reveal {
+            weigher.check_rate_limit(now)?;
+            return Ok(None);
+        }
+        self.find_commit(weigher, weights).map(Some)
+    }
+
+    fn find_commit(
+        &self,
+        weigher: &Weigher,
+        weights: &Weights,
+    ) -> Result<(usize, OpenCommit), RevealWeightsRefusal> {
+        let WeightsCommit(digest) = weights.commit(weigher.netuid, weigher.neuron.hotkey);
+        let Commits(commits) = self.commits(weigher.netuid, weigher.uid);
+        let mut of_tempo = commits
+            .into_iter()
+            .enumerate()
+            .filter(|(_, commit)| commit.tempo == weights.tempo);
+        let open = of_tempo.clone().count();
+        let refusal = RevealWeightsRefusal::Commit {
+            uid: weigher.uid,
+            tempo: weights.tempo,
+            open,
+        };
+        of_tempo
+            .find(|(_, commit)| commit.digest == digest)
+            .ok_or(refusal)
+    }
+
+    /// The scaled row, without UIDs that were registered since the commit, and those UIDs.
+    fn row_to_store(
+        &self,
+        netuid: Netuid,
+        weights: &Weights,
+        committed: BlockNumber,
+        was_hidden: bool,
+    ) -> (Vec<(Uid, u16)>, Vec<Uid>) {
+        let changed_hands = |uid: Uid| was_hidden && self.expect_neuron(netuid, uid).registered >= committed;
+        let cells = weights.uids.iter().copied().zip(weights.values.iter().copied());
+        let (gone, kept): (Vec<_>, Vec<_>) = cells.partition(|(uid, _)| changed_hands(*uid));
+        (max_upscale(kept), gone.into_iter().map(|(uid, _)| uid).collect())
+    }
+
+    pub(crate) fn reveal_weights(&mut self, accepted: &AcceptedWeights) {
+        let AcceptedWeights {
+            netuid,
+            uid,
+            ref row,
+            commit_index,
+            height,
+            ..
+        } = *accepted;
+        match commit_index {
+            Some(index) => {
+                let mut commits = self.commits(netuid, uid);
+                commits.0.remove(index);
+                self.write_commits(netuid, uid, &commits);
+            }
+            None => self.touch(netuid, uid, height),
+        }
+        self.table.write(&(netuid, uid), &WeightRow(row.clone()));
+    }
+
+    /// Checks registration, permit and stake. The owner needs no permit, nor does a UID that weights only itself.
+    fn check_weigher(
+        &self,
+        hotkey: Hotkey,
+        netuid: Netuid,
+        subnet: Subnet,
+        weighted: &[Uid],
+    ) -> Result<Weigher, NoWeigher> {
+        let (uid, neuron) = self.registered_neuron(netuid, hotkey)?;
+        let is_owner = neuron.coldkey == subnet.owner
+            && owner_uids(&subnet, &self.neurons(netuid)).first() == Some(&uid);
+        if !neuron.permit && !is_owner && weighted != [uid] {
+            return Err(NoWeigher::Permit {
+                uid,
+                tempo: subnet.schedule.tempo,
+                next_epoch: subnet.next_epoch(),
+                max_validators: subnet.parameters.value(ParameterId::MaxValidators),
+            });
+        }
+        let stake_base_units = self.pool(netuid, hotkey).total.base_units();
+        let threshold_base_units = subnet.parameters.value(ParameterId::StakeThreshold);
+        if stake_base_units < threshold_base_units && !is_owner {
+            return Err(NoWeigher::Stake {
+                uid,
+                stake_base_units,
+                threshold_base_units,
+            });
+        }
+        Ok(Weigher {
+            netuid,
+            subnet,
+            uid,
+            neuron,
+        })
+    }
+
+    fn touch(&mut self, netuid: Netuid, uid: Uid, height: BlockNumber) {
+        let mut neuron = self.expect_neuron(netuid, uid);
+        neuron.last_update = height;
+        self.table.write(&(netuid, uid), &neuron);
+    }
+
+    pub(crate) fn commits(&self, netuid: Netuid, uid: Uid) -> Commits {
+        self.table.read(&(netuid, uid)).unwrap_or_default()
+    }
+
+    pub(crate) fn write_commits(&mut self, netuid: Netuid, uid: Uid, commits: &Commits) {
+        if commits.0.is_empty() {
+            self.table.remove::<Commits>(&(netuid, uid));
+        } else {
+            self.table.write(&(netuid, uid), commits);
+        }
+    }
+
+    pub(crate) fn write_bonds(&mut self, key: (Netuid, Uid), row: &BondRow) {
+        if row.0.is_empty() {
+            self.table.remove::<BondRow>(&key);
+        } else {
+            self.table.write(&key, row);
+        }
+    }
+}
+
+impl Weigher {
+    fn reveal_period(&self) -> u64 {
+        self.subnet.parameters.value(ParameterId::RevealPeriodTempos)
+    }
+
+    fn check_version(&self, version: u64) -> Result<(), RevealWeightsRefusal> {
+        let version_key = self.subnet.parameters.value(ParameterId::VersionKey);
+        if version < version_key {
+            return Err(RevealWeightsRefusal::Version {
+                netuid: self.netuid,
+                version,
+                version_key,
+            });
+        }
+        Ok(())
+    }
+
+    /// The registration counts as the first update, so a new UID waits as well.
+    fn check_rate_limit(&self, now: BlockNumber) -> Result<(), TooSoon> {
+        let limit_blocks = self.subnet.parameters.value(ParameterId::WeightsRateLimitBlocks);
+        let last = self.neuron.last_update;
+        let allowed = BlockNumber(last.0.saturating_add(limit_blocks));
+        if now < allowed {
+            Err(TooSoon {
+                uid: self.uid,
+                last,
+                allowed,
+            })
+        } else {
+            Ok(())
+        }
+    }
+
+    fn check_row(&self, weights: &Weights) -> Result<(), RevealWeightsRefusal> {
+        check_ascending(&weights.uids)?;
+        let neuron_count = self.subnet.neuron_count;
+        if let Some(uid) = weights.uids.iter().find(|uid| uid.0 >= neuron_count) {
+            return Err(RevealWeightsRefusal::UnknownUid {
+                netuid: self.netuid,
+                uid: *uid,
+                neuron_count,
+            });
+        }
+        let count_min = self
+            .subnet
+            .parameters
+            .value(ParameterId::MinAllowedWeights)
+            .min(neuron_count.into());
+        let count = weights.uids.len();
+        if (count as u64) < count_min && weights.uids != [self.uid] {
+            return Err(RevealWeightsRefusal::TooFew {
+                count: count as u64,
+                count_min,
+            });
+        }
+        if weights.values.iter().all(|value| *value == 0) {
+            return Err(RevealWeightsRefusal::AllZero { count });
+        }
+        Ok(())
+    }
+}
+
+fn check_ascending(uids: &[Uid]) -> Result<(), RevealWeightsRefusal> {
+    for pair in uids.windows(2) {
+        let (previous, uid) = (pair[0], pair[1]);
+        if uid == previous {
+            return Err(RevealWeightsRefusal::Duplicate { uid });
+        }
+        if uid < previous {
+            return Err(RevealWeightsRefusal::Order { uid, previous });
+        }
+    }
+    Ok(())
+}
+
+/// Scales values so that the largest is `u16::MAX`, each rounded to the nearest, halves up; zeros stay as they are.
+fn max_upscale(mut row: Vec<(Uid, u16)>) -> Vec<(Uid, u16)> {
+    let max = u32::from(row.iter().map(|(_, value)| *value).max().unwrap_or(0));
+    for (_, value) in &mut row {
+        let product = u32::from(*value).saturating_mul(u32::from(u16::MAX));
+        let nearest = product.saturating_add(max / 2).checked_div(max).unwrap_or(0);
+        *value = u16::try_from(nearest).expect("at most u16::MAX for a value of at most the largest");
+    }
+    row
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check_upscale(values: &[u16], expected: &[u16]) {
+        let row = (0..).map(Uid).zip(values.iter().copied()).collect();
+        let scaled: Vec<u16> = max_upscale(row).into_iter().map(|(_, value)| value).collect();
+        assert_eq!(scaled, expected);
+    }
+
+    #[test]
+    fn the_largest_weight_becomes_the_largest_value_and_the_rest_round_to_nearest() {
+        check_upscale(&[1, 2, 3], &[21_845, 43_690, 65_535]);
+        check_upscale(&[1, 2], &[32_768, 65_535]);
+        check_upscale(&[0, 7], &[0, 65_535]);
+        check_upscale(&[65_535, 65_535], &[65_535, 65_535]);
+        check_upscale(&[0, 0], &[0, 0]);
+        check_upscale(&[], &[]);
+    }
+}
