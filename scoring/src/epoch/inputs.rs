@@ -3,6 +3,7 @@
 //! After [`EpochInputs::validate`] every list has one entry per UID and every UID named in a row exists, so the
 //! steps index without looking again.
 
+use borsh::{BorshDeserialize, BorshSerialize};
 use thiserror::Error;
 
 /// The most neurons one epoch takes; rows of a full subnet of this size are 16 million cells.
@@ -15,7 +16,7 @@ pub const BONDS_MOVING_AVERAGE_MAX: u64 = 1_000_000;
 ///
 /// Per-neuron lists have [`EpochInputs::neuron_count`] entries, index = UID. With feature `serde` the field names
 /// of the JSON schema are those below, `neuron_count` being `n`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct EpochInputs {
     /// Length of every per-neuron list.
@@ -76,7 +77,7 @@ pub struct EpochInputs {
 }
 
 /// A commit of weights that is still hidden. In JSON it is `[uid, epoch, block]`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),

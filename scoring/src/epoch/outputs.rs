@@ -1,11 +1,13 @@
 //! What an epoch gives: the numbers that are stored and paid, and on request every value in between.
 
+use borsh::{BorshDeserialize, BorshSerialize};
+
 use super::Watch;
 use super::fixed::Fixed32;
 use super::sparse::Matrix;
 
 /// The result of one epoch. Lists have one entry per UID; `u16` values are parts of 65535.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct EpochOutputs {
     /// Whether weights were refreshed within the activity cutoff.
