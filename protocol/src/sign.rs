@@ -174,7 +174,10 @@ impl Keypair {
     pub fn draw(&self, input: &DrawInput) -> ([u8; 32], DrawProof) {
         let extra = attach_rng(merlin::Transcript::new(b"VRF"), NoEntropy);
         let (in_out, proof, _) = self.0.vrf_sign_extra(input.transcript(), extra);
-        let proof = DrawProof { pre_output: in_out.to_preout().to_bytes(), proof: proof.to_bytes() };
+        let proof = DrawProof {
+            pre_output: in_out.to_preout().to_bytes(),
+            proof: proof.to_bytes(),
+        };
         (in_out.make_bytes(DRAW_OUTPUT_CONTEXT), proof)
     }
 
@@ -199,10 +202,11 @@ pub fn verify(
     signature: &Signature,
 ) -> Result<(), SignError> {
     let key = PublicKey::from_bytes(public).map_err(|_| SignError::PublicKey)?;
-    let parsed =
-        schnorrkel::Signature::from_bytes(&signature.0).map_err(|_| SignError::SignatureFormat)?;
+    let parsed = schnorrkel::Signature::from_bytes(&signature.0).map_err(|_| SignError::SignatureFormat)?;
     key.verify_simple(purpose.context(), message, &parsed)
-        .map_err(|_| SignError::SignatureMismatch { signer: Account(*public) })
+        .map_err(|_| SignError::SignatureMismatch {
+            signer: Account(*public),
+        })
 }
 
 /// Context of the bytes taken from a draw.
@@ -217,7 +221,7 @@ pub struct DrawInput {
     pub netuid: Netuid,
     /// Which tempo of the subnet.
     pub tempo: u64,
-    /// Hash of the finalized block that opened the tempo.
+    /// Hash of the finalized block before the one that opened the tempo.
     pub beacon: Digest,
     /// Which round of the validator in the tempo.
     pub round: u32,
@@ -251,19 +255,20 @@ impl fmt::Debug for DrawProof {
 /// # Errors
 ///
 /// [`SignError::PublicKey`] or [`SignError::Draw`].
-pub fn verify_draw(
-    public: &[u8; 32],
-    input: &DrawInput,
-    draw: &DrawProof,
-) -> Result<[u8; 32], SignError> {
+pub fn verify_draw(public: &[u8; 32], input: &DrawInput, draw: &DrawProof) -> Result<[u8; 32], SignError> {
     let key = PublicKey::from_bytes(public).map_err(|_| SignError::PublicKey)?;
-    let mismatch = SignError::Draw { signer: Account(*public) };
-    let (Ok(pre_output), Ok(proof)) =
-        (VRFPreOut::from_bytes(&draw.pre_output), VRFProof::from_bytes(&draw.proof))
-    else {
+    let mismatch = SignError::Draw {
+        signer: Account(*public),
+    };
+    let (Ok(pre_output), Ok(proof)) = (
+        VRFPreOut::from_bytes(&draw.pre_output),
+        VRFProof::from_bytes(&draw.proof),
+    ) else {
         return Err(mismatch);
     };
-    let (in_out, _) = key.vrf_verify(input.transcript(), &pre_output, &proof).map_err(|_| mismatch)?;
+    let (in_out, _) = key
+        .vrf_verify(input.transcript(), &pre_output, &proof)
+        .map_err(|_| mismatch)?;
     Ok(in_out.make_bytes(DRAW_OUTPUT_CONTEXT))
 }
 
@@ -271,7 +276,7 @@ pub fn verify_draw(
 ///
 /// Schnorrkel mixes the signer's secret nonce seed and the whole transcript into each nonce, so nonces stay
 /// secret and distinct per message without fresh randomness.
-struct NoEntropy;
+pub(crate) struct NoEntropy;
 
 impl RngCore for NoEntropy {
     fn next_u32(&mut self) -> u32 {
@@ -303,13 +308,20 @@ mod tests {
     }
 
     fn input(round: u32) -> DrawInput {
-        DrawInput { genesis: Digest([1; 32]), netuid: Netuid(1), tempo: 3, beacon: Digest([2; 32]), round }
+        DrawInput {
+            genesis: Digest([1; 32]),
+            netuid: Netuid(1),
+            tempo: 3,
+            beacon: Digest([2; 32]),
+            round,
+        }
     }
 
     #[test]
     fn a_signature_holds_for_its_key_purpose_and_message_only() {
         let signature = pair(1).sign(Purpose::Challenge, b"where is the ball");
-        let check = |key: &Keypair, purpose, message: &[u8]| verify(&key.public(), purpose, message, &signature);
+        let check =
+            |key: &Keypair, purpose, message: &[u8]| verify(&key.public(), purpose, message, &signature);
         assert_eq!(check(&pair(1), Purpose::Challenge, b"where is the ball"), Ok(()));
         assert!(check(&pair(2), Purpose::Challenge, b"where is the ball").is_err());
         assert!(check(&pair(1), Purpose::Receipt, b"where is the ball").is_err());
@@ -318,9 +330,16 @@ mod tests {
 
     #[test]
     fn signing_is_deterministic_and_nonces_differ_by_message() {
-        let (a, b) = (pair(1).sign(Purpose::Text, b"a"), pair(1).sign(Purpose::Text, b"b"));
+        let (a, b) = (
+            pair(1).sign(Purpose::Text, b"a"),
+            pair(1).sign(Purpose::Text, b"b"),
+        );
         assert_eq!(a, pair(1).sign(Purpose::Text, b"a"));
-        assert_ne!(a.0[..32], b.0[..32], "the same nonce twice would give the key away");
+        assert_ne!(
+            a.0[..32],
+            b.0[..32],
+            "the same nonce twice would give the key away"
+        );
     }
 
     #[test]

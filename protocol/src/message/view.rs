@@ -71,9 +71,9 @@ pub struct SubnetView {
     pub tempo: u64,
     /// Height of the block that opened the running tempo.
     pub tempo_start: BlockNumber,
-    /// Hash of that block: the beacon of the tempo's draws.
+    /// Hash of the block before that one: the beacon of the tempo's draws, known as soon as the tempo is open.
     pub beacon: Digest,
-    /// Height of the block that will end the running tempo.
+    /// Height of the block that will run the epoch and open the next tempo, unless it is put off.
     pub next_epoch: BlockNumber,
     /// What a registration costs now.
     pub registration_price: Amount,
