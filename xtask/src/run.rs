@@ -1,6 +1,7 @@
 //! Running a program to its end, or becoming it.
 
 use std::os::unix::process::CommandExt as _;
+use std::path::Path;
 use std::process::{Command, ExitCode, ExitStatus};
 
 use anyhow::{Context as _, bail};
