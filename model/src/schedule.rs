@@ -342,3 +342,258 @@ impl Running {
         self.is_over = true;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::channel::{Generation, events};
+    use crate::testing::{Scripted, Steps, word_tokenizer};
+    use std::sync::Arc;
+    use std::time::Duration;
+    use tch::TchError;
+
+    const END: u32 = 0;
+    const WORDS: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
+    /// Tokens of the first words: `<end>` and `<unk>` come before them.
+    const A: u32 = 2;
+    const VOCABULARY: usize = 8;
+
+    type Rule = fn(&[u32]) -> Result<u32, TchError>;
+
+    /// Says the alphabet: after each word the next, after the last the end.
+    fn alphabet(tokens: &[u32]) -> Result<u32, TchError> {
+        let last = *tokens.last().unwrap();
+        Ok(if last as usize == VOCABULARY - 1 {
+            END
+        } else {
+            last + 1
+        })
+    }
+
+    /// Never ends.
+    fn endless(_: &[u32]) -> Result<u32, TchError> {
+        Ok(A)
+    }
+
+    struct Bench {
+        schedule: Schedule<Scripted<Rule>>,
+        steps: Steps,
+        now: Instant,
+    }
+
+    impl Bench {
+        fn new(slots: usize, rule: Rule) -> Bench {
+            let backend = Scripted::new(VOCABULARY, slots, rule);
+            let steps = Arc::clone(&backend.steps);
+            let tokenizer = Arc::new(word_tokenizer(&WORDS));
+            Bench {
+                schedule: Schedule::new(backend, tokenizer, vec![END], slots),
+                steps,
+                now: Instant::now(),
+            }
+        }
+
+        fn admit(&mut self, prompt: &[u32], tokens_max: u32) -> Generation {
+            self.admit_with(prompt, tokens_max, &[], None)
+        }
+
+        fn admit_with(
+            &mut self,
+            prompt: &[u32],
+            tokens_max: u32,
+            stop: &[&str],
+            deadline: Option<Instant>,
+        ) -> Generation {
+            let (sender, generation) = events();
+            let stop = stop.iter().map(|stop| stop.to_string()).collect();
+            let prompt = prompt.to_vec();
+            self.schedule.admit(Job {
+                prompt,
+                tokens_max,
+                sampling: Sampling::default(),
+                stop,
+                deadline,
+                sender,
+            });
+            generation
+        }
+
+        fn turn(&mut self) -> TurnReport {
+            self.schedule.turn(self.now)
+        }
+
+        fn run(&mut self) {
+            while !self.schedule.is_idle() {
+                self.turn();
+            }
+        }
+
+        /// The rows of every step so far, and none of them again.
+        fn steps(&self) -> Vec<Vec<(usize, usize, usize)>> {
+            std::mem::take(&mut self.steps.lock().unwrap())
+        }
+    }
+
+    #[track_caller]
+    fn check_answer(generation: Generation, text: &str, reason: FinishReason, tokens: u32) {
+        let answer = generation.wait().unwrap();
+        let found = (answer.text.as_str(), answer.finish.reason, answer.finish.tokens);
+        assert_eq!(found, (text, reason, tokens));
+    }
+
+    #[test]
+    fn an_answer_ends_with_the_text_or_with_its_length() {
+        let mut bench = Bench::new(1, alphabet);
+        let generation = bench.admit(&[A, A + 2], 10);
+        bench.run();
+        check_answer(generation, " d e f", FinishReason::EndOfText, 3);
+        let generation = bench.admit(&[A], 2);
+        bench.run();
+        check_answer(generation, " b c", FinishReason::Length, 2);
+    }
+
+    #[test]
+    fn a_stop_text_across_tokens_ends_the_answer_before_it() {
+        let mut bench = Bench::new(1, alphabet);
+        let generation = bench.admit_with(&[A], 10, &["c d"], None);
+        bench.run();
+        check_answer(generation, " b ", FinishReason::Stop, 3);
+    }
+
+    #[test]
+    fn text_held_back_for_a_stop_that_did_not_come_is_shown_at_the_end() {
+        let mut bench = Bench::new(1, alphabet);
+        let generation = bench.admit_with(&[A], 3, &["d e"], None);
+        bench.run();
+        check_answer(generation, " b c d", FinishReason::Length, 3);
+    }
+
+    #[test]
+    fn requests_that_run_together_share_their_steps() {
+        let mut bench = Bench::new(4, endless);
+        let first = bench.admit(&[A; 3], 4);
+        let second = bench.admit(&[A; 5], 3);
+        bench.turn();
+        // Both prompts in one batch, then both first tokens in one step.
+        assert_eq!(
+            bench.steps(),
+            [vec![(0, 0, 3), (1, 0, 5)], vec![(0, 3, 1), (1, 5, 1)]]
+        );
+        let third = bench.admit(&[A; 2], 9);
+        assert_eq!(
+            bench.turn(),
+            TurnReport {
+                rows: 3,
+                tokens: 4,
+                active: 2
+            }
+        );
+        // The newcomer's prompt goes alone, then all three step; the second has its three tokens and leaves.
+        assert_eq!(
+            bench.steps(),
+            [vec![(2, 0, 2)], vec![(0, 4, 1), (1, 6, 1), (2, 2, 1)]]
+        );
+        bench.turn();
+        // The newcomer moved into the slot of the one that left.
+        assert_eq!(bench.steps(), [vec![(0, 5, 1), (1, 3, 1)]]);
+        bench.run();
+        check_answer(first, " a a a a", FinishReason::Length, 4);
+        check_answer(second, " a a a", FinishReason::Length, 3);
+        check_answer(third, " a a a a a a a a a", FinishReason::Length, 9);
+    }
+
+    #[test]
+    fn moving_a_request_does_not_change_its_answer() {
+        let mut bench = Bench::new(3, alphabet);
+        let short = bench.admit(&[A + 4], 10);
+        let other = bench.admit(&[A + 3], 10);
+        let long = bench.admit(&[A], 10);
+        bench.run();
+        check_answer(short, " f", FinishReason::EndOfText, 1);
+        check_answer(other, " e f", FinishReason::EndOfText, 2);
+        check_answer(long, " b c d e f", FinishReason::EndOfText, 5);
+    }
+
+    #[test]
+    fn a_long_prompt_enters_in_chunks_while_others_go_on() {
+        let mut bench = Bench::new(2, endless);
+        let _short = bench.admit(&[A], 100);
+        bench.turn();
+        bench.steps();
+        let _long = bench.admit(&[A; 1100], 100);
+        for _ in 0..3 {
+            bench.turn();
+        }
+        let expected: [&[(usize, usize, usize)]; 6] = [
+            &[(1, 0, 512)],
+            &[(0, 2, 1)],
+            &[(1, 512, 512)],
+            &[(0, 3, 1)],
+            &[(1, 1024, 76)],
+            &[(0, 4, 1), (1, 1100, 1)],
+        ];
+        assert_eq!(bench.steps(), expected);
+    }
+
+    #[test]
+    fn chunks_that_enter_together_are_limited() {
+        let mut bench = Bench::new(8, endless);
+        let _all: Vec<Generation> = (0..8).map(|_| bench.admit(&[A; 512], 1)).collect();
+        bench.turn();
+        assert_eq!(
+            bench.steps(),
+            [(0..4).map(|slot| (slot, 0, 512)).collect::<Vec<_>>()]
+        );
+        bench.turn();
+        assert_eq!(bench.steps()[0].len(), 4);
+        assert!(bench.schedule.is_idle());
+    }
+
+    #[test]
+    fn a_dropped_generation_frees_its_slot_within_a_turn() {
+        let mut bench = Bench::new(2, endless);
+        let dropped = bench.admit(&[A], 1000);
+        let kept = bench.admit(&[A], 3);
+        bench.turn();
+        assert_eq!(bench.schedule.free_slots(), 0);
+        drop(dropped);
+        assert_eq!(
+            bench.turn(),
+            TurnReport {
+                rows: 1,
+                tokens: 1,
+                active: 0
+            }
+        );
+        check_answer(kept, " a a a", FinishReason::Length, 3);
+    }
+
+    #[test]
+    fn a_deadline_ends_an_answer_with_what_there_is() {
+        let mut bench = Bench::new(1, endless);
+        let deadline = bench.now + Duration::from_secs(1);
+        let generation = bench.admit_with(&[A], 1000, &["a b"], Some(deadline));
+        bench.turn();
+        bench.now = deadline;
+        bench.turn();
+        assert!(bench.schedule.is_idle());
+        // The last word was held back for the stop text; now it is shown.
+        check_answer(generation, " a a", FinishReason::Deadline, 2);
+    }
+
+    #[test]
+    fn a_failing_model_fails_its_requests_and_goes_on() {
+        let failing = |tokens: &[u32]| match tokens.len() {
+            5 => Err(TchError::Torch("out of memory\nframe 0".to_owned())),
+            _ => Ok(A),
+        };
+        let mut bench = Bench::new(2, failing);
+        let generation = bench.admit(&[A; 3], 100);
+        bench.run();
+        let message = "Internal torch error: out of memory".to_owned();
+        assert_eq!(generation.wait(), Err(GenerateError::Torch { message }));
+        let generation = bench.admit(&[A], 2);
+        bench.run();
+        check_answer(generation, " a a", FinishReason::Length, 2);
+    }
+}
