@@ -42,9 +42,10 @@ fn exit_code(status: ExitStatus) -> ExitCode {
     ExitCode::from(u8::try_from(code).unwrap_or(1))
 }
 
-/// The command as one would type it.
+/// The command as one would type it: the program by its name alone.
 fn shown(command: &Command) -> String {
-    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let program = Path::new(command.get_program()).file_name().unwrap_or_default();
+    let words = std::iter::once(program).chain(command.get_args());
     words
         .map(|word| quoted(&word.to_string_lossy()))
         .collect::<Vec<_>>()
