@@ -13,6 +13,8 @@ Sets up libtorch, builds Agon's binaries in release, and becomes `agon-train`.
 The arguments are its own; `cargo xtask train -- --help` shows them.
 
 Examples:
+  cargo xtask train --rung tiny --out target/tiny --minutes 2
+  cargo xtask train --rung tiny --out target/tiny --resume
   cargo xtask train -- --help
 ";
 
