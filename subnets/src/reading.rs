@@ -12,7 +12,7 @@
 //! | 3 | 4 | 1 | 6 to 8 | yes | yes |
 //! | 4 | 4 | 2 | 8 to 10 | yes | yes |
 //!
-//! Naming the last place, person or object of the story is right in well under 45 % of the items (a test
+//! Naming the last place or person of the story is right in well under 45 % of the items (a test
 //! holds it there), so a model has to keep track of who is where.
 //!
 //! # The judgement
@@ -26,7 +26,7 @@ pub mod story;
 
 use crate::draw::{Draw, Purpose};
 use crate::{Item, Judgement, SCORE_PPM_MAX, Task};
-use story::{Kind, NOBODY, NOTHING, OBJECTS, PEOPLE, PLACES, Profile, Question, Story};
+use story::{Kind, NOBODY, PEOPLE, PLACES, Profile, Question, Story};
 
 /// The sentence that every prompt begins with.
 pub const INSTRUCTION: &str = "Read the story and answer with one word.";
@@ -35,7 +35,7 @@ pub const ANSWER_MARK: &str = "Answer:";
 /// Levels of difficulty; [`Item::difficulty`] is 1 to this.
 pub const LEVELS: u8 = 4;
 /// How often each of [`Kind::ALL`] is asked, in parts of their sum.
-pub const KIND_WEIGHTS: [usize; 4] = [8, 4, 3, 5];
+pub const KIND_WEIGHTS: [usize; 3] = [8, 5, 7];
 /// What each word beyond the right one costs, in parts per million.
 pub const EXTRA_WORD_PPM: u32 = 150_000;
 /// The least that the right word among others earns, in parts per million.
@@ -64,7 +64,7 @@ impl Task for Reading {
     }
 
     fn kinds(&self) -> &'static [&'static str] {
-        &["person", "holder", "carried", "object"]
+        &["person", "holder", "object"]
     }
 
     fn item(&self, seed: [u8; 32]) -> Item {
@@ -182,16 +182,12 @@ fn plain_words(answer: &str) -> Vec<String> {
 
 /// All answers, in lower case, that the question could have had.
 fn category_of(reference: &str) -> Vec<String> {
-    let with = |names: &[&str], none: Option<&str>| -> Vec<String> {
-        names.iter().copied().chain(none).map(str::to_lowercase).collect()
-    };
-    if PLACES.contains(&reference) {
-        with(PLACES, None)
-    } else if OBJECTS.contains(&reference) || reference == NOTHING {
-        with(OBJECTS, Some(NOTHING))
+    let names: Vec<&str> = if PLACES.contains(&reference) {
+        PLACES.to_vec()
     } else {
-        with(PEOPLE, Some(NOBODY))
-    }
+        PEOPLE.iter().copied().chain([NOBODY]).collect()
+    };
+    names.into_iter().map(str::to_lowercase).collect()
 }
 
 #[cfg(test)]

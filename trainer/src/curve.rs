@@ -114,7 +114,7 @@ mod tests {
             stage,
             loss: 1.0 / step as f64,
             right_percent: 50.0,
-            by_kind_percent: [Some(50.0), None, None, Some(25.0)],
+            by_kind_percent: [Some(50.0), None, Some(25.0)],
             ..Point::default()
         };
         vec![point(50, 0), point(100, 1)]
@@ -125,7 +125,7 @@ mod tests {
         let text = csv(&points(), WHOLE);
         assert_eq!(
             text.lines().nth(2),
-            Some("100,0.0,three moves,0.0100,50.0,50.0,,,25.0")
+            Some("100,0.0,three moves,0.0100,50.0,50.0,,25.0")
         );
     }
 

@@ -4,7 +4,7 @@
 //! drawn for another purpose (`agon_subnets::draw::Purpose`), so no seed gives both.
 
 use agon_model::train::{Batch, Branch, Learner, Passage, Vocabulary};
-use agon_subnets::reading::{ANSWER_MARK, INSTRUCTION, Reading};
+use agon_subnets::reading::Reading;
 use agon_subnets::{Item, Task};
 use std::collections::BTreeMap;
 
@@ -93,13 +93,8 @@ fn seed(exam: u64, number: u64) -> [u8; 32] {
 
 /// The item as the model reads it: the prompt, then the answer and the end of the text.
 fn passage(item: &Item, vocabulary: &Vocabulary) -> Passage {
-    let middle = item
-        .prompt
-        .trim_start_matches(INSTRUCTION)
-        .trim_end_matches(ANSWER_MARK);
-    let mut context = vec![vocabulary.id(INSTRUCTION)];
-    context.extend(vocabulary.encode_words(middle));
-    let prompt = vec![vocabulary.id(ANSWER_MARK)];
+    let mut context = vocabulary.encode(&item.prompt);
+    let prompt = context.split_off(context.len().saturating_sub(1));
     let answer = vec![vocabulary.id(&item.reference), Vocabulary::END_ID];
     Passage {
         branches: vec![Branch {

@@ -3,16 +3,23 @@
 use crate::course::Stage;
 use agon_model::train::{Batch, Branch, Passage, Vocabulary};
 use agon_subnets::draw::{Draw, Purpose};
-use agon_subnets::reading::story::{Kind, Story, words};
+use agon_subnets::reading::story::{Kind, Story, phrases, words};
 use agon_subnets::reading::{ANSWER_MARK, INSTRUCTION};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 /// Of a batch's tokens, one in this many repeats earlier stages.
 const REPEATED_ONE_IN: usize = 5;
 
-/// The tokenizer's words: all of the task's, with its two fixed phrases as one token each.
+/// The tokenizer's phrases and words: all of the task's, and the ends of every prompt.
 pub fn vocabulary() -> Vocabulary {
-    Vocabulary::new(&[INSTRUCTION, ANSWER_MARK], &words())
+    let mut fixed = vec![INSTRUCTION.to_owned(), asked_to_answer("?")];
+    fixed.extend(phrases());
+    Vocabulary::new(&fixed, &words())
+}
+
+/// A question with what follows it in every prompt.
+fn asked_to_answer(question: &str) -> String {
+    format!("{question}\n{ANSWER_MARK}")
 }
 
 /// A batch, and what each of its questions was.
@@ -34,9 +41,9 @@ pub struct Asked {
     pub counts: bool,
 }
 
-/// Makes the lesson of a step: a function of course, stage, step and seed.
-pub fn lesson(stages: &[Stage], stage: usize, step: u64, seed: u64, tokens: usize) -> Lesson {
-    let vocabulary = vocabulary();
+/// Makes the lesson of a step, of about `tokens` tokens: a function of course, stage, step and seed.
+pub fn lesson(stages: &[Stage], vocabulary: &Vocabulary, order: Order, seed: u64, tokens: usize) -> Lesson {
+    let Order { stage, step } = order;
     let mut key = [0; 32];
     key[..8].copy_from_slice(&seed.to_le_bytes());
     key[8..16].copy_from_slice(&step.to_le_bytes());
@@ -45,7 +52,7 @@ pub fn lesson(stages: &[Stage], stage: usize, step: u64, seed: u64, tokens: usiz
     while count < tokens {
         let repeats = stage > 0 && draw.below(REPEATED_ONE_IN) == 0;
         let of = if repeats { draw.below(stage) } else { stage };
-        let (passage, questions) = passage(&mut draw, &stages[of], !repeats, &vocabulary);
+        let (passage, questions) = passage(&mut draw, &stages[of], !repeats, vocabulary);
         count += passage.token_count();
         passages.push(passage);
         asked.push(questions);
@@ -56,19 +63,19 @@ pub fn lesson(stages: &[Stage], stage: usize, step: u64, seed: u64, tokens: usiz
     }
 }
 
-/// One story with as many questions as sentences, half of them after the whole story.
+/// One story with half as many questions again as sentences, half of them after the whole story.
 fn passage(draw: &mut Draw, stage: &Stage, counts: bool, vocabulary: &Vocabulary) -> (Passage, Vec<Asked>) {
     let profile = stage.profile(draw);
     let story = Story::tell(draw, &profile);
     let sentence_count = story.sentences().len();
-    let mut context = vec![vocabulary.id(INSTRUCTION)];
+    let mut context = vocabulary.encode(INSTRUCTION);
     let mut read = vec![context.len()];
     for sentence in story.sentences() {
-        context.extend(vocabulary.encode_words(sentence));
+        context.extend(vocabulary.encode(sentence));
         read.push(context.len());
     }
     let (mut branches, mut asked, mut texts) = (Vec::new(), Vec::new(), Vec::new());
-    for number in 0..sentence_count {
+    for number in 0..sentence_count + sentence_count / 2 {
         let whole = number % 2 == 0;
         let after = if whole {
             sentence_count
@@ -83,8 +90,7 @@ fn passage(draw: &mut Draw, stage: &Stage, counts: bool, vocabulary: &Vocabulary
         if texts.contains(&text) {
             continue;
         }
-        let mut prompt = vocabulary.encode_words(&text.1);
-        prompt.push(vocabulary.id(ANSWER_MARK));
+        let prompt = vocabulary.encode(&asked_to_answer(&text.1));
         let mut answer = vec![vocabulary.id(question.answer)];
         if branches.is_empty() {
             answer.push(Vocabulary::END_ID);
@@ -125,9 +131,10 @@ impl Maker {
         let (orders, taken) = sync_channel::<Order>(2);
         let (made, lessons) = sync_channel(2);
         std::thread::spawn(move || {
+            let vocabulary = vocabulary();
             for order in taken {
                 if made
-                    .send(lesson(stages, order.stage, order.step, seed, tokens))
+                    .send(lesson(stages, &vocabulary, order, seed, tokens))
                     .is_err()
                 {
                     return;
@@ -159,7 +166,7 @@ mod tests {
 
     #[test]
     fn a_lesson_is_fixed_by_stage_step_and_seed() {
-        let make = |stage, step, seed| lesson(WHOLE, stage, step, seed, 500).batch;
+        let make = |stage, step, seed| lesson(WHOLE, &vocabulary(), Order { stage, step }, seed, 500).batch;
         assert_eq!(make(2, 7, 1), make(2, 7, 1));
         assert_ne!(make(2, 7, 1), make(2, 8, 1));
         assert_ne!(make(2, 7, 1), make(2, 7, 2));
@@ -168,7 +175,7 @@ mod tests {
     #[test]
     fn no_lesson_has_a_word_that_the_vocabulary_lacks() {
         for stage in 0..WHOLE.len() {
-            let lesson = lesson(WHOLE, stage, 1, 1, 3_000);
+            let lesson = lesson(WHOLE, &vocabulary(), Order { stage, step: 1 }, 1, 3_000);
             let Batch {
                 rows,
                 length,
@@ -190,7 +197,11 @@ mod tests {
 
     #[test]
     fn about_one_passage_in_five_repeats_earlier_stages() {
-        let lesson = lesson(WHOLE, 8, 3, 1, 40_000);
+        let last = Order {
+            stage: WHOLE.len() - 1,
+            step: 3,
+        };
+        let lesson = lesson(WHOLE, &vocabulary(), last, 1, 40_000);
         let repeated = lesson
             .asked
             .iter()

@@ -1,6 +1,9 @@
 //! Where a training run stands: what is shown, drawn as a curve, and kept in its checkpoint.
 
+use agon_subnets::reading::story::Kind;
 use serde::{Deserialize, Serialize};
+
+const KINDS: usize = Kind::ALL.len();
 
 /// One point of the curve.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -16,7 +19,7 @@ pub struct Point {
     /// Share of right answers since the last point, in percent.
     pub right_percent: f64,
     /// The same by kind of question, in the order of the task's kinds; none asked gives none.
-    pub by_kind_percent: [Option<f64>; 4],
+    pub by_kind_percent: [Option<f64>; KINDS],
     /// Tokens read per second since the last point.
     pub tokens_per_second: f64,
 }
@@ -52,6 +55,8 @@ const STEP_WEIGHT: f64 = 0.05;
 const STAGE_PASSED_AT: f64 = 0.9;
 /// No stage is passed in fewer steps.
 const STAGE_STEPS_MIN: u64 = 20;
+/// After so many steps the next stage follows anyway: it may teach what this one could not.
+const STAGE_STEPS_MAX: u64 = 1_500;
 
 impl Progress {
     /// Stands at the beginning of a rung's course.
@@ -74,7 +79,7 @@ impl Progress {
             self.stage_right += STEP_WEIGHT * (right as f64 / asked as f64 - self.stage_right);
         }
         let passed = self.stage_right >= STAGE_PASSED_AT && self.stage_steps >= STAGE_STEPS_MIN;
-        if !passed || self.stage + 1 >= stage_count {
+        if !(passed || self.stage_steps >= STAGE_STEPS_MAX) || self.stage + 1 >= stage_count {
             return false;
         }
         self.stage += 1;
@@ -91,7 +96,7 @@ pub struct Tally {
     steps: u64,
     loss: f64,
     tokens: u64,
-    by_kind: [(usize, usize); 4],
+    by_kind: [(usize, usize); KINDS],
 }
 
 impl Tally {

@@ -1,6 +1,6 @@
 //! The rungs of the ladder: how large each model is, and what it is taught for how long.
 
-use crate::course::{MIX_ONLY, PEOPLE, Stage, WHOLE};
+use crate::course::{FIRST, MIX_ONLY, PEOPLE_ONLY, Stage, WHOLE};
 use crate::lesson::vocabulary;
 use agon_model::train::Shape;
 
@@ -35,7 +35,7 @@ pub const RUNGS: &[Rung] = &[
         layers: 2,
         heads: 2,
         mlp: 64,
-        stages: &[PEOPLE[0]],
+        stages: FIRST,
         steps: 150,
         tokens: 1_500,
         rate: 1e-2,
@@ -48,7 +48,7 @@ pub const RUNGS: &[Rung] = &[
         mlp: 128,
         stages: MIX_ONLY,
         steps: 400,
-        tokens: 4_000,
+        tokens: 3_000,
         rate: 3e-3,
     },
     Rung {
@@ -57,9 +57,9 @@ pub const RUNGS: &[Rung] = &[
         layers: 2,
         heads: 2,
         mlp: 128,
-        stages: WHOLE,
-        steps: 3_000,
-        tokens: 4_000,
+        stages: PEOPLE_ONLY,
+        steps: 2_500,
+        tokens: 3_000,
         rate: 3e-3,
     },
     Rung {
@@ -69,8 +69,8 @@ pub const RUNGS: &[Rung] = &[
         heads: 4,
         mlp: 192,
         stages: WHOLE,
-        steps: 8_000,
-        tokens: 4_000,
+        steps: 9_000,
+        tokens: 3_000,
         rate: 3e-3,
     },
 ];

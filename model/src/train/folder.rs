@@ -56,8 +56,11 @@ impl Vocabulary {
     pub const END_ID: u32 = 1;
 
     /// Numbers phrases and then words, in the order given.
-    pub fn new(phrases: &[&str], words: &[&str]) -> Self {
-        let names = [UNKNOWN, END_OF_TEXT].iter().chain(phrases).chain(words);
+    pub fn new(phrases: &[String], words: &[&str]) -> Self {
+        let fixed = [UNKNOWN, END_OF_TEXT]
+            .into_iter()
+            .chain(phrases.iter().map(String::as_str));
+        let names = fixed.chain(words.iter().copied());
         let ids = names
             .zip(0u32..)
             .map(|(name, id)| ((*name).to_owned(), id))
@@ -78,19 +81,41 @@ impl Vocabulary {
         self.ids.is_empty()
     }
 
-    /// Encodes text that contains no phrase, exactly as the written tokenizer does.
-    pub fn encode_words(&self, text: &str) -> Vec<u32> {
+    /// Encodes text exactly as the written tokenizer does: phrases first, the leftmost and longest.
+    pub fn encode(&self, text: &str) -> Vec<u32> {
         let mut ids = Vec::new();
+        let mut rest = text;
+        while let Some((at, phrase)) = self.first_phrase(rest) {
+            self.encode_words(&rest[..at], &mut ids);
+            ids.push(self.id(phrase));
+            rest = &rest[at + phrase.len()..];
+        }
+        self.encode_words(rest, &mut ids);
+        ids
+    }
+
+    fn first_phrase(&self, text: &str) -> Option<(usize, &str)> {
+        let longest = |at: usize| {
+            let here = self
+                .phrases
+                .iter()
+                .filter(|phrase| text[at..].starts_with(phrase.as_str()));
+            here.max_by_key(|phrase| phrase.len())
+                .map(|phrase| (at, phrase.as_str()))
+        };
+        text.char_indices().find_map(|(at, _)| longest(at))
+    }
+
+    fn encode_words(&self, text: &str, ids: &mut Vec<u32>) {
         for chunk in text.split_whitespace() {
             let mut rest = chunk;
             while let Some(first) = rest.chars().next() {
                 let like_first = |mark: char| is_word(mark) == is_word(first);
                 let end = rest.find(|mark| !like_first(mark)).unwrap_or(rest.len());
-                ids.push(self.ids.get(&rest[..end]).copied().unwrap_or(Self::UNKNOWN_ID));
+                ids.push(self.id(&rest[..end]));
                 rest = &rest[end..];
             }
         }
-        ids
     }
 
     /// The id of a phrase or a word.
@@ -307,7 +332,7 @@ mod tests {
 
     fn vocabulary() -> Vocabulary {
         Vocabulary::new(
-            &["Answer with care.", "Answer:"],
+            &["Answer with care.", "Answer", "Answer:"],
             &["Anna", "went", "home", ".", "?", "with"],
         )
     }
@@ -353,7 +378,7 @@ mod tests {
             "with_home Anna-went é.Anna",
         ] {
             let encoded = tokenizer.encode(text, true).expect("any text can be encoded");
-            assert_eq!(encoded.get_ids(), words.encode_words(text), "{text:?}");
+            assert_eq!(encoded.get_ids(), words.encode(text), "{text:?}");
         }
         let prompt = tokenizer
             .encode("Answer with care.\n\nAnna went home.\nAnswer:", true)

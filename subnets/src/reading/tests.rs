@@ -21,8 +21,6 @@ fn the_right_word_alone_earns_everything() {
     check("kitchen", " The Kitchen.\n", 1_000_000);
     check("Anna", "anna", 1_000_000);
     check("nobody", "Nobody.", 1_000_000);
-    check("nothing", "nothing", 1_000_000);
-    check("book", "the book", 1_000_000);
 }
 
 #[test]
@@ -43,7 +41,7 @@ fn a_wrong_name_earns_little_and_a_list_of_names_nothing() {
     check("kitchen", "in the garden", 0);
     check("kitchen", "kitchen garden office cellar bedroom garage", 0);
     check("Anna", "nobody", CATEGORY_PPM);
-    check("nothing", "book", CATEGORY_PPM);
+    check("nobody", "Anna", CATEGORY_PPM);
     check("kitchen", "kitchen kitchen", 850_000);
 }
 
