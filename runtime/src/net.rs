@@ -133,6 +133,10 @@ impl Net {
     ///
     /// Listeners are bound to `0.0.0.0` (reached from other hosts) or to loopback (reached from the same host);
     /// channels name hosts by their simulated names or addresses.
+    ///
+    /// Simulated links do not send again: what is sent over a cut one is lost, and a connection that was open stays
+    /// silent after it is mended, until keepalive gives it up ([`KEEPALIVE_INTERVAL`] and [`KEEPALIVE_TIMEOUT`]). A
+    /// link that is held delays and loses nothing.
     #[cfg(feature = "simulation")]
     pub fn simulated() -> Self {
         Self(Kind::Simulated)
@@ -204,7 +208,8 @@ fn parse_uri(text: &str) -> Result<Uri, NetError> {
     }
     let bad = || NetError::BadUri { uri: text.to_owned() };
     let uri: Uri = text.parse().map_err(|_| bad())?;
-    let complete = uri.scheme_str() == Some("http") && uri.host().is_some() && uri.port_u16().is_some();
+    let has_host = uri.host().is_some_and(|host| !host.is_empty());
+    let complete = uri.scheme_str() == Some("http") && has_host && uri.port_u16().is_some();
     if complete { Ok(uri) } else { Err(bad()) }
 }
 
@@ -499,3 +504,6 @@ mod simulation {
             .map(TokioIo::new)
     }
 }
+
+#[cfg(test)]
+mod tests;

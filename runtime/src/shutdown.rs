@@ -249,9 +249,10 @@ pub enum ParentError {
 
 /// Has the kernel kill this process (SIGKILL) when the thread that started it ends, whatever ends it.
 ///
-/// For the children of a local network, so that none outlives it. The parent must start them on a thread that lives
-/// as long as it does: its main thread or a runtime's worker, not a pool thread that is ended when idle. With
-/// `expected_parent`, the process that started this one, a parent that ended before this call is noticed too.
+/// For the children of a local network, so that none outlives it. The kernel counts threads, not processes: the
+/// parent must start its children, and the child must call this, on a thread that lives to the end of its process,
+/// such as the main one, and not on a pool thread that ends when it is idle. With `expected_parent`, the process
+/// that started this one, a parent that ended before this call is noticed too.
 ///
 /// # Errors
 ///
@@ -283,6 +284,9 @@ fn kill_on_parent_death() -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{BufRead, BufReader, Write};
+    use std::process::{Command, Stdio};
+
     use super::*;
 
     const LIMIT: Duration = Duration::from_secs(5);
@@ -357,11 +361,65 @@ mod tests {
         assert_eq!(report.failed[0].0, "buggy");
     }
 
+    #[tokio::test]
+    async fn a_signal_requests_the_shutdown() {
+        let shutdown = Shutdown::on_signals().unwrap();
+        let own_process = std::process::id().to_string();
+        let mut kill = Command::new("kill")
+            .args(["-TERM", &own_process])
+            .spawn()
+            .unwrap();
+        shutdown.requested().await;
+        kill.wait().unwrap();
+    }
+
     #[test]
     fn a_parent_that_is_not_the_expected_one_is_noticed() {
-        // Process 0 is the scheduler and never anybody's parent here. The attribute set meanwhile ends this test
-        // process with the one that started it, which is as it should be.
+        // Process 0 is the scheduler and nobody's parent here.
         let error = die_with_parent(Some(0)).unwrap_err();
         assert!(matches!(error, ParentError::Gone { expected: 0, .. }), "{error}");
+    }
+
+    /// This test starts itself twice: as a parent, which the test kills, and as that parent's child. The child holds
+    /// the pipe that the test reads, so that its end is the end of the child.
+    #[test]
+    fn a_child_ends_when_its_parent_is_killed() {
+        match std::env::var(ROLE).as_deref() {
+            Ok("parent") => wait_forever(as_role("child").stdin(Stdio::null()).spawn().unwrap().wait()),
+            Ok("child") => wait_forever(die_with_parent(None).map(|()| io::stdout().write_all(b"tied\n"))),
+            _ => check_child_ends(),
+        }
+    }
+
+    const ROLE: &str = "AGON_TEST_ROLE";
+
+    fn as_role(role: &str) -> Command {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command
+            .args([
+                "--exact",
+                "shutdown::tests::a_child_ends_when_its_parent_is_killed",
+            ])
+            .env(ROLE, role);
+        command
+    }
+
+    fn wait_forever<T>(_: T) {
+        loop {
+            std::thread::park();
+        }
+    }
+
+    fn check_child_ends() {
+        let mut parent = as_role("parent").stdout(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(parent.stdout.take().unwrap()).lines();
+        assert!(lines.any(|line| line.unwrap() == "tied"));
+        parent.kill().unwrap();
+        parent.wait().unwrap();
+        assert_eq!(
+            lines.map_while(Result::ok).count(),
+            0,
+            "the pipe closes when the child is gone"
+        );
     }
 }
