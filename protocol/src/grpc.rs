@@ -16,7 +16,6 @@ use crate::sign::Signature;
 /// The generated messages, clients and servers of `proto/agon/v1`.
 #[expect(
     missing_docs,
-    unreachable_pub,
     clippy::all,
     reason = "generated code, documented in proto/"
 )]

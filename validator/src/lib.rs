@@ -1,1 +1,134 @@
-//! Being laid out.
+//! Scores a subnet: draws miners, asks, judges, compares, rates, commits and reveals weights, keeps evidence.
+//!
+//! | module | does |
+//! | --- | --- |
+//! | [`round`] | one round as a pure plan: whom to ask what, what to make of the answers |
+//! | [`query`] | asks one miner, under a deadline |
+//! | [`commit`] | decides when weights are committed and revealed |
+//! | [`state`] | what must not be forgotten |
+//! | [`evidence`] | the append-only log of everything that was done |
+//! | [`work`] | the loop that puts them together |
+//! | [`args`] | what was typed, and what it means |
+//!
+//! [`run`] needs clock, transport and randomness from outside, so that tests run validators on simulated links. It
+//! never waits without a deadline, and whatever it cannot do it says in the log, in the evidence and in its status.
+
+pub mod args;
+pub mod commit;
+pub mod evidence;
+pub mod query;
+pub mod round;
+pub mod state;
+pub mod work;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use agon_ledger_client::follow::Follower;
+use agon_ledger_client::{ClientError, LedgerClient};
+use agon_protocol::id::Netuid;
+use agon_protocol::sign::Keypair;
+use agon_runtime::clock::Clock;
+use agon_runtime::entropy::Entropy;
+use agon_runtime::files::{LockError, lock_dir};
+use agon_runtime::net::Net;
+use agon_runtime::shutdown::{Shutdown, Tasks, grace};
+use agon_runtime::telemetry::{self, Metric};
+use thiserror::Error;
+use tracing::warn;
+
+use crate::evidence::EvidenceError;
+use crate::round::Size;
+use crate::state::StateError;
+use crate::work::Work;
+
+/// How long the running step may take once shutdown was asked for.
+const GRACE: Duration = Duration::from_secs(15);
+
+/// What a validator needs to know before it asks anybody.
+#[derive(Debug)]
+pub struct Config {
+    /// The hotkey.
+    pub pair: Keypair,
+    /// The subnet.
+    pub netuid: Netuid,
+    /// The ledger node, as in `http://127.0.0.1:9944`.
+    pub ledger: String,
+    /// Folder of its state and evidence.
+    pub dir: PathBuf,
+    /// How much a round asks.
+    pub size: Size,
+    /// Time from the beginning of one round to the next, milliseconds.
+    pub round_ms: u64,
+}
+
+/// Where clock, transport and randomness come from.
+#[derive(Clone, Debug)]
+pub struct World {
+    /// The time.
+    pub clock: Clock,
+    /// The transport.
+    pub net: Net,
+    /// Randomness, for salts.
+    pub entropy: Entropy,
+}
+
+/// Why a validator does not start or stops.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// The ledger is out of reach, or does not know subnet or hotkey.
+    #[error(transparent)]
+    Ledger(#[from] ClientError),
+    /// The folder cannot be made.
+    #[error("create {}: {source}", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Another process uses the folder.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The state cannot be read or written.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The evidence cannot be read or written.
+    #[error(transparent)]
+    Evidence(#[from] EvidenceError),
+}
+
+/// The validator's metrics.
+pub const METRICS: &[Metric] = &[
+    Metric::counter("agon_validator_rounds_total", "Rounds by outcome: judged or abstained"),
+    Metric::counter("agon_validator_answers_total", "Answers by outcome: answered or the kind of failure"),
+    Metric::counter("agon_validator_weights_total", "Steps of weights by kind and result"),
+    Metric::histogram("agon_validator_round_seconds", "Seconds from the first question of a round to its ratings"),
+    Metric::gauge("agon_validator_tempo", "Tempo the validator works in"),
+];
+
+/// Runs a validator until shutdown.
+///
+/// # Errors
+///
+/// [`RunError`]. A ledger that goes away later is not an error: the validator waits for it and says so.
+pub async fn run(config: Config, world: World, shutdown: Shutdown) -> Result<(), RunError> {
+    telemetry::describe(METRICS);
+    std::fs::create_dir_all(&config.dir)
+        .map_err(|source| RunError::Folder { path: config.dir.clone(), source })?;
+    let _lock = lock_dir(&config.dir)?;
+    let client = LedgerClient::new(&world.net, &config.ledger)?;
+    let follower = Follower::new(client.clone(), config.netuid);
+    let views = follower.views();
+    let work = Work::open(config, world, client).await?;
+    let mut tasks = Tasks::new(shutdown.clone());
+    tasks.spawn("ledger follower", follower.run(shutdown.clone()));
+    let worked = work.run(views, shutdown.clone()).await;
+    shutdown.request();
+    let report = grace(tasks, GRACE).await;
+    if !report.is_clean() {
+        warn!(?report, "not everything ended cleanly");
+    }
+    worked
+}

@@ -1,0 +1,99 @@
+//! The command line of `agon-validator`: what was typed, and what it means.
+
+use std::path::PathBuf;
+
+use agon_protocol::id::Netuid;
+use agon_protocol::wallet::Wallet;
+use agon_runtime::flags::{ChildFlags, LedgerFlags, LogFlags, MetricsFlags, WalletFlags};
+use anyhow::Context;
+use clap::{Args, Parser, Subcommand};
+
+use crate::Config;
+use crate::round::Size;
+
+const EXAMPLES: &str = "Examples:
+  agon-validator run --wallet mine --hotkey val0 --netuid 1
+  agon-validator run --wallet mine --hotkey val0 --netuid 1 --ledger http://10.0.0.5:9944 --miners 32
+
+Exit codes: 0 stopped as asked, 1 failure, 2 usage, 3 refused by the ledger, 4 ledger out of reach.";
+
+/// Scores the miners of a subnet and sets weights.
+#[derive(Debug, Parser)]
+#[command(name = "agon-validator", version, after_help = EXAMPLES)]
+pub struct Cli {
+    /// Ledger.
+    #[command(flatten)]
+    pub ledger: LedgerFlags,
+    /// Logs.
+    #[command(flatten)]
+    pub log: LogFlags,
+    /// The command.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What the validator can do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Draw, ask, judge, rate, commit and reveal, until stopped
+    Run(RunArgs),
+}
+
+/// Flags of `run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// Wallet and hotkey.
+    #[command(flatten)]
+    pub wallet: WalletFlags,
+    /// Number of the subnet
+    #[arg(long, value_name = "N")]
+    pub netuid: Netuid,
+    /// Folder of state, evidence and status [default: validator-NETUID-HOTKEY beside the wallets]
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// Most miners that a round asks
+    #[arg(long, value_name = "COUNT", default_value_t = 16)]
+    pub miners: usize,
+    /// Items that each of them is asked in a round
+    #[arg(long, value_name = "COUNT", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=16))]
+    pub items: u32,
+    /// Time from the beginning of one round to the next, milliseconds
+    #[arg(long, value_name = "MS", default_value_t = 5_000, value_parser = clap::value_parser!(u64).range(50..=3_600_000))]
+    pub round_ms: u64,
+    /// Time for an answer, milliseconds
+    #[arg(long, value_name = "MS", default_value_t = 12_000, value_parser = clap::value_parser!(u64).range(100..=600_000))]
+    pub deadline_ms: u64,
+    /// Metrics.
+    #[command(flatten)]
+    pub metrics: MetricsFlags,
+    /// How it ends with its parent.
+    #[command(flatten)]
+    pub child: ChildFlags,
+}
+
+impl RunArgs {
+    /// Reads the hotkey and resolves every default.
+    ///
+    /// # Errors
+    ///
+    /// When wallet or hotkey cannot be read.
+    pub fn config(&self, ledger: &LedgerFlags) -> anyhow::Result<Config> {
+        let wallets = self.wallet.wallets.dir()?;
+        let WalletFlags { wallet, hotkey, .. } = &self.wallet;
+        let opened = Wallet::open(&wallets, wallet).with_context(|| format!("open wallet {wallet}"))?;
+        let pair =
+            opened.hotkey(hotkey).with_context(|| format!("read hotkey {hotkey} of wallet {wallet}"))?;
+        let dir = self.dir.clone().unwrap_or_else(|| {
+            let base = wallets.parent().unwrap_or(&wallets);
+            base.join(format!("validator-{}-{}", self.netuid, pair.hotkey()))
+        });
+        Ok(Config {
+            pair,
+            netuid: self.netuid,
+            ledger: ledger.ledger.clone(),
+            dir,
+            size: Size { miners: self.miners, items: self.items, deadline_ms: self.deadline_ms },
+            round_ms: self.round_ms,
+        })
+    }
+}

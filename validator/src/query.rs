@@ -1,0 +1,219 @@
+//! Asks one miner one challenge, under one deadline, and gives whatever came of it.
+//!
+//! Nothing a miner does makes this fail, hang or grow: the stream is read up to stated limits until the deadline,
+//! the receipt is checked against challenge and answer, and every way it can go is an [`Outcome`].
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use agon_protocol::grpc::v1::ask_reply::Part;
+use agon_protocol::grpc::v1::miner_client::MinerClient;
+use agon_protocol::grpc::v1::{AskReply, AskRequest, SignedReceipt};
+use agon_protocol::grpc::{self};
+use agon_protocol::message::{Challenge, Receipt, Signed, Verified, answer_digest};
+use agon_runtime::net::{ChannelOptions, Net};
+use borsh::{BorshDeserialize, BorshSerialize};
+use tonic::transport::Channel;
+use tonic::{Code, Request, Status, Streaming};
+
+/// Most bytes of an answer that are read; a task's answers are far shorter.
+pub const ANSWER_BYTES_MAX: usize = 64 * 1024;
+/// Most bytes of a reason that are kept.
+const REASON_BYTES_MAX: usize = 256;
+/// Channels that are kept open; more than a round asks.
+const CHANNELS_MAX: usize = 512;
+
+/// What came of asking a miner.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub enum Outcome {
+    /// An answer with a receipt that holds.
+    Answered {
+        /// The text.
+        text: String,
+        /// The miner's signed statement.
+        receipt: Signed<Receipt>,
+    },
+    /// No answer, or none that can be used.
+    Failed {
+        /// In which way.
+        failure: Failure,
+        /// In words, for people.
+        reason: String,
+    },
+}
+
+/// In which way asking failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, BorshSerialize, BorshDeserialize)]
+pub enum Failure {
+    /// The miner could not be reached or went away.
+    Unreachable,
+    /// The deadline passed.
+    Late,
+    /// The miner's queue is full.
+    Busy,
+    /// The miner does not accept us or our challenge; our fault when most miners say so, its own otherwise.
+    Refused,
+    /// The answer breaks a limit, or its receipt does not hold.
+    Invalid,
+    /// The miner reports a failure of its own.
+    Broken,
+}
+
+impl Failure {
+    /// Name for evidence, logs and metrics; one of a fixed set.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Unreachable => "unreachable",
+            Self::Late => "late",
+            Self::Busy => "busy",
+            Self::Refused => "refused",
+            Self::Invalid => "invalid",
+            Self::Broken => "broken",
+        }
+    }
+}
+
+impl Outcome {
+    fn failed(failure: Failure, reason: impl Into<String>) -> Self {
+        let mut reason = reason.into();
+        while reason.len() > REASON_BYTES_MAX {
+            reason.pop();
+        }
+        Self::Failed { failure, reason }
+    }
+}
+
+/// The open channels to miners, one for each address.
+#[derive(Debug)]
+pub struct Miners {
+    net: Net,
+    channels: BTreeMap<SocketAddr, Channel>,
+}
+
+impl Miners {
+    /// No channels yet.
+    #[must_use]
+    pub const fn new(net: Net) -> Self {
+        Self { net, channels: BTreeMap::new() }
+    }
+
+    /// The channel to `addr`, which connects when it is first used.
+    ///
+    /// # Errors
+    ///
+    /// In words, when the address is of no use.
+    pub fn channel(&mut self, addr: SocketAddr) -> Result<Channel, String> {
+        if let Some(channel) = self.channels.get(&addr) {
+            return Ok(channel.clone());
+        }
+        if self.channels.len() >= CHANNELS_MAX {
+            self.channels.clear();
+        }
+        let options = ChannelOptions { keepalive: None, ..ChannelOptions::default() };
+        let channel =
+            self.net.channel(&format!("http://{addr}"), options).map_err(|error| error.to_string())?;
+        self.channels.insert(addr, channel.clone());
+        Ok(channel)
+    }
+
+    /// Drops the channels to addresses that nobody announces any more.
+    pub fn keep_only(&mut self, announced: impl Fn(&SocketAddr) -> bool) {
+        self.channels.retain(|addr, _| announced(addr));
+    }
+}
+
+/// Asks, and waits until `deadline` at most.
+pub async fn ask(channel: Channel, challenge: &Signed<Challenge>, deadline: Duration) -> Outcome {
+    match tokio::time::timeout(deadline, converse(channel, challenge)).await {
+        Ok(outcome) => outcome,
+        Err(_) => Outcome::failed(Failure::Late, format!("no receipt within {} ms", deadline.as_millis())),
+    }
+}
+
+async fn converse(channel: Channel, challenge: &Signed<Challenge>) -> Outcome {
+    let mut client = MinerClient::new(channel)
+        .max_decoding_message_size(grpc::MINER_MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(grpc::MINER_MESSAGE_BYTES_MAX);
+    match client.ask(request(challenge)).await {
+        Ok(response) => read(response.into_inner(), challenge).await,
+        Err(status) => failed(&status),
+    }
+}
+
+fn request(challenge: &Signed<Challenge>) -> Request<AskRequest> {
+    let mut request = Request::new(AskRequest::from(challenge));
+    let message = challenge.message();
+    let keys = [(grpc::SENDER_METADATA, message.sender), (grpc::RECEIVER_METADATA, message.receiver)];
+    for (name, key) in keys {
+        request.metadata_mut().insert(name, key.to_string().parse().expect("an address is plain text"));
+    }
+    request
+}
+
+async fn read(mut stream: Streaming<AskReply>, challenge: &Signed<Challenge>) -> Outcome {
+    let mut text = String::new();
+    loop {
+        match stream.message().await {
+            Ok(Some(AskReply { part: Some(Part::Text(piece)) })) => {
+                if text.len() + piece.len() > ANSWER_BYTES_MAX {
+                    let reason = format!("more than {ANSWER_BYTES_MAX} bytes of answer");
+                    return Outcome::failed(Failure::Invalid, reason);
+                }
+                text.push_str(&piece);
+            }
+            Ok(Some(AskReply { part: Some(Part::Receipt(receipt)) })) => {
+                return match check_receipt(receipt, challenge, &text) {
+                    Ok(receipt) => Outcome::Answered { text, receipt: receipt.into_signed() },
+                    Err(reason) => Outcome::failed(Failure::Invalid, reason),
+                };
+            }
+            Ok(Some(AskReply { part: None })) => {
+                return Outcome::failed(Failure::Invalid, "a part of the answer is empty");
+            }
+            Ok(None) => return Outcome::failed(Failure::Invalid, "the answer ended without a receipt"),
+            Err(status) => return failed(&status),
+        }
+    }
+}
+
+/// Checks that the receipt is the asked miner's, for this challenge and this very text.
+fn check_receipt(
+    wire: SignedReceipt,
+    challenge: &Signed<Challenge>,
+    text: &str,
+) -> Result<Verified<Receipt>, String> {
+    let receipt = Signed::<Receipt>::try_from(wire).map_err(|error| format!("receipt: {error}"))?;
+    let message = receipt.message();
+    if message.miner != challenge.message().receiver {
+        return Err(format!("the receipt is of {}, asked was {}", message.miner, challenge.message().receiver));
+    }
+    if message.challenge != challenge.digest() {
+        return Err("the receipt is for another challenge".to_owned());
+    }
+    if message.answer != answer_digest(text) {
+        return Err("the receipt is for another answer".to_owned());
+    }
+    if message.answer_tokens > challenge.message().tokens_max {
+        let (found, allowed) = (message.answer_tokens, challenge.message().tokens_max);
+        return Err(format!("{found} tokens of answer, {allowed} were asked for"));
+    }
+    receipt.verify().map_err(|error| format!("receipt: {error}"))
+}
+
+fn failed(status: &Status) -> Outcome {
+    let failure = match status.code() {
+        Code::ResourceExhausted => Failure::Busy,
+        Code::DeadlineExceeded | Code::Cancelled => Failure::Late,
+        Code::Unauthenticated
+        | Code::PermissionDenied
+        | Code::FailedPrecondition
+        | Code::OutOfRange
+        | Code::AlreadyExists => Failure::Refused,
+        Code::Internal | Code::Unknown | Code::DataLoss => Failure::Broken,
+        Code::InvalidArgument | Code::NotFound | Code::Unimplemented => Failure::Invalid,
+        Code::Unavailable | Code::Aborted | Code::Ok => Failure::Unreachable,
+    };
+    Outcome::failed(failure, format!("{:?}: {}", status.code(), status.message()))
+}

@@ -1,0 +1,292 @@
+//! One round as a pure plan: whom to ask what, and what to make of the answers.
+//!
+//! [`plan`] turns a draw into signed challenges; [`judge`] turns outcomes into scores. Neither asks anybody nor
+//! reads a clock, so that a round can be replayed from its evidence.
+//!
+//! # When a validator abstains
+//!
+//! A round says nothing about miners when the fault is the validator's own: when every miner it asked is out of
+//! reach, or when at least half of them refuse its challenges. Then [`judge`] gives a reason instead of scores and
+//! ratings stay as they are. Otherwise a refusal counts as a failure to answer like any other, or a miner could
+//! refuse what it cannot answer.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use agon_protocol::id::{Digest, Hotkey, Netuid, Uid};
+use agon_protocol::message::{Challenge, Metagraph, Sampling, Signed};
+use agon_protocol::sign::{DrawInput, DrawProof, Keypair};
+use agon_scoring::draw::{Candidate, Draw};
+use agon_subnets::{Item, Task};
+
+use crate::query::{Failure, Outcome};
+
+/// Sampling temperature of challenges, in thousandths. Answers are sampled with a seed for each miner, so that
+/// honest miners of one model differ now and then while a copy never does.
+const TEMPERATURE_MILLI: u32 = 1_000;
+/// No token is left out of the draw.
+const TOP_P_PPM: u32 = 1_000_000;
+
+/// How much a round asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Size {
+    /// Miners, at most.
+    pub miners: usize,
+    /// Items for each of them.
+    pub items: u32,
+    /// Time for an answer, milliseconds.
+    pub deadline_ms: u64,
+}
+
+/// What a round is about.
+#[derive(Clone, Copy)]
+pub struct Setting<'a> {
+    /// The validator's key.
+    pub pair: &'a Keypair,
+    /// The ledger.
+    pub genesis: Digest,
+    /// The subnet.
+    pub netuid: Netuid,
+    /// The running tempo.
+    pub tempo: u64,
+    /// Its beacon.
+    pub beacon: Digest,
+    /// Number of the round within the tempo.
+    pub round: u32,
+    /// The task.
+    pub task: &'a dyn Task,
+}
+
+impl std::fmt::Debug for Setting<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Setting")
+            .field("netuid", &self.netuid)
+            .field("tempo", &self.tempo)
+            .field("round", &self.round)
+            .field("task", &self.task.name())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A neuron that can be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Miner {
+    /// Its slot.
+    pub uid: Uid,
+    /// Its key.
+    pub hotkey: Hotkey,
+    /// Where it serves.
+    pub addr: SocketAddr,
+}
+
+/// The neurons that can be asked: those that serve, without ourselves.
+#[must_use]
+pub fn miners(metagraph: &Metagraph, ourselves: Hotkey) -> Vec<Miner> {
+    let serving = metagraph.neurons.iter().filter(|neuron| neuron.hotkey != ourselves);
+    let miner = |neuron: &agon_protocol::message::NeuronView| {
+        let addr = neuron.axon.as_ref()?.socket_addr();
+        Some(Miner { uid: neuron.uid, hotkey: neuron.hotkey, addr })
+    };
+    serving.filter_map(miner).collect()
+}
+
+/// One item of a round, with the seed it was made from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlannedItem {
+    /// The seed.
+    pub seed: [u8; 32],
+    /// The item.
+    pub item: Item,
+}
+
+/// One question to one miner.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ask {
+    /// Whom.
+    pub miner: Miner,
+    /// Which item.
+    pub item_index: u32,
+    /// The challenge.
+    pub challenge: Signed<Challenge>,
+}
+
+/// A planned round.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// Proof of its draw.
+    pub draw: DrawProof,
+    /// Its items.
+    pub items: Vec<PlannedItem>,
+    /// Its questions, by item and then UID in the order drawn.
+    pub asks: Vec<Ask>,
+}
+
+/// Numbers challenges: each is larger than every one before, across restarts too as long as the clock moves on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NonceCounter(u64);
+
+impl NonceCounter {
+    /// The next nonce at `now_ms`: the time with room for 65,536 challenges in each millisecond.
+    pub const fn next(&mut self, now_ms: u64) -> u64 {
+        let by_time = now_ms << 16;
+        self.0 = if self.0 >= by_time { self.0.saturating_add(1) } else { by_time };
+        self.0
+    }
+}
+
+/// Draws miners, items and seeds, and signs the challenges.
+#[must_use]
+pub fn plan(
+    setting: &Setting<'_>,
+    size: &Size,
+    miners: &[Miner],
+    last_asked: &BTreeMap<Uid, u64>,
+    nonces: &mut NonceCounter,
+    now_ms: u64,
+) -> Plan {
+    let (output, proof) = setting.pair.draw(&draw_input(setting));
+    let draw = Draw::new(output);
+    let candidate = |miner: &Miner| Candidate {
+        uid: miner.uid.0,
+        last_asked_round: last_asked.get(&miner.uid).copied(),
+    };
+    let candidates: Vec<Candidate> = miners.iter().map(candidate).collect();
+    let drawn = draw.uids(&candidates, size.miners);
+    let items: Vec<PlannedItem> = (0..size.items)
+        .map(|index| draw.item_seed(index))
+        .map(|seed| PlannedItem { seed, item: setting.task.item(seed) })
+        .collect();
+    let mut asks = Vec::with_capacity(items.len().saturating_mul(drawn.len()));
+    for (item_index, planned) in (0u32..).zip(&items) {
+        for uid in &drawn {
+            let miner = miners.iter().find(|miner| miner.uid.0 == *uid).expect("drawn from these miners");
+            let seed = draw.sampling_seed(*uid, item_index);
+            let nonce = nonces.next(now_ms);
+            let terms = Terms { proof, item_index, seed, nonce, now_ms, deadline_ms: size.deadline_ms };
+            let challenge = Signed::sign(challenge(setting, miner, &planned.item, &terms), setting.pair);
+            asks.push(Ask { miner: *miner, item_index, challenge });
+        }
+    }
+    Plan { draw: proof, items, asks }
+}
+
+fn draw_input(setting: &Setting<'_>) -> DrawInput {
+    DrawInput {
+        genesis: setting.genesis,
+        netuid: setting.netuid,
+        tempo: setting.tempo,
+        beacon: setting.beacon,
+        round: setting.round,
+    }
+}
+
+/// What differs from one challenge of a round to the next.
+struct Terms {
+    proof: DrawProof,
+    item_index: u32,
+    seed: u64,
+    nonce: u64,
+    now_ms: u64,
+    deadline_ms: u64,
+}
+
+fn challenge(setting: &Setting<'_>, miner: &Miner, item: &Item, terms: &Terms) -> Challenge {
+    Challenge {
+        genesis: setting.genesis,
+        netuid: setting.netuid,
+        task: setting.task.name().to_owned(),
+        tempo: setting.tempo,
+        beacon: setting.beacon,
+        round: setting.round,
+        draw: terms.proof,
+        item_index: terms.item_index,
+        sender: setting.pair.hotkey(),
+        receiver: miner.hotkey,
+        nonce: terms.nonce,
+        issued_ms: terms.now_ms,
+        deadline_ms: terms.now_ms.saturating_add(terms.deadline_ms),
+        prompt: item.prompt.clone(),
+        sampling: Sampling {
+            temperature_milli: TEMPERATURE_MILLI,
+            top_p_ppm: TOP_P_PPM,
+            top_k: 0,
+            seed: terms.seed,
+        },
+        tokens_max: item.tokens_max.min(Challenge::TOKENS_MAX),
+    }
+}
+
+/// What an answer is worth.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Score {
+    /// Parts per million of the reference answer.
+    pub score_ppm: u32,
+    /// Why.
+    pub reason: String,
+}
+
+/// Scores every outcome, one for each ask, or says why the round is no evidence about miners.
+///
+/// # Errors
+///
+/// The reason to abstain, in words.
+///
+/// # Panics
+///
+/// When there is not one outcome for each ask: our own mistake.
+pub fn judge(task: &dyn Task, plan: &Plan, outcomes: &[Outcome]) -> Result<Vec<Score>, String> {
+    assert_eq!(plan.asks.len(), outcomes.len(), "one outcome for each ask");
+    abstention(plan, outcomes).map_or(Ok(()), Err)?;
+    let scores = plan.asks.iter().zip(outcomes).map(|(ask, outcome)| match outcome {
+        Outcome::Answered { text, .. } => {
+            let judgement = task.judge(&plan.items[ask.item_index as usize].item, text);
+            Score { score_ppm: judgement.score_ppm, reason: judgement.reason }
+        }
+        Outcome::Failed { failure, reason } => {
+            Score { score_ppm: 0, reason: format!("no answer, {}: {reason}", failure.name()) }
+        }
+    });
+    Ok(scores.collect())
+}
+
+fn abstention(plan: &Plan, outcomes: &[Outcome]) -> Option<String> {
+    let asked = miners_of(plan, outcomes, |_| true);
+    if asked == 0 {
+        return Some("no miner serves".to_owned());
+    }
+    let failed = |wanted: Failure| {
+        miners_of(plan, outcomes, move |outcome| {
+            matches!(outcome, Outcome::Failed { failure, .. } if *failure == wanted)
+        })
+    };
+    let refused = failed(Failure::Refused);
+    if refused * 2 >= asked {
+        let reason = outcomes.iter().find_map(|outcome| match outcome {
+            Outcome::Failed { failure: Failure::Refused, reason } => Some(reason.as_str()),
+            _ => None,
+        });
+        let reason = reason.unwrap_or_default();
+        return Some(format!("{refused} of {asked} miners refuse our challenges, as in: {reason}"));
+    }
+    let alive = miners_of(plan, outcomes, |outcome| {
+        !matches!(outcome, Outcome::Failed { failure: Failure::Unreachable | Failure::Late, .. })
+    });
+    (alive == 0).then(|| format!("none of {asked} miners can be reached; is our own network up?"))
+}
+
+/// How many distinct miners have an outcome like that.
+fn miners_of(plan: &Plan, outcomes: &[Outcome], like: impl Fn(&Outcome) -> bool) -> usize {
+    let mut uids: Vec<Uid> = plan
+        .asks
+        .iter()
+        .zip(outcomes)
+        .filter(|(_, outcome)| like(outcome))
+        .map(|(ask, _)| ask.miner.uid)
+        .collect();
+    uids.sort_unstable();
+    uids.dedup();
+    uids.len()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,107 @@
+//! Plans are drawn, outcomes are judged, and faults of our own are not held against miners.
+
+use super::*;
+
+const NOW_MS: u64 = 1_700_000_000_000;
+
+fn pair() -> Keypair {
+    Keypair::from_mini_secret(&[1; 32])
+}
+
+fn miners(count: u16) -> Vec<Miner> {
+    (0..count)
+        .map(|uid| Miner {
+            uid: Uid(uid),
+            hotkey: Hotkey([uid as u8 + 10; 32]),
+            addr: SocketAddr::from(([127, 0, 0, 1], 9000 + uid)),
+        })
+        .collect()
+}
+
+fn planned(round: u32, miner_count: u16, last_asked: &BTreeMap<Uid, u64>) -> Plan {
+    let pair = pair();
+    let setting = Setting {
+        pair: &pair,
+        genesis: Digest([1; 32]),
+        netuid: Netuid(1),
+        tempo: 3,
+        beacon: Digest([2; 32]),
+        round,
+        task: agon_subnets::tasks()[0],
+    };
+    let size = Size { miners: 4, items: 2, deadline_ms: 5_000 };
+    plan(&setting, &size, &miners(miner_count), last_asked, &mut NonceCounter::default(), NOW_MS)
+}
+
+fn failed(failure: Failure) -> Outcome {
+    Outcome::Failed { failure, reason: "because".to_owned() }
+}
+
+#[test]
+fn every_challenge_of_a_round_carries_the_proof_of_its_draw() {
+    let plan = planned(0, 6, &BTreeMap::new());
+    assert_eq!(plan.asks.len(), 8, "four of six miners, two items each");
+    for ask in &plan.asks {
+        let challenge = ask.challenge.message();
+        assert_eq!(challenge.receiver, ask.miner.hotkey);
+        let draw = agon_protocol::sign::verify_draw(&pair().public(), &challenge.draw_input(), &challenge.draw);
+        assert!(draw.is_ok());
+        assert!(ask.challenge.check_signature().is_ok());
+    }
+}
+
+#[test]
+fn nonces_grow_and_sampling_seeds_differ_by_miner() {
+    let plan = planned(0, 6, &BTreeMap::new());
+    let nonces: Vec<u64> = plan.asks.iter().map(|ask| ask.challenge.message().nonce).collect();
+    assert!(nonces.is_sorted_by(|a, b| a < b));
+    let mut seeds: Vec<u64> = plan.asks.iter().map(|ask| ask.challenge.message().sampling.seed).collect();
+    seeds.sort_unstable();
+    seeds.dedup();
+    assert_eq!(seeds.len(), plan.asks.len());
+}
+
+#[test]
+fn a_round_is_the_same_when_it_is_planned_again_and_another_one_differs() {
+    assert_eq!(planned(0, 6, &BTreeMap::new()), planned(0, 6, &BTreeMap::new()));
+    assert_ne!(planned(0, 6, &BTreeMap::new()).items, planned(1, 6, &BTreeMap::new()).items);
+}
+
+#[test]
+fn miners_that_were_not_asked_for_long_are_asked_first() {
+    let last_asked = BTreeMap::from([(Uid(0), 7), (Uid(1), 8), (Uid(2), 3), (Uid(3), 4), (Uid(4), 5)]);
+    let plan = planned(0, 6, &last_asked);
+    let mut uids: Vec<u16> = plan.asks.iter().map(|ask| ask.miner.uid.0).collect();
+    uids.sort_unstable();
+    uids.dedup();
+    assert_eq!(uids, [2, 3, 4, 5]);
+}
+
+#[test]
+fn a_failure_to_answer_scores_nothing() {
+    let plan = planned(0, 4, &BTreeMap::new());
+    let mut outcomes = vec![failed(Failure::Broken); plan.asks.len()];
+    outcomes[0] = failed(Failure::Refused);
+    let scores = judge(agon_subnets::tasks()[0], &plan, &outcomes).unwrap();
+    assert!(scores.iter().all(|score| score.score_ppm == 0));
+    assert!(scores[0].reason.contains("refused"), "one that refuses alone has failed to answer");
+}
+
+#[test]
+fn a_validator_abstains_when_the_fault_is_its_own() {
+    let plan = planned(0, 4, &BTreeMap::new());
+    let task = agon_subnets::tasks()[0];
+    let abstains = |outcome: Outcome| judge(task, &plan, &vec![outcome; plan.asks.len()]).unwrap_err();
+    assert!(abstains(failed(Failure::Unreachable)).contains("network"));
+    assert!(abstains(failed(Failure::Late)).contains("network"));
+    assert!(abstains(failed(Failure::Refused)).contains("refuse"));
+    assert_eq!(judge(task, &planned(0, 0, &BTreeMap::new()), &[]).unwrap_err(), "no miner serves");
+}
+
+#[test]
+fn the_nonce_counter_never_repeats_whatever_the_clock_does() {
+    let mut nonces = NonceCounter::default();
+    let times = [5, 5, 4, 6, 6];
+    let drawn: Vec<u64> = times.iter().map(|&now_ms| nonces.next(now_ms)).collect();
+    assert!(drawn.is_sorted_by(|a, b| a < b), "{drawn:?}");
+}
