@@ -25,6 +25,13 @@
     clippy::arithmetic_side_effects,
     clippy::cast_possible_truncation
 )]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::arithmetic_side_effects,
+        reason = "a test that overflows fails, as it should"
+    )
+)]
 
 mod accounts;
 mod axon;

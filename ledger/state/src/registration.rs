@@ -364,3 +364,144 @@ fn power(fraction: u128) -> u128 {
     }
     power
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use agon_protocol::id::Digest;
+    use agon_protocol::message::Preset;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::subnet::{Pots, Schedule};
+
+    #[track_caller]
+    fn check_halved(amount: u64, blocks: u64, half_life: u64, expected: u64) {
+        let halved = halved(Amount::from_base_units(amount), blocks, half_life);
+        assert_eq!(halved.base_units(), expected);
+    }
+
+    #[test]
+    fn a_price_halves_in_each_half_life_and_in_between_follows_the_curve() {
+        check_halved(1_000_000_000, 0, 40, 1_000_000_000);
+        check_halved(1_000_000_000, 1, 40, 982_820_598);
+        check_halved(1_000_000_000, 20, 40, 707_106_781);
+        check_halved(1_000_000_000, 39, 40, 508_739_846);
+        check_halved(1_000_000_000, 40, 40, 500_000_000);
+        check_halved(1_000_000_000, 100, 40, 176_776_695);
+        check_halved(500_000, 360, 360, 250_000);
+        check_halved(u64::MAX, 0, 1, u64::MAX);
+        check_halved(u64::MAX, 64, 1, 0);
+        check_halved(u64::MAX, u64::MAX, 1, 0);
+    }
+
+    proptest! {
+        #[test]
+        fn a_price_never_rises_by_waiting(amount: u64, half_life in 1u64..1_000_000, blocks in 0u64..10_000_000) {
+            let amount = Amount::from_base_units(amount);
+            prop_assert!(halved(amount, blocks.saturating_add(1), half_life) <= halved(amount, blocks, half_life));
+        }
+    }
+
+    const OWNER: Coldkey = Coldkey([1; 32]);
+    const NOW: BlockNumber = BlockNumber(1_000);
+    /// Registered long ago, or lately: the immunity period is 100 blocks.
+    const OLD: u64 = 500;
+    const NEW: u64 = 950;
+
+    fn subnet() -> Subnet {
+        let mut parameters = Parameters::of_preset(Preset::Mainnet);
+        parameters.set(ParameterId::ImmunityBlocks, 100);
+        let schedule = Schedule {
+            tempo: 0,
+            tempo_start: BlockNumber(0),
+            beacon: Digest::default(),
+            epoch_base: BlockNumber(0),
+            epoch_last: BlockNumber(0),
+        };
+        Subnet {
+            owner: OWNER,
+            task: String::new(),
+            locked: Amount::ZERO,
+            started: true,
+            schedule,
+            price: Amount::ZERO,
+            price_block: BlockNumber(0),
+            neuron_count: 0,
+            staked: Amount::ZERO,
+            pots: Pots::default(),
+            parameters,
+            announced: BTreeMap::new(),
+        }
+    }
+
+    fn neuron(owner: Coldkey, emission: u64, registered: u64) -> Neuron {
+        let mut neuron = Neuron::new(Hotkey([0; 32]), owner, BlockNumber(registered));
+        neuron.scores.emission = emission;
+        neuron
+    }
+
+    /// Who goes among neurons of `(emission, registered)` that are not the owner's.
+    #[track_caller]
+    fn check_replaced(neurons: &[(u64, u64)], expected: Option<u16>) {
+        let other = Coldkey([2; 32]);
+        let neurons: Vec<Neuron> = neurons
+            .iter()
+            .map(|(emission, registered)| neuron(other, *emission, *registered))
+            .collect();
+        let candidates = Candidates::of(&subnet(), &neurons, NOW);
+        assert_eq!(candidates.choose(10), expected.map(Uid));
+    }
+
+    fn with(count: usize, rest: &[(u64, u64)]) -> Vec<(u64, u64)> {
+        [vec![(100, OLD); count], rest.to_vec()].concat()
+    }
+
+    #[test]
+    fn more_than_ten_must_be_out_of_immunity_before_one_of_them_goes() {
+        check_replaced(&with(11, &[(0, NEW)]), Some(0));
+        check_replaced(&with(10, &[(0, NEW)]), Some(10));
+        check_replaced(&with(10, &[(500, NEW), (400, NEW)]), Some(11));
+        check_replaced(&with(10, &[]), None);
+        check_replaced(&with(11, &[]), Some(0));
+        check_replaced(&[(5, NEW), (4, NEW)], Some(1));
+    }
+
+    #[test]
+    fn immunity_ends_with_its_last_block() {
+        check_replaced(&with(10, &[(0, 900)]), Some(10));
+        check_replaced(&with(10, &[(0, 901), (9, 902)]), Some(10));
+        // At block 1000 the UID of block 901 is immune, that of block 900 is not: it makes eleven, and is weakest.
+        check_replaced(&with(10, &[(0, 900), (0, 901)]), Some(10));
+        check_replaced(&with(9, &[(0, 900), (7, 901)]), Some(10));
+    }
+
+    #[test]
+    fn lowest_emission_goes_then_earliest_registration_then_lowest_uid() {
+        check_replaced(&with(11, &[(99, OLD), (98, OLD)]), Some(12));
+        check_replaced(&with(11, &[(98, OLD), (98, OLD - 1)]), Some(12));
+        check_replaced(&with(11, &[(98, OLD), (98, OLD)]), Some(11));
+    }
+
+    #[test]
+    fn the_owners_oldest_uid_stays() {
+        let other = Coldkey([2; 32]);
+        let mut neurons = vec![neuron(other, 100, OLD); 12];
+        neurons[3] = neuron(OWNER, 0, OLD);
+        neurons[7] = neuron(OWNER, 50, OLD);
+        let chosen = |neurons: &[Neuron]| Candidates::of(&subnet(), neurons, NOW).choose(10);
+        assert_eq!(owner_uids(&subnet(), &neurons), [Uid(3), Uid(7)]);
+        assert_eq!(
+            chosen(&neurons),
+            Some(Uid(7)),
+            "one UID is protected, the lower of equally old ones"
+        );
+        neurons[7].registered = BlockNumber(OLD - 1);
+        assert_eq!(chosen(&neurons), Some(Uid(3)));
+        neurons[5] = neuron(OWNER, 0, OLD - 2);
+        assert_eq!(chosen(&neurons), Some(Uid(3)));
+        // Eleven that may go are needed beside the protected one.
+        assert_eq!(chosen(&neurons[1..]), None);
+    }
+}

@@ -310,3 +310,55 @@ impl State {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const fn pool(total: u64, shares: u128) -> Pool {
+        Pool {
+            total: Amount::from_base_units(total),
+            shares,
+        }
+    }
+
+    #[test]
+    fn shares_are_rounded_against_the_staker() {
+        // A share is worth 1.5 base units.
+        let pool = pool(30, 20);
+        assert_eq!(pool.shares_for(Amount::from_base_units(10)), 6);
+        assert_eq!(pool.shares_of(Amount::from_base_units(10)), 7);
+        assert_eq!(pool.worth(7), Amount::from_base_units(10));
+        assert_eq!(pool.worth(20), Amount::from_base_units(30));
+    }
+
+    #[test]
+    fn the_first_stake_has_a_share_for_each_base_unit() {
+        assert_eq!(Pool::default().shares_for(Amount::from_base_units(77)), 77);
+        assert_eq!(Pool::default().worth(0), Amount::ZERO);
+    }
+
+    proptest! {
+        #[test]
+        fn no_one_gains_by_adding_and_removing(
+            total in 1u64..21_000_000_000_000_000,
+            part in 1u64..=1_000_000,
+            amount in 1u64..21_000_000_000_000_000,
+        ) {
+            let shares = (u128::from(total) * u128::from(part)).div_ceil(1_000_000);
+            let pool = pool(total, shares);
+            let amount = Amount::from_base_units(amount);
+            let bought = pool.shares_for(amount);
+            let after = Pool { total: plus(pool.total, amount), shares: shares + bought };
+            prop_assert!(after.worth(bought) <= amount);
+            prop_assert!(after.shares <= u128::from(after.total.base_units()));
+            // What the others hold is worth no less than before.
+            prop_assert!(after.worth(shares) >= pool.total);
+            if let Some(taken) = after.worth(bought).checked_sub(Amount::from_base_units(1)) {
+                prop_assert!(after.shares_of(taken) <= bought);
+            }
+        }
+    }
+}

@@ -40,7 +40,7 @@ pub(crate) trait Entry: BorshSerialize + BorshDeserialize {
     }
 }
 
-fn prefix_bytes<E: Entry + ?Sized>(prefix: &impl KeyField) -> Vec<u8> {
+fn prefix_bytes<E: Entry>(prefix: &impl KeyField) -> Vec<u8> {
     let mut bytes = vec![E::KIND];
     prefix.write(&mut bytes);
     bytes

@@ -1,0 +1,243 @@
+//! Epochs on a ledger: when they run, what they pay, what they keep.
+
+use agon_scoring::epoch;
+
+use super::*;
+use crate::{EPOCHS_PER_BLOCK_MAX, EpochRecord};
+
+/// Two validators of coldkey 2 (UIDs 0, 1), two miners of coldkey 3 (UIDs 2, 3), one of the owner (UID 4), and
+/// revealed weights in which the owner's miner has a share.
+fn paying() -> Ledger {
+    let mut ledger = Ledger::with_subnet();
+    ledger.register(2, [101, 102]);
+    ledger.register(3, [103, 104]);
+    ledger.register(1, [105]);
+    ledger.ok(2, stake(101, units(300)));
+    ledger.ok(2, stake(102, units(200)));
+    ledger.ok(4, stake(102, units(100)));
+    ledger.close_tempo();
+    let row = ledger.weights(&[(2, 60), (3, 30), (4, 10)]);
+    ledger.transact(101, commit(101, &row)).unwrap();
+    ledger.transact(102, commit(102, &row)).unwrap();
+    ledger.close_tempo();
+    ledger.transact(101, reveal(&row)).unwrap();
+    ledger.transact(102, reveal(&row)).unwrap();
+    ledger
+}
+
+fn record(ledger: &Ledger) -> EpochRecord {
+    ledger
+        .state
+        .epoch_record(SUBNET, ledger.subnet().tempo - 1)
+        .unwrap()
+}
+
+#[test]
+fn a_tempo_opens_with_its_epochs_block_and_takes_its_beacon_from_the_block_before() {
+    let mut ledger = Ledger::with_subnet();
+    let opened = ledger.state.height();
+    let subnet = ledger.subnet();
+    assert_eq!((subnet.tempo, subnet.tempo_start), (1, opened));
+    assert_eq!(subnet.beacon, block_hash(BlockNumber(opened.0 - 1)));
+    assert_eq!(subnet.next_epoch, BlockNumber(opened.0 + 10));
+    assert_eq!(ledger.advance(9), []);
+    assert_eq!(ledger.subnet().beacon, subnet.beacon);
+    assert_eq!(ledger.advance(1).len(), 1);
+    assert_eq!(ledger.state.height(), subnet.next_epoch);
+    assert_eq!(ledger.subnet().tempo, 2);
+}
+
+#[test]
+fn an_epoch_pays_every_base_unit_of_its_tempo() {
+    let mut ledger = paying();
+    let issued = ledger.state.issuance();
+    let free = [1, 2, 3].map(|key| ledger.free(key));
+    let epoch = ledger.close_tempo();
+    let record = record(&ledger);
+    let payouts = &record.payouts;
+
+    assert_eq!(record.pending, units(10));
+    assert_eq!(payouts.owner_cut, base(1_800_000_000));
+    // Nobody had weights before, so two tempos of miners' halves were held.
+    assert!(record.miners_held_before > base(0));
+    let miners: u64 = payouts.miners.iter().map(|pay| pay.base_units()).sum();
+    assert_eq!(miners, record.miners_held_before.base_units() + 4_100_000_000);
+    let validators: u64 = payouts.validators.iter().map(|pay| pay.base_units()).sum();
+    assert_eq!(
+        validators,
+        record.validators_held_before.base_units() + 4_100_000_000
+    );
+    assert_eq!(payouts.held(), base(0));
+
+    // 60, 30 and 10 of 100 parts, within what u16 weights and 32 fraction bits can say.
+    for (uid, percent) in [(2, 60), (3, 30), (4, 10)] {
+        let ideal = miners / 100 * percent;
+        assert!(
+            payouts.miners[uid].base_units().abs_diff(ideal) < miners / 20_000,
+            "UID {uid}"
+        );
+    }
+    assert_eq!(payouts.miners_burned, payouts.miners[4]);
+    assert_eq!(
+        epoch.miners_paid.base_units(),
+        miners - payouts.miners[4].base_units()
+    );
+    assert_eq!(
+        ledger.free(3).base_units() - free[2].base_units(),
+        epoch.miners_paid.base_units()
+    );
+    assert_eq!(ledger.free(1).base_units() - free[0].base_units(), 1_800_000_000);
+    assert_eq!(ledger.free(2), free[1], "dividends are stake");
+    let issued_now = issued.base_units() + units(10).base_units() - payouts.miners_burned.base_units();
+    assert_eq!(ledger.state.issuance().base_units(), issued_now);
+}
+
+#[test]
+fn dividends_are_shared_by_all_stakers_of_a_hotkey() {
+    let mut ledger = paying();
+    let worth = |ledger: &Ledger, key: u8| {
+        let stakes = ledger.state.account(&coldkey(key).into()).stakes;
+        stakes
+            .into_iter()
+            .find(|held| held.hotkey == hotkey(102))
+            .unwrap()
+            .amount
+            .base_units()
+    };
+    let before = (worth(&ledger, 2), worth(&ledger, 4));
+    ledger.close_tempo();
+    let pay = record(&ledger).payouts.validators[1].base_units();
+    let gained = (worth(&ledger, 2) - before.0, worth(&ledger, 4) - before.1);
+    assert!(
+        pay > 0 && gained.0 + gained.1 <= pay && pay - gained.0 - gained.1 <= 2,
+        "{gained:?} of {pay}"
+    );
+    assert!(gained.0.abs_diff(2 * gained.1) <= 3, "{gained:?}");
+}
+
+#[test]
+fn the_miners_half_is_held_until_a_miner_earns() {
+    let mut ledger = Ledger::with_subnet();
+    ledger.register(2, [101]);
+    ledger.register(3, [102]);
+    ledger.ok(2, stake(101, units(100)));
+    ledger.close_tempo();
+    let (before, epoch) = (ledger.subnet().held, ledger.close_tempo());
+    assert_eq!(epoch.miners_paid, base(0));
+    assert_eq!(
+        epoch.validators_paid,
+        base(4_100_000_000),
+        "by stake, where nobody weighted anyone"
+    );
+    assert_eq!(epoch.held, before.saturating_add(base(4_100_000_000)));
+}
+
+#[test]
+fn a_record_explains_its_epoch() {
+    let mut ledger = paying();
+    ledger.close_tempo();
+    let record = record(&ledger);
+    assert_eq!(epoch::run(&record.inputs), Ok(record.outputs.clone()));
+    assert_eq!(record.holders.len(), 5);
+    for (uid, neuron) in ledger.state.metagraph(SUBNET).unwrap().neurons.iter().enumerate() {
+        assert_eq!(neuron.incentive, record.outputs.incentive[uid]);
+        assert_eq!(neuron.dividends, record.outputs.dividends[uid]);
+        let burned = uid == 4;
+        let miner = if burned {
+            0
+        } else {
+            record.payouts.miners[uid].base_units()
+        };
+        assert_eq!(
+            neuron.emission.base_units(),
+            miner + record.payouts.validators[uid].base_units()
+        );
+    }
+}
+
+#[test]
+fn only_the_newest_records_are_kept() {
+    let mut ledger = Ledger::with_subnet();
+    ledger.register(2, [101]);
+    ledger.advance(10 * 70);
+    let tempo = ledger.subnet().tempo;
+    let kept: Vec<u64> = (0..tempo)
+        .filter(|tempo| ledger.state.epoch_record(SUBNET, *tempo).is_some())
+        .collect();
+    assert_eq!(kept.len() as u64, crate::EPOCH_RECORDS_MAX);
+    assert_eq!(kept.last(), Some(&(tempo - 1)));
+}
+
+#[test]
+fn a_block_runs_two_epochs_and_the_rest_wait_for_the_next() {
+    let mut ledger = Ledger::new();
+    // The stagger by netuid takes one more block off each later one, so the three fall on one block.
+    for key in [1, 2, 3] {
+        ledger.ok(key, create());
+    }
+    let mut ran = Vec::new();
+    for _ in 0..80 {
+        let epochs: Vec<u16> = ledger.begin().into_iter().map(|epoch| epoch.netuid.0).collect();
+        assert!(epochs.len() <= EPOCHS_PER_BLOCK_MAX);
+        if !epochs.is_empty() {
+            ran.push((ledger.state.height().0, epochs));
+        }
+    }
+    assert_eq!(
+        ran,
+        [(40, vec![1, 2]), (41, vec![3]), (80, vec![1, 2]), (81, vec![3])]
+    );
+}
+
+#[test]
+fn subnets_share_a_blocks_emission_by_their_stake() {
+    let mut ledger = Ledger::with_subnet();
+    ledger.ok(2, create());
+    ledger.ok(2, Call::StartSubnet { netuid: Netuid(2) });
+    ledger.register(3, [101]);
+    ledger.ok(
+        3,
+        Call::Register {
+            netuid: Netuid(2),
+            hotkey: hotkey(101),
+            price_max: units(1),
+        },
+    );
+    let pending = |ledger: &Ledger, netuid| {
+        ledger
+            .state
+            .expect_subnet(Netuid(netuid))
+            .pots
+            .pending
+            .base_units()
+    };
+    let gained = |ledger: &mut Ledger| {
+        let before = (pending(ledger, 1), pending(ledger, 2));
+        ledger.begin();
+        (
+            pending(ledger, 1).wrapping_sub(before.0),
+            pending(ledger, 2).wrapping_sub(before.1),
+        )
+    };
+    ledger.close_tempo();
+    assert_eq!(gained(&mut ledger), (500_000_000, 500_000_000));
+    ledger.transact(3, stake(101, units(30))).unwrap();
+    let elsewhere = Call::AddStake {
+        netuid: Netuid(2),
+        hotkey: hotkey(101),
+        amount: units(10),
+    };
+    ledger.transact(3, elsewhere).unwrap();
+    assert_eq!(gained(&mut ledger), (750_000_000, 250_000_000));
+}
+
+#[test]
+fn nothing_is_created_while_no_subnet_earns() {
+    let mut ledger = Ledger::new();
+    ledger.ok(1, create());
+    ledger.advance(50);
+    assert_eq!(ledger.state.issuance(), units(9 * FUNDS));
+    ledger.ok(1, Call::StartSubnet { netuid: SUBNET });
+    ledger.advance(3);
+    assert_eq!(ledger.state.issuance(), units(9 * FUNDS + 3));
+}
