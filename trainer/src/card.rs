@@ -30,8 +30,8 @@ pub struct Record {
     pub tokens: u64,
     /// Seconds it took.
     pub seconds: f64,
-    /// Threads of libtorch.
-    pub threads: i32,
+    /// Threads that shared the work.
+    pub threads: usize,
     /// Mean loss over the last steps, in nats per answer token.
     pub loss: f64,
     /// For each stage of the course that was reached: its first step.
@@ -40,7 +40,7 @@ pub struct Record {
 
 impl Record {
     /// Sums up a run.
-    pub fn of(progress: &Progress, threads: i32) -> Self {
+    pub fn of(progress: &Progress, threads: usize) -> Self {
         Self {
             rung: progress.rung.clone(),
             seed: progress.seed,

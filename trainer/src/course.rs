@@ -66,9 +66,21 @@ const PERSON: [usize; 3] = [1, 0, 0];
 const HOLDING: [usize; 3] = [1, 1, 0];
 const ALL: [usize; 3] = [1, 1, 2];
 
-const TWO_PEOPLE: Stage = Stage { name: "two people", stories: moves(2, 2), kind_weights: PERSON };
-const THREE_MOVES: Stage = Stage { name: "three moves", stories: moves(2, 3), kind_weights: PERSON };
-const TASK_MIX: Stage = Stage { name: "task mix", stories: Stories::TaskMix, kind_weights: KIND_WEIGHTS };
+const TWO_PEOPLE: Stage = Stage {
+    name: "two people",
+    stories: moves(2, 2),
+    kind_weights: PERSON,
+};
+const THREE_MOVES: Stage = Stage {
+    name: "three moves",
+    stories: moves(2, 3),
+    kind_weights: PERSON,
+};
+const TASK_MIX: Stage = Stage {
+    name: "task mix",
+    stories: Stories::TaskMix,
+    kind_weights: KIND_WEIGHTS,
+};
 
 /// The first stage alone.
 pub const FIRST: &[Stage] = &[TWO_PEOPLE];
@@ -80,8 +92,16 @@ pub const MIX_ONLY: &[Stage] = &[TASK_MIX];
 pub const PEOPLE_ONLY: &[Stage] = &[
     TWO_PEOPLE,
     THREE_MOVES,
-    Stage { name: "three people", stories: moves(3, 5), kind_weights: PERSON },
-    Stage { name: "four people", stories: moves(4, 8), kind_weights: PERSON },
+    Stage {
+        name: "three people",
+        stories: moves(3, 5),
+        kind_weights: PERSON,
+    },
+    Stage {
+        name: "four people",
+        stories: moves(4, 8),
+        kind_weights: PERSON,
+    },
     TASK_MIX,
 ];
 
@@ -89,9 +109,25 @@ pub const PEOPLE_ONLY: &[Stage] = &[
 pub const WHOLE: &[Stage] = &[
     TWO_PEOPLE,
     THREE_MOVES,
-    Stage { name: "one holds", stories: stories(2, 1, 4, false, false), kind_weights: HOLDING },
-    Stage { name: "things carried", stories: stories(3, 1, 5, false, false), kind_weights: ALL },
-    Stage { name: "things exchanged", stories: stories(3, 1, 6, true, false), kind_weights: ALL },
-    Stage { name: "two things", stories: stories(4, 2, 8, true, true), kind_weights: ALL },
+    Stage {
+        name: "one holds",
+        stories: stories(2, 1, 4, false, false),
+        kind_weights: HOLDING,
+    },
+    Stage {
+        name: "things carried",
+        stories: stories(3, 1, 5, false, false),
+        kind_weights: ALL,
+    },
+    Stage {
+        name: "things exchanged",
+        stories: stories(3, 1, 6, true, false),
+        kind_weights: ALL,
+    },
+    Stage {
+        name: "two things",
+        stories: stories(4, 2, 8, true, true),
+        kind_weights: ALL,
+    },
     TASK_MIX,
 ];

@@ -22,9 +22,9 @@ fn asked_to_answer(question: &str) -> String {
     format!("{question}\n{ANSWER_MARK}")
 }
 
-/// A batch, and what each of its questions was.
+/// A batch for one thread, and what each of its questions was.
 #[derive(Clone, Debug)]
-pub struct Lesson {
+pub struct Part {
     /// The tokens.
     pub batch: Batch,
     /// For each passage and each branch: what was asked.
@@ -41,25 +41,45 @@ pub struct Asked {
     pub counts: bool,
 }
 
-/// Makes the lesson of a step, of about `tokens` tokens: a function of course, stage, step and seed.
-pub fn lesson(stages: &[Stage], vocabulary: &Vocabulary, order: Order, seed: u64, tokens: usize) -> Lesson {
-    let Order { stage, step } = order;
-    let mut key = [0; 32];
-    key[..8].copy_from_slice(&seed.to_le_bytes());
-    key[8..16].copy_from_slice(&step.to_le_bytes());
-    let mut draw = Draw::new(key, Purpose::Training);
-    let (mut passages, mut asked, mut count) = (Vec::new(), Vec::new(), 0);
-    while count < tokens {
-        let repeats = stage > 0 && draw.below(REPEATED_ONE_IN) == 0;
-        let of = if repeats { draw.below(stage) } else { stage };
-        let (passage, questions) = passage(&mut draw, &stages[of], !repeats, vocabulary);
-        count += passage.token_count();
-        passages.push(passage);
-        asked.push(questions);
+/// What lessons are made from.
+#[derive(Clone, Debug)]
+pub struct Syllabus {
+    /// The stages of the course.
+    pub stages: &'static [Stage],
+    /// Fixes all stories, together with the step.
+    pub seed: u64,
+    /// Tokens per lesson, about.
+    pub tokens: usize,
+    /// Into how many parts of about the same size a lesson is divided.
+    pub parts: usize,
+}
+
+impl Syllabus {
+    /// Makes the lesson of a step: the same for the same order, whenever it is made.
+    pub fn lesson(&self, vocabulary: &Vocabulary, order: Order) -> Vec<Part> {
+        let mut key = [0; 32];
+        key[..8].copy_from_slice(&self.seed.to_le_bytes());
+        key[8..16].copy_from_slice(&order.step.to_le_bytes());
+        let mut draw = Draw::new(key, Purpose::Training);
+        (0..self.parts)
+            .map(|_| self.part(&mut draw, vocabulary, order.stage))
+            .collect()
     }
-    Lesson {
-        batch: Batch::pack(&passages),
-        asked,
+
+    fn part(&self, draw: &mut Draw, vocabulary: &Vocabulary, stage: usize) -> Part {
+        let (mut passages, mut asked, mut count) = (Vec::new(), Vec::new(), 0);
+        while count * self.parts < self.tokens {
+            let repeats = stage > 0 && draw.below(REPEATED_ONE_IN) == 0;
+            let of = if repeats { draw.below(stage) } else { stage };
+            let (passage, questions) = passage(draw, &self.stages[of], !repeats, vocabulary);
+            count += passage.token_count();
+            passages.push(passage);
+            asked.push(questions);
+        }
+        Part {
+            batch: Batch::pack(&passages),
+            asked,
+        }
     }
 }
 
@@ -122,21 +142,18 @@ pub struct Order {
 #[derive(Debug)]
 pub struct Maker {
     orders: SyncSender<Order>,
-    lessons: Receiver<Lesson>,
+    lessons: Receiver<Vec<Part>>,
 }
 
 impl Maker {
     /// Starts the thread. It ends when the maker is dropped.
-    pub fn start(stages: &'static [Stage], seed: u64, tokens: usize) -> Self {
+    pub fn start(syllabus: Syllabus) -> Self {
         let (orders, taken) = sync_channel::<Order>(2);
         let (made, lessons) = sync_channel(2);
         std::thread::spawn(move || {
             let vocabulary = vocabulary();
             for order in taken {
-                if made
-                    .send(lesson(stages, &vocabulary, order, seed, tokens))
-                    .is_err()
-                {
+                if made.send(syllabus.lesson(&vocabulary, order)).is_err() {
                     return;
                 }
             }
@@ -152,7 +169,7 @@ impl Maker {
     }
 
     /// Waits for the lesson that was ordered first.
-    pub fn take(&self) -> Lesson {
+    pub fn take(&self) -> Vec<Part> {
         self.lessons
             .recv()
             .expect("the maker's thread lives as long as its channels")
@@ -164,50 +181,65 @@ mod tests {
     use super::*;
     use crate::course::WHOLE;
 
+    fn make(stage: usize, step: u64, seed: u64, tokens: usize, parts: usize) -> Vec<Part> {
+        Syllabus {
+            stages: WHOLE,
+            seed,
+            tokens,
+            parts,
+        }
+        .lesson(&vocabulary(), Order { stage, step })
+    }
+
     #[test]
     fn a_lesson_is_fixed_by_stage_step_and_seed() {
-        let make = |stage, step, seed| lesson(WHOLE, &vocabulary(), Order { stage, step }, seed, 500).batch;
-        assert_eq!(make(2, 7, 1), make(2, 7, 1));
-        assert_ne!(make(2, 7, 1), make(2, 8, 1));
-        assert_ne!(make(2, 7, 1), make(2, 7, 2));
+        let batch = |stage, step, seed| make(stage, step, seed, 500, 1).remove(0).batch;
+        assert_eq!(batch(2, 7, 1), batch(2, 7, 1));
+        assert_ne!(batch(2, 7, 1), batch(2, 8, 1));
+        assert_ne!(batch(2, 7, 1), batch(2, 7, 2));
+    }
+
+    #[test]
+    fn the_parts_of_a_lesson_are_different_and_together_as_large_as_the_whole() {
+        let places = |parts: &[Part]| parts.iter().map(|part| part.batch.ids.len()).sum::<usize>();
+        let parts = make(3, 1, 1, 3_000, 2);
+        assert_ne!(parts[0].batch, parts[1].batch);
+        assert!(places(&parts).abs_diff(places(&make(3, 1, 1, 3_000, 1))) < 600);
     }
 
     #[test]
     fn no_lesson_has_a_word_that_the_vocabulary_lacks() {
-        for stage in 0..WHOLE.len() {
-            let lesson = lesson(WHOLE, &vocabulary(), Order { stage, step: 1 }, 1, 3_000);
+        for (stage, Stage { name, .. }) in WHOLE.iter().enumerate() {
             let Batch {
                 rows,
                 length,
                 ids,
                 mask,
                 ..
-            } = &lesson.batch;
-            let used = |at: usize| {
+            } = make(stage, 1, 1, 3_000, 1).remove(0).batch;
+            let seen = |at: usize| {
                 mask[at * length..(at + 1) * length]
                     .iter()
                     .filter(|&&seen| seen == 0.0)
-                    .count()
-                    > 1
             };
-            let unknown = (0..rows * length).filter(|&at| used(at) && ids[at] == 0).count();
-            assert_eq!(unknown, 0, "stage {}", WHOLE[stage].name);
+            let unknown = (0..rows * length)
+                .filter(|&at| seen(at).count() > 1 && ids[at] == 0)
+                .count();
+            assert_eq!(unknown, 0, "stage {name}");
         }
     }
 
     #[test]
     fn about_one_passage_in_five_repeats_earlier_stages() {
-        let last = Order {
-            stage: WHOLE.len() - 1,
-            step: 3,
-        };
-        let lesson = lesson(WHOLE, &vocabulary(), last, 1, 40_000);
-        let repeated = lesson
-            .asked
+        let asked = make(WHOLE.len() - 1, 3, 1, 40_000, 1).remove(0).asked;
+        let repeated = asked
             .iter()
             .filter(|asked| asked.iter().all(|asked| !asked.counts))
             .count();
-        let part = lesson.asked.len() / repeated;
-        assert!((3..=7).contains(&part), "{repeated} of {}", lesson.asked.len());
+        assert!(
+            (3..=7).contains(&(asked.len() / repeated)),
+            "{repeated} of {}",
+            asked.len()
+        );
     }
 }

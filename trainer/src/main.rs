@@ -2,7 +2,7 @@
 
 #![allow(clippy::print_stdout, reason = "progress is what this program is for")]
 
-use agon_model::train::{open_folder, set_threads, write_folder};
+use agon_model::train::{open_folder, write_folder};
 use agon_trainer::card::{self, Record};
 use agon_trainer::exam::{self, Report};
 use agon_trainer::lesson::vocabulary;
@@ -31,9 +31,9 @@ struct Args {
     /// Stop after this many minutes at most; the learning rate falls in time
     #[arg(long)]
     minutes: Option<f64>,
-    /// Threads of libtorch; more than one needs OMP_WAIT_POLICY=passive
+    /// Threads that share the work of each step
     #[arg(long, default_value_t = 1)]
-    threads: i32,
+    threads: usize,
     /// Go on from the checkpoint of an earlier run that was stopped
     #[arg(long)]
     resume: bool,
@@ -63,7 +63,6 @@ fn main() -> ExitCode {
 
 fn run(args: &Args) -> Result<ExitCode> {
     let rung = find_rung(&args.rung)?;
-    set_threads(args.threads);
     if !args.examine && teach(args, rung)? == Ended::Stopped {
         println!("stopped; the same command with --resume goes on");
         return Ok(ExitCode::SUCCESS);
@@ -85,6 +84,7 @@ fn teach(args: &Args, rung: &'static Rung) -> Result<Ended> {
         .clone()
         .unwrap_or_else(|| Path::new("target/train").join(rung.name));
     let config = Config {
+        threads: args.threads,
         rung,
         seed: args.seed,
         minutes_max: args.minutes,

@@ -93,16 +93,16 @@ impl Progress {
 /// Sums between two points.
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
-    steps: u64,
+    batches: u64,
     loss: f64,
     tokens: u64,
     by_kind: [(usize, usize); KINDS],
 }
 
 impl Tally {
-    /// Adds a step.
-    pub fn add_step(&mut self, loss: f64, tokens: u64) {
-        self.steps += 1;
+    /// Adds a batch.
+    pub fn add_batch(&mut self, loss: f64, tokens: u64) {
+        self.batches += 1;
         self.loss += loss;
         self.tokens += tokens;
     }
@@ -125,7 +125,7 @@ impl Tally {
             step: progress.step,
             seconds: progress.seconds,
             stage: progress.stage,
-            loss: self.loss / self.steps.max(1) as f64,
+            loss: self.loss / self.batches.max(1) as f64,
             right_percent: percent(all).unwrap_or(0.0),
             by_kind_percent: self.by_kind.map(percent),
             tokens_per_second: self.tokens as f64 / seconds.max(1e-9),

@@ -1,9 +1,9 @@
 //! The teaching itself: orders lessons, takes steps, keeps checkpoints, says how it goes.
 
-use crate::lesson::{Lesson, Maker, Order};
+use crate::lesson::{Maker, Order, Part, Syllabus};
 use crate::progress::{Progress, Tally};
 use crate::rung::Rung;
-use agon_model::train::{Learner, Step};
+use agon_model::train::{Batch, Learner, Step};
 use agon_subnets::reading::story::Kind;
 use anyhow::{Context, Result, bail};
 use std::io::Write;
@@ -31,6 +31,8 @@ pub struct Config {
     pub seed: u64,
     /// A bound on the time; the learning rate falls to reach its end by then.
     pub minutes_max: Option<f64>,
+    /// Threads that each compute their part of every step.
+    pub threads: usize,
     /// Where the checkpoint is kept.
     pub work: PathBuf,
     /// Whether to go on from that checkpoint.
@@ -101,7 +103,12 @@ impl Run {
     /// When a checkpoint cannot be written.
     pub fn teach(&mut self, stop: &AtomicBool, out: &mut dyn Write) -> Result<Ended> {
         let rung = self.config.rung;
-        let maker = Maker::start(rung.stages, self.config.seed, rung.tokens);
+        let maker = Maker::start(Syllabus {
+            stages: rung.stages,
+            seed: self.config.seed,
+            tokens: rung.tokens,
+            parts: self.config.threads.max(1),
+        });
         maker.order(self.next_order(0));
         let earlier_seconds = self.progress.seconds;
         let (started, mut saved, mut shown) = (Instant::now(), Instant::now(), Instant::now());
@@ -134,13 +141,18 @@ impl Run {
         }
     }
 
-    fn step(&mut self, lesson: &Lesson, tally: &mut Tally, out: &mut dyn Write) -> Result<()> {
+    fn step(&mut self, lesson: &[Part], tally: &mut Tally, out: &mut dyn Write) -> Result<()> {
         let rate = self.config.rung.rate * self.rate_factor();
-        let step = self.learner.step(&lesson.batch, rate);
-        let tokens = (lesson.batch.rows * lesson.batch.length) as u64;
-        tally.add_step(step.loss, tokens);
-        self.progress.tokens += tokens;
-        let (right, asked) = count_answers(lesson, &step, tally);
+        let batches: Vec<&Batch> = lesson.iter().map(|part| &part.batch).collect();
+        let steps = self.learner.step(&batches, rate);
+        let (mut right, mut asked) = (0, 0);
+        for (part, step) in lesson.iter().zip(&steps) {
+            let tokens = part.batch.ids.len() as u64;
+            tally.add_batch(step.loss, tokens);
+            self.progress.tokens += tokens;
+            let counts = count_answers(part, step, tally);
+            (right, asked) = (right + counts.0, asked + counts.1);
+        }
         let stages = self.config.rung.stages;
         if self.progress.count_step(right, asked, stages.len()) {
             let (step, name) = (self.progress.step, stages[self.progress.stage].name);
@@ -223,13 +235,13 @@ pub fn read_progress(work: &Path) -> Result<Progress> {
 }
 
 /// Counts answers' first tokens: all of them for the tally, those that count for the stage as result.
-fn count_answers(lesson: &Lesson, step: &Step, tally: &mut Tally) -> (usize, usize) {
+fn count_answers(part: &Part, step: &Step, tally: &mut Tally) -> (usize, usize) {
     let (mut right_count, mut asked_count) = (0, 0);
-    for (target, &right) in lesson.batch.targets.iter().zip(&step.right) {
+    for (target, &right) in part.batch.targets.iter().zip(&step.right) {
         if target.offset > 0 {
             continue;
         }
-        let asked = lesson.asked[target.passage][target.branch];
+        let asked = part.asked[target.passage][target.branch];
         if asked.counts {
             asked_count += 1;
             right_count += usize::from(right);

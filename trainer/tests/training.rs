@@ -1,6 +1,6 @@
 //! A whole small run: the loss falls, a stopped run goes on, the folder is complete.
 
-use agon_model::train::{open_folder, set_threads, write_folder};
+use agon_model::train::{open_folder, write_folder};
 use agon_trainer::card::{self, Record};
 use agon_trainer::lesson::vocabulary;
 use agon_trainer::run::{Config, Ended, Run};
@@ -14,6 +14,7 @@ fn config(work: &Path, resume: bool) -> Config {
         rung,
         seed: 1,
         minutes_max: None,
+        threads: 2,
         work: work.to_owned(),
         resume,
     }
@@ -21,7 +22,6 @@ fn config(work: &Path, resume: bool) -> Config {
 
 #[test]
 fn a_tiny_rung_learns_in_seconds_and_is_published_with_its_card() {
-    set_threads(1);
     let folder = tempfile::tempdir().unwrap();
     let mut run = Run::prepare(config(&folder.path().join("work"), false)).unwrap();
     let mut shown = Vec::new();
@@ -37,7 +37,7 @@ fn a_tiny_rung_learns_in_seconds_and_is_published_with_its_card() {
     let out = folder.path().join("tiny");
     write_folder(&out, &run.learner, &vocabulary()).unwrap();
     curve::write(&out, points, run.rung().stages).unwrap();
-    let record = Record::of(&run.progress, 1);
+    let record = Record::of(&run.progress, 2);
     record.write(&out).unwrap();
     let report = exam::sit(&open_folder(&out).unwrap(), 1, 100);
     card::write(&out, run.rung(), &Record::read(&out).unwrap(), 1, &report).unwrap();
@@ -50,7 +50,6 @@ fn a_tiny_rung_learns_in_seconds_and_is_published_with_its_card() {
 
 #[test]
 fn a_stopped_run_goes_on_from_its_checkpoint() {
-    set_threads(1);
     let work = tempfile::tempdir().unwrap();
     let mut run = Run::prepare(config(work.path(), false)).unwrap();
     let ended = run.teach(&AtomicBool::new(true), &mut Vec::new()).unwrap();
@@ -67,7 +66,6 @@ fn a_stopped_run_goes_on_from_its_checkpoint() {
 
 #[test]
 fn a_checkpoint_of_another_seed_is_not_continued() {
-    set_threads(1);
     let work = tempfile::tempdir().unwrap();
     let mut run = Run::prepare(config(work.path(), false)).unwrap();
     run.teach(&AtomicBool::new(true), &mut Vec::new()).unwrap();

@@ -34,15 +34,16 @@ impl AdamW {
         }
     }
 
-    /// Moves every parameter that has a gradient, and clears the gradients.
-    pub(crate) fn step(&mut self, parameters: &mut [Tensor], rate: f64) {
+    /// Moves every parameter along its gradient.
+    pub(crate) fn step(&mut self, parameters: &mut [Tensor], gradients: &[Tensor], rate: f64) {
         let _no_grad = tch::no_grad_guard();
         self.steps += 1;
-        let scale = gradient_scale(parameters);
+        let scale = gradient_scale(gradients);
         let mean_bias = 1.0 - BETA_MEAN.powf(self.steps as f64);
         let square_bias = 1.0 - BETA_SQUARE.powf(self.steps as f64);
-        for ((parameter, mean), square) in parameters.iter_mut().zip(&mut self.means).zip(&mut self.squares) {
-            let gradient = parameter.grad() * &scale;
+        let states = self.means.iter_mut().zip(&mut self.squares);
+        for ((parameter, gradient), (mean, square)) in parameters.iter_mut().zip(gradients).zip(states) {
+            let gradient = gradient * &scale;
             let _ = mean.lerp_(&gradient, 1.0 - BETA_MEAN);
             let _ = square.lerp_(&gradient.square(), 1.0 - BETA_SQUARE);
             let spread = (&*square / square_bias).sqrt() + EPSILON;
@@ -50,15 +51,14 @@ impl AdamW {
                 let _ = parameter.g_mul_scalar_(1.0 - rate * WEIGHT_DECAY);
             }
             let _ = parameter.g_sub_(&(&*mean / spread * (rate / mean_bias)));
-            parameter.zero_grad();
         }
     }
 }
 
-fn gradient_scale(parameters: &[Tensor]) -> Tensor {
-    let squares: Vec<Tensor> = parameters
+fn gradient_scale(gradients: &[Tensor]) -> Tensor {
+    let squares: Vec<Tensor> = gradients
         .iter()
-        .map(|parameter| parameter.grad().square().sum(Kind::Float))
+        .map(|gradient| gradient.square().sum(Kind::Float))
         .collect();
     let norm = Tensor::stack(&squares, 0).sum(Kind::Float).sqrt();
     (GRADIENT_NORM_MAX / (norm + 1e-6)).clamp_max(1.0)

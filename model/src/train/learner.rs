@@ -74,10 +74,16 @@ const LAYER_TENSORS: usize = 5;
 /// A model in training.
 #[derive(Debug)]
 pub struct Learner {
+    network: Network,
+    optimizer: AdamW,
+}
+
+/// The parameters and what is done with them.
+#[derive(Debug)]
+struct Network {
     shape: Shape,
     /// Embedding, final gain, then per layer: qkv weight, qkv bias, output, gate and up, down.
     parameters: Vec<Tensor>,
-    optimizer: AdamW,
     cos: Tensor,
     sin: Tensor,
 }
@@ -101,33 +107,149 @@ impl Learner {
             .map(|(name, size)| initial(&name, &size).set_requires_grad(true))
             .collect();
         let (cos, sin) = rotations(shape.width / shape.heads);
-        Self {
-            shape,
-            optimizer: AdamW::new(&parameters),
-            parameters,
-            cos,
-            sin,
-        }
+        let optimizer = AdamW::new(&parameters);
+        Self { network: Network { shape, parameters, cos, sin }, optimizer }
     }
 
     /// The model's size.
     pub fn shape(&self) -> &Shape {
-        &self.shape
+        &self.network.shape
     }
 
-    /// Takes one step of AdamW at the given learning rate on the batch's targets.
-    pub fn step(&mut self, batch: &Batch, rate: f64) -> Step {
-        let (logits, loss) = self.forward(batch);
-        loss.backward();
-        self.optimizer.step(&mut self.parameters, rate);
-        report(batch, &logits, &loss)
+    /// Takes one step of AdamW at the given learning rate on the targets of all batches.
+    ///
+    /// Each batch is computed on a thread of its own. The gradients are added in the order of the batches,
+    /// so that the result does not depend on which thread is ready first.
+    pub fn step(&mut self, batches: &[&Batch], rate: f64) -> Vec<Step> {
+        let targets: usize = batches.iter().map(|batch| batch.targets.len()).sum();
+        let network = &self.network;
+        let parts: Vec<(Step, Vec<Tensor>)> = std::thread::scope(|scope| {
+            let workers: Vec<_> = batches
+                .iter()
+                .map(|&batch| {
+                    let network = network.share();
+                    scope.spawn(move || network.gradients(batch, batch.targets.len() as f64 / targets as f64))
+                })
+                .collect();
+            workers
+                .into_iter()
+                .map(|worker| worker.join().expect("a worker only computes"))
+                .collect()
+        });
+        let (steps, gradients): (Vec<Step>, Vec<Vec<Tensor>>) = parts.into_iter().unzip();
+        if let Some(gradients) = gradients.into_iter().reduce(add_all) {
+            self.optimizer
+                .step(&mut self.network.parameters, &gradients, rate);
+        }
+        steps
     }
 
     /// Predicts the batch's targets without learning from them.
     pub fn predict(&self, batch: &Batch) -> Step {
+        tch::set_num_threads(1);
         let _no_grad = tch::no_grad_guard();
-        let (logits, loss) = self.forward(batch);
+        let (logits, loss) = self.network.forward(batch);
         report(batch, &logits, &loss)
+    }
+
+    /// The parameters with their names in this module: `embedding`, `gain`, `0.qkv` and so on.
+    pub(crate) fn named(&self) -> Vec<(String, &Tensor)> {
+        names_and_shapes(&self.network.shape)
+            .into_iter()
+            .map(|(name, _)| name)
+            .zip(&self.network.parameters)
+            .collect()
+    }
+
+    /// Sets parameters by name; `find` gives each in `f32`.
+    pub(crate) fn set(&mut self, mut find: impl FnMut(&str) -> Option<Tensor>) -> Result<(), LearnerError> {
+        let _no_grad = tch::no_grad_guard();
+        let names = names_and_shapes(&self.network.shape);
+        for ((name, shape), parameter) in names.into_iter().zip(&mut self.network.parameters) {
+            let found = find(&name).filter(|tensor| tensor.size() == shape);
+            parameter.copy_(&found.ok_or(LearnerError::Missing { name, shape })?);
+        }
+        Ok(())
+    }
+
+    /// Rounds every parameter to `bf16`, as the saved model has it.
+    pub fn round_to_bf16(&mut self) {
+        let _no_grad = tch::no_grad_guard();
+        for parameter in &mut self.network.parameters {
+            parameter.copy_(&parameter.to_kind(Kind::BFloat16).to_kind(Kind::Float));
+        }
+    }
+
+    /// Writes parameters and the optimizer's state, in `f32`, to a safetensors file.
+    ///
+    /// # Errors
+    ///
+    /// [`LearnerError::File`] when the file cannot be written.
+    pub fn save_checkpoint(&self, path: &Path) -> Result<(), LearnerError> {
+        let _no_grad = tch::no_grad_guard();
+        let mut tensors = vec![("steps".to_owned(), Tensor::from_slice(&[self.optimizer.steps]))];
+        for (index, (name, parameter)) in self.named().into_iter().enumerate() {
+            tensors.push((
+                format!("mean.{name}"),
+                self.optimizer.means[index].shallow_clone(),
+            ));
+            tensors.push((
+                format!("square.{name}"),
+                self.optimizer.squares[index].shallow_clone(),
+            ));
+            tensors.push((name, parameter.detach()));
+        }
+        Ok(Tensor::write_safetensors(&tensors, path)?)
+    }
+
+    /// Goes on from a file of [`save_checkpoint`](Self::save_checkpoint) of the same shape.
+    ///
+    /// # Errors
+    ///
+    /// [`LearnerError::File`] when the file cannot be read, [`LearnerError::Missing`] when it is of another
+    /// shape.
+    pub fn load_checkpoint(&mut self, path: &Path) -> Result<(), LearnerError> {
+        let tensors: std::collections::BTreeMap<String, Tensor> =
+            Tensor::read_safetensors(path)?.into_iter().collect();
+        let find = |name: String| tensors.get(&name).map(Tensor::shallow_clone);
+        self.set(|name| find(name.to_owned()))?;
+        let missing = |name: &str, shape: &[i64]| LearnerError::Missing {
+            name: name.to_owned(),
+            shape: shape.to_vec(),
+        };
+        let steps = find("steps".to_owned()).ok_or_else(|| missing("steps", &[1]))?;
+        self.optimizer.steps = i64::try_from(&steps.view([-1]).select(0, 0))?;
+        for (index, (name, shape)) in names_and_shapes(&self.network.shape).into_iter().enumerate() {
+            let state = |part: &str| {
+                find(format!("{part}.{name}"))
+                    .filter(|tensor| tensor.size() == shape)
+                    .ok_or_else(|| missing(&format!("{part}.{name}"), &shape))
+            };
+            self.optimizer.means[index] = state("mean")?;
+            self.optimizer.squares[index] = state("square")?;
+        }
+        Ok(())
+    }
+}
+
+impl Network {
+    /// The same parameters for another thread, which only reads them.
+    fn share(&self) -> Self {
+        Self {
+            shape: self.shape,
+            parameters: self.parameters.iter().map(Tensor::shallow_clone).collect(),
+            cos: self.cos.shallow_clone(),
+            sin: self.sin.shallow_clone(),
+        }
+    }
+
+    /// What one batch does, and the gradient of its loss times `share` in every parameter.
+    fn gradients(&self, batch: &Batch, share: f64) -> (Step, Vec<Tensor>) {
+        // Threads of libtorch are counted per thread of ours: without this each would start its own.
+        tch::set_num_threads(1);
+        let (logits, loss) = self.forward(batch);
+        let gradients = Tensor::run_backward(&[&loss * share], &self.parameters, false, false);
+        (report(batch, &logits, &loss), gradients)
     }
 
     /// Logits at the targets, `[targets, vocab]`, and their mean cross-entropy.
@@ -194,92 +316,10 @@ impl Learner {
             .transpose(1, 2)
             .reshape([-1, width])
     }
-
-    /// The parameters with their names in this module: `embedding`, `gain`, `0.qkv` and so on.
-    pub(crate) fn named(&self) -> Vec<(String, &Tensor)> {
-        names_and_shapes(&self.shape)
-            .into_iter()
-            .map(|(name, _)| name)
-            .zip(&self.parameters)
-            .collect()
-    }
-
-    /// Sets parameters by name; `find` gives each in `f32`.
-    pub(crate) fn set(&mut self, mut find: impl FnMut(&str) -> Option<Tensor>) -> Result<(), LearnerError> {
-        let _no_grad = tch::no_grad_guard();
-        let names = names_and_shapes(&self.shape);
-        for ((name, shape), parameter) in names.into_iter().zip(&mut self.parameters) {
-            let found = find(&name).filter(|tensor| tensor.size() == shape);
-            parameter.copy_(&found.ok_or(LearnerError::Missing { name, shape })?);
-        }
-        Ok(())
-    }
-
-    /// Rounds every parameter to `bf16`, as the saved model has it.
-    pub fn round_to_bf16(&mut self) {
-        let _no_grad = tch::no_grad_guard();
-        for parameter in &mut self.parameters {
-            parameter.copy_(&parameter.to_kind(Kind::BFloat16).to_kind(Kind::Float));
-        }
-    }
-
-    /// Writes parameters and the optimizer's state, in `f32`, to a safetensors file.
-    ///
-    /// # Errors
-    ///
-    /// [`LearnerError::File`] when the file cannot be written.
-    pub fn save_checkpoint(&self, path: &Path) -> Result<(), LearnerError> {
-        let _no_grad = tch::no_grad_guard();
-        let mut tensors = vec![("steps".to_owned(), Tensor::from_slice(&[self.optimizer.steps]))];
-        for (index, (name, parameter)) in self.named().into_iter().enumerate() {
-            tensors.push((
-                format!("mean.{name}"),
-                self.optimizer.means[index].shallow_clone(),
-            ));
-            tensors.push((
-                format!("square.{name}"),
-                self.optimizer.squares[index].shallow_clone(),
-            ));
-            tensors.push((name, parameter.detach()));
-        }
-        Ok(Tensor::write_safetensors(&tensors, path)?)
-    }
-
-    /// Goes on from a file of [`save_checkpoint`](Self::save_checkpoint) of the same shape.
-    ///
-    /// # Errors
-    ///
-    /// [`LearnerError::File`] when the file cannot be read, [`LearnerError::Missing`] when it is of another
-    /// shape.
-    pub fn load_checkpoint(&mut self, path: &Path) -> Result<(), LearnerError> {
-        let tensors: std::collections::BTreeMap<String, Tensor> =
-            Tensor::read_safetensors(path)?.into_iter().collect();
-        let find = |name: String| tensors.get(&name).map(Tensor::shallow_clone);
-        self.set(|name| find(name.to_owned()))?;
-        let missing = |name: &str, shape: &[i64]| LearnerError::Missing {
-            name: name.to_owned(),
-            shape: shape.to_vec(),
-        };
-        let steps = find("steps".to_owned()).ok_or_else(|| missing("steps", &[1]))?;
-        self.optimizer.steps = i64::try_from(&steps.view([-1]).select(0, 0))?;
-        for (index, (name, shape)) in names_and_shapes(&self.shape).into_iter().enumerate() {
-            let state = |part: &str| {
-                find(format!("{part}.{name}"))
-                    .filter(|tensor| tensor.size() == shape)
-                    .ok_or_else(|| missing(&format!("{part}.{name}"), &shape))
-            };
-            self.optimizer.means[index] = state("mean")?;
-            self.optimizer.squares[index] = state("square")?;
-        }
-        Ok(())
-    }
 }
 
-/// Sets how many threads libtorch computes with, for the whole process.
-///
-/// More than one pays only when `OMP_WAIT_POLICY=passive` is set: else idle threads spin.
-pub fn set_threads(count: i32) {
-    tch::set_num_threads(count.max(1));
+fn add_all(sums: Vec<Tensor>, more: Vec<Tensor>) -> Vec<Tensor> {
+    sums.into_iter().zip(more).map(|(sum, more)| sum + more).collect()
 }
 
 /// What all layers share in one batch.
@@ -393,9 +433,9 @@ mod tests {
         tch::set_num_threads(1);
         let mut learner = Learner::new(SHAPE, 1);
         let batch = Batch::pack(&lesson());
-        let first = learner.step(&batch, 3e-3).loss;
+        let first = learner.step(&[&batch], 3e-3)[0].loss;
         let last = (0..60)
-            .map(|_| learner.step(&batch, 3e-3).loss)
+            .map(|_| learner.step(&[&batch], 3e-3)[0].loss)
             .last()
             .expect("steps were taken");
         assert!(last < first / 4.0, "{first} to {last}");
@@ -444,7 +484,7 @@ mod tests {
         let path = std::env::temp_dir().join(format!("agon-checkpoint-{}.safetensors", std::process::id()));
         let batch = Batch::pack(&lesson());
         let mut learner = Learner::new(SHAPE, 3);
-        learner.step(&batch, 3e-3);
+        learner.step(&[&batch], 3e-3);
         learner.save_checkpoint(&path).expect("a writable folder");
         let mut resumed = Learner::new(SHAPE, 4);
         resumed
@@ -452,7 +492,10 @@ mod tests {
             .expect("a checkpoint of the same shape");
         std::fs::remove_file(&path).expect("the file was written");
         for _ in 0..3 {
-            assert_eq!(learner.step(&batch, 3e-3).loss, resumed.step(&batch, 3e-3).loss);
+            assert_eq!(
+                learner.step(&[&batch], 3e-3)[0].loss,
+                resumed.step(&[&batch], 3e-3)[0].loss
+            );
         }
     }
 }

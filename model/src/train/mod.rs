@@ -20,4 +20,4 @@ mod learner;
 
 pub use batch::{Batch, Branch, Passage, Target};
 pub use folder::{FolderError, Vocabulary, open_folder, write_folder};
-pub use learner::{Learner, LearnerError, Shape, Step, set_threads};
+pub use learner::{Learner, LearnerError, Shape, Step};
