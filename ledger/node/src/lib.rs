@@ -1,1 +1,343 @@
-//! Being laid out.
+//! A node of the ledger: keeps its blocks, decides with a driver which is next, and answers over gRPC.
+//!
+//! What a block does is `ledger/state`'s business. Here is everything around it: the order of transactions, the
+//! disk, the past, and the wire.
+//!
+//! | module | holds |
+//! | --- | --- |
+//! | [`args`] | the command line of `agon-node` |
+//! | [`chain`] | the ledger as an engine sees it: head, propose, check, commit |
+//! | [`driver`] | who decides which block is next; the solo driver |
+//! | [`clerk`], [`mempool`], [`desk`] | the ledger's thread and what waits for it |
+//! | [`blocks`], [`store`], [`open`], [`folder`] | the block log, the state store, and how they recover |
+//! | [`archive`] | blocks, events and states of earlier heights |
+//! | `service` | the gRPC service |
+//! | [`verify`] | the audit of a stopped node's folder |
+//!
+//! # Threads
+//!
+//! The ledger and the archive have a thread each, on which they may block; async tasks hand them jobs and never
+//! touch the disk. In memory, for simulations, jobs run where they are handed over, so that nothing depends on
+//! chance.
+
+pub mod archive;
+pub mod args;
+pub mod blocks;
+pub mod chain;
+pub mod clerk;
+pub mod desk;
+pub mod driver;
+pub mod folder;
+pub mod mempool;
+pub mod metrics;
+pub mod open;
+mod outcome;
+mod service;
+pub mod store;
+pub mod verify;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use agon_protocol::grpc::DESCRIPTORS;
+use agon_protocol::grpc::v1::ledger_server::LedgerServer;
+use agon_protocol::message::Genesis;
+use agon_runtime::files::{self, DirLock, LockError};
+use agon_runtime::flags::sentence;
+use agon_runtime::net::{self, Incoming, Net};
+use agon_runtime::shutdown::{self, Tasks};
+use agon_runtime::{Clock, Shutdown};
+use thiserror::Error;
+use tokio::sync::watch;
+use tracing::info;
+
+use crate::archive::{Archive, Recent};
+use crate::blocks::Blocks;
+use crate::chain::{Chain, Ledger};
+use crate::clerk::{Clerk, News};
+use crate::desk::{Closed, Desk};
+use crate::driver::{Driver, Solo};
+use crate::folder::{Folder, FolderError};
+use crate::open::OpenError;
+use crate::service::{Identity, Service};
+use crate::store::{MemoryStore, Store};
+
+/// How long the parts of a node may take to end. Open requests are finished in that time, or dropped.
+const GRACE: Duration = Duration::from_secs(5);
+/// Shortest time between blocks: less would only measure the disk.
+pub const BLOCK_MS_MIN: u64 = 10;
+/// Longest time between blocks: submissions wait for a block, but not for ever.
+pub const BLOCK_MS_MAX: u64 = 20_000;
+
+/// What a node is and where it listens.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where its ledger is.
+    pub storage: Storage,
+    /// What it listens on; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Time between blocks, milliseconds; from [`BLOCK_MS_MIN`] to [`BLOCK_MS_MAX`].
+    pub block_ms: u64,
+}
+
+/// Where a ledger is kept.
+#[derive(Clone, Debug)]
+pub enum Storage {
+    /// In a folder that [`Folder::begin`] made.
+    Disk(Folder),
+    /// In memory, for simulations.
+    Memory(Memory),
+}
+
+/// A ledger in memory. Clones are the same ledger, so that a simulated node finds it again after a restart.
+#[derive(Clone, Debug)]
+pub struct Memory {
+    genesis: Genesis,
+    blocks: Arc<Blocks>,
+    store: Arc<MemoryStore>,
+}
+
+impl Memory {
+    /// A ledger that begins with `genesis`.
+    #[must_use]
+    pub fn new(genesis: Genesis) -> Self {
+        Self {
+            genesis,
+            blocks: Arc::new(Blocks::in_memory()),
+            store: Arc::default(),
+        }
+    }
+}
+
+/// Why a node did not start, or ended otherwise than it was asked to.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum NodeError {
+    /// The time between blocks is out of its bounds.
+    #[error("a block every {block_ms} ms is out of the bounds of {BLOCK_MS_MIN} to {BLOCK_MS_MAX} ms")]
+    BlockTime {
+        /// What was asked for.
+        block_ms: u64,
+    },
+    /// The folder holds no ledger, or cannot be written.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// The folder is in use.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The ledger cannot be opened.
+    #[error("open the ledger")]
+    Open(#[from] OpenError),
+    /// The address cannot be listened on.
+    #[error("listen on {addr}")]
+    Listen {
+        /// The address.
+        addr: SocketAddr,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// The operating system has no thread to give.
+    #[error("start a thread")]
+    Thread(#[source] io::Error),
+    /// A part of the node failed, and the node ended with it.
+    #[error("the {part} failed: {reason}")]
+    Part {
+        /// Which part.
+        part: &'static str,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// Runs a node until `shutdown`, or until it can store no more blocks.
+///
+/// `ready` is told where it listens, once it does.
+///
+/// # Errors
+///
+/// [`NodeError`]; whatever was acknowledged is stored.
+pub async fn run(
+    config: Config,
+    net: Net,
+    clock: Clock,
+    shutdown: Shutdown,
+    ready: impl FnOnce(SocketAddr),
+) -> Result<(), NodeError> {
+    let block_ms = config.block_ms;
+    if !(BLOCK_MS_MIN..=BLOCK_MS_MAX).contains(&block_ms) {
+        return Err(NodeError::BlockTime { block_ms });
+    }
+    let opened = Opened::open(config.storage).await?;
+    let addr = config.listen;
+    let incoming = net
+        .listen(addr)
+        .await
+        .map_err(|source| NodeError::Listen { addr, source })?;
+    if let Some(folder) = &opened.folder {
+        folder.write_address(incoming.local_addr())?;
+    }
+    let identity = Identity {
+        genesis: opened.genesis.digest(),
+        name: opened.genesis.name.clone(),
+        block_ms,
+    };
+    let head = opened.chain.head();
+    info!(address = %incoming.local_addr(), name = identity.name, height = head.height.0, "ledger open");
+    ready(incoming.local_addr());
+    let _lock = serve(opened, identity, incoming, clock, shutdown).await?;
+    Ok(())
+}
+
+/// A ledger that was opened, and what keeps others from opening it.
+struct Opened {
+    genesis: Genesis,
+    chain: Chain,
+    blocks: Arc<Blocks>,
+    store: Arc<dyn Store>,
+    folder: Option<Folder>,
+    lock: Option<DirLock>,
+}
+
+impl Opened {
+    async fn open(storage: Storage) -> Result<Self, NodeError> {
+        match storage {
+            Storage::Memory(memory) => Self::open_memory(memory),
+            Storage::Disk(folder) => desk::off_task(|| Self::open_disk(folder))
+                .await
+                .map_err(NodeError::Thread)?,
+        }
+    }
+
+    fn open_memory(
+        Memory {
+            genesis,
+            blocks,
+            store,
+        }: Memory,
+    ) -> Result<Self, NodeError> {
+        let store: Arc<dyn Store> = store;
+        let chain = open::open_in_memory(&genesis, Arc::clone(&blocks), Arc::clone(&store))?;
+        Ok(Self {
+            genesis,
+            chain,
+            blocks,
+            store,
+            folder: None,
+            lock: None,
+        })
+    }
+
+    fn open_disk(folder: Folder) -> Result<Self, NodeError> {
+        let genesis = folder.read_genesis()?;
+        let lock = files::lock_dir(folder.dir())?;
+        folder.remove_address()?;
+        let (chain, blocks, store) = open::open(&folder, &genesis)?;
+        Ok(Self {
+            genesis,
+            chain,
+            blocks,
+            store,
+            folder: Some(folder),
+            lock: Some(lock),
+        })
+    }
+}
+
+/// The parts of a running node, and how to know that they are gone.
+struct Parts {
+    clerk: Desk<Clerk>,
+    archive: Desk<Archive>,
+    news: watch::Receiver<News>,
+    closed: [Closed; 2],
+}
+
+impl Parts {
+    fn new(opened: Opened) -> Result<(Self, Option<DirLock>), NodeError> {
+        let Opened {
+            genesis,
+            chain,
+            blocks,
+            store,
+            folder,
+            lock,
+        } = opened;
+        let recent = Arc::new(Mutex::new(Recent::default()));
+        let archive = Archive::new(&genesis, blocks, store, Arc::clone(&recent))?;
+        let (clerk, news) = Clerk::new(chain, recent);
+        let on_threads = folder.is_some();
+        let (clerk, clerk_closed) = Desk::new("ledger", clerk, on_threads).map_err(NodeError::Thread)?;
+        let (archive, archive_closed) =
+            Desk::new("archive", archive, on_threads).map_err(NodeError::Thread)?;
+        Ok((
+            Self {
+                clerk,
+                archive,
+                news,
+                closed: [clerk_closed, archive_closed],
+            },
+            lock,
+        ))
+    }
+}
+
+/// Serves until `shutdown`; gives the lock back once nothing uses the folder any more.
+async fn serve(
+    opened: Opened,
+    identity: Identity,
+    incoming: Incoming,
+    clock: Clock,
+    shutdown: Shutdown,
+) -> Result<Option<DirLock>, NodeError> {
+    let driver = Solo {
+        block_time: Duration::from_millis(identity.block_ms),
+        clock,
+    };
+    let (
+        Parts {
+            clerk,
+            archive,
+            news,
+            closed,
+        },
+        lock,
+    ) = Parts::new(opened)?;
+    let service = Service::new(identity, clerk.clone(), archive, news, shutdown.clone());
+    let mut tasks = Tasks::new(shutdown.clone());
+    tasks.spawn("server", serve_grpc(service, incoming, shutdown.clone()));
+    tasks.spawn("driver", drive(driver, clerk, shutdown.clone()));
+    shutdown.requested().await;
+    let report = shutdown::grace(tasks, GRACE).await;
+    for thread in closed {
+        thread.wait().await;
+    }
+    match report.failed.into_iter().next() {
+        Some((part, reason)) => Err(NodeError::Part { part, reason }),
+        None => Ok(lock),
+    }
+}
+
+async fn drive(driver: impl Driver, clerk: Desk<Clerk>, shutdown: Shutdown) -> Result<(), String> {
+    let result = driver.run(clerk.clone(), shutdown).await;
+    // Nobody gets a verdict any more; whoever waits for one is let go, so that the server can end.
+    let _ = clerk.ask_in_turn(Clerk::close).await;
+    result.map_err(|error| sentence(&error))
+}
+
+async fn serve_grpc(service: Service, incoming: Incoming, shutdown: Shutdown) -> Result<(), String> {
+    let (health, health_service) = tonic_health::server::health_reporter();
+    health.set_serving::<LedgerServer<Service>>().await;
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(DESCRIPTORS)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1()
+        .expect("the descriptors were compiled with this program");
+    net::server()
+        .add_service(service.into_server())
+        .add_service(health_service)
+        .add_service(reflection)
+        .serve_with_incoming_shutdown(incoming, shutdown.requested())
+        .await
+        .map_err(|error| sentence(&error))
+}

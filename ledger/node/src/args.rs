@@ -1,0 +1,288 @@
+//! The command line of `agon-node`: what was typed, and what it means.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use agon_protocol::amount::Amount;
+use agon_protocol::id::Coldkey;
+use agon_protocol::message::{Genesis, GenesisAccount, Preset};
+use agon_runtime::flags::{ChildFlags, LogFlags, MetricsFlags};
+use agon_runtime::{Clock, Net, Shutdown, telemetry};
+use anyhow::Context;
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+
+use crate::folder::Folder;
+use crate::verify::{self, Report};
+use crate::{BLOCK_MS_MAX, BLOCK_MS_MIN, Config, Storage, metrics};
+
+const EXAMPLES: &str = "\
+Examples:
+  Begin a ledger with one funded account, run it, and audit it once it has stopped:
+    agon-node init --dir ./ledger --fund 5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY=1000000
+    agon-node run --dir ./ledger
+    agon-node verify --dir ./ledger
+
+  A fast one on a free port, which is printed and written to ./ledger/address:
+    agon-node run --dir ./ledger --listen 127.0.0.1:0 --block-ms 250";
+
+/// Keeps the ledger of a network: orders transactions, runs epochs, answers queries
+#[derive(Debug, Parser)]
+#[command(name = "agon-node", version, after_help = EXAMPLES)]
+pub struct Args {
+    #[command(flatten)]
+    log: LogFlags,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Begin a ledger: write its genesis into a folder
+    Init(InitArgs),
+    /// Run the ledger in a folder
+    Run(RunArgs),
+    /// Replay a stopped ledger from its genesis and compare everything with what is stored
+    Verify(VerifyArgs),
+}
+
+#[derive(Debug, ClapArgs)]
+struct InitArgs {
+    /// Folder of the ledger; made where it is missing
+    #[arg(long, value_name = "DIR")]
+    dir: PathBuf,
+    /// Default times of subnets: of a public network, or of one that is watched on one machine
+    #[arg(long, value_enum, default_value = "localnet")]
+    preset: PresetArg,
+    /// Name of the network, for people [default: the preset's]
+    #[arg(long, value_name = "NAME", value_parser = name)]
+    name: Option<String>,
+    /// A balance that exists from the start, in whole units; may be repeated
+    #[arg(long, value_name = "ADDRESS=AMOUNT")]
+    fund: Vec<Fund>,
+    /// What a block creates before any halving, in whole units
+    #[arg(long, value_name = "AMOUNT", default_value = "1")]
+    block_emission: Amount,
+}
+
+#[derive(Debug, ClapArgs)]
+struct RunArgs {
+    /// Folder of the ledger
+    #[arg(long, value_name = "DIR")]
+    dir: PathBuf,
+    /// Where to listen; port 0 takes a free one. The address is printed, and written to DIR/address
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9944")]
+    listen: SocketAddr,
+    /// Time between blocks, milliseconds
+    #[arg(long, value_name = "MS", default_value_t = 1_000,
+          value_parser = clap::value_parser!(u64).range(BLOCK_MS_MIN..=BLOCK_MS_MAX))]
+    block_ms: u64,
+    #[command(flatten)]
+    metrics: MetricsFlags,
+    #[command(flatten)]
+    child: ChildFlags,
+}
+
+#[derive(Debug, ClapArgs)]
+struct VerifyArgs {
+    /// Folder of the ledger
+    #[arg(long, value_name = "DIR")]
+    dir: PathBuf,
+    /// Print one JSON object: the report, or `{"ok":false,"error":...}`
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum PresetArg {
+    Localnet,
+    Mainnet,
+}
+
+/// A funded account, as typed.
+#[derive(Clone, Copy, Debug)]
+struct Fund {
+    coldkey: Coldkey,
+    amount: Amount,
+}
+
+impl FromStr for Fund {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (address, amount) = text.split_once('=').ok_or("write ADDRESS=AMOUNT")?;
+        let coldkey = address.parse().map_err(|error| format!("{error}"))?;
+        let amount = amount.parse().map_err(|error| format!("{error}"))?;
+        Ok(Self { coldkey, amount })
+    }
+}
+
+fn name(text: &str) -> Result<String, String> {
+    const BYTES_MAX: usize = 64;
+    match text.len() {
+        1..=BYTES_MAX => Ok(text.to_owned()),
+        bytes => Err(format!("a name has 1 to {BYTES_MAX} bytes, not {bytes}")),
+    }
+}
+
+impl PresetArg {
+    const fn meaning(self) -> (Preset, &'static str) {
+        match self {
+            Self::Localnet => (Preset::Localnet, "localnet"),
+            Self::Mainnet => (Preset::Mainnet, "mainnet"),
+        }
+    }
+}
+
+/// Does what was typed.
+///
+/// # Errors
+///
+/// Whatever the command ran into, with what it was about to do.
+pub fn run(args: Args) -> anyhow::Result<()> {
+    args.log.init()?;
+    match args.command {
+        Command::Init(args) => init(args),
+        Command::Run(args) => run_node(args),
+        Command::Verify(args) => verify(&args),
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "what was made is the product of the command")]
+fn init(args: InitArgs) -> anyhow::Result<()> {
+    let (preset, preset_name) = args.preset.meaning();
+    let genesis = Genesis {
+        name: args.name.unwrap_or_else(|| preset_name.to_owned()),
+        preset,
+        time_ms: Clock::system().now_ms(),
+        block_emission: args.block_emission,
+        accounts: args
+            .fund
+            .iter()
+            .map(|fund| GenesisAccount {
+                coldkey: fund.coldkey,
+                amount: fund.amount,
+            })
+            .collect(),
+    };
+    let folder = Folder::new(args.dir);
+    crate::open::begin(&genesis).context("begin a ledger")?;
+    folder.begin(&genesis)?;
+    println!("genesis {} in {}", genesis.digest(), folder.genesis().display());
+    Ok(())
+}
+
+fn run_node(args: RunArgs) -> anyhow::Result<()> {
+    args.child.apply()?;
+    let config = Config {
+        storage: Storage::Disk(Folder::new(args.dir)),
+        listen: args.listen,
+        block_ms: args.block_ms,
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("start the runtime")?;
+    runtime.block_on(async {
+        let shutdown = Shutdown::on_signals().context("listen for signals")?;
+        if let Some(addr) = args.metrics.metrics_addr {
+            let bound = telemetry::serve_metrics(addr, &shutdown).await?;
+            telemetry::describe(metrics::ALL);
+            tracing::info!(address = %bound, "metrics shown");
+        }
+        crate::run(config, Net::tcp(), Clock::system(), shutdown, print_address).await?;
+        Ok(())
+    })
+}
+
+/// One line on standard output, for whoever started the node on port 0.
+fn print_address(address: SocketAddr) {
+    let mut stdout = std::io::stdout();
+    // A closed standard output is no reason to stop: the address is in a file as well.
+    let _ = writeln!(stdout, "{address}").and_then(|()| stdout.flush());
+}
+
+#[expect(clippy::print_stdout, reason = "the report is the product of the command")]
+fn verify(args: &VerifyArgs) -> anyhow::Result<()> {
+    let verified = verify::verify(&Folder::new(&args.dir));
+    if args.json {
+        println!("{}", as_json(&verified));
+    } else if let Ok(report) = &verified {
+        print!("{}", as_text(report));
+    }
+    verified
+        .map(drop)
+        .with_context(|| format!("verify {}", args.dir.display()))
+}
+
+fn as_json(verified: &Result<Report, verify::VerifyError>) -> serde_json::Value {
+    match verified {
+        Ok(report) => {
+            let mut value = serde_json::to_value(report).expect("strings and numbers have a JSON form");
+            value["ok"] = true.into();
+            value
+        }
+        Err(error) => serde_json::json!({ "ok": false, "error": agon_runtime::flags::sentence(error) }),
+    }
+}
+
+fn as_text(report: &Report) -> String {
+    let Report {
+        name,
+        genesis,
+        height,
+        hash,
+        state_root,
+        transactions,
+        epochs,
+        ..
+    } = report;
+    let holdings = report.holdings.0;
+    let stored = match report.stored_height {
+        Some(stored) if stored == *height => format!("that of block {stored}, as it should be"),
+        Some(stored) => format!("that of block {stored}; the blocks behind it are applied at the next start"),
+        None => String::from("missing; built from the blocks at the next start"),
+    };
+    format!(
+        "ledger      {name}, genesis {genesis}\n\
+         blocks      {height}, with {transactions} transactions and {epochs} epochs; every hash and state root agrees\n\
+         newest      {hash}\n\
+         state root  {state_root}\n\
+         state       {stored}\n\
+         issuance    {} = {} free + {} staked + {} locked + {} pending + {} held\n",
+        Amount::from_base_units(report.issuance),
+        holdings.free,
+        holdings.staked,
+        holdings.locked,
+        holdings.pending,
+        holdings.held,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn a_fund_is_an_address_and_whole_units() {
+        let fund: Fund = "5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY=1.5"
+            .parse()
+            .unwrap();
+        assert_eq!(fund.amount.base_units(), 1_500_000_000);
+        for text in [
+            "5GrwvaEF=1",
+            "5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY",
+            "=1",
+        ] {
+            assert!(text.parse::<Fund>().is_err(), "{text} was read");
+        }
+    }
+}

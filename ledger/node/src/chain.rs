@@ -1,0 +1,449 @@
+//! The ledger as an engine sees it: a head, and blocks that are proposed, checked and committed.
+//!
+//! [`Ledger`] is the whole boundary between what a block does and which block is next. It is synchronous and knows
+//! no engine; a [`Driver`](crate::driver::Driver) decides when to call it.
+//!
+//! # Invariants
+//!
+//! - A block is in the block log, synced, before its changes are in the store, and in the store, flushed, before
+//!   [`Ledger::commit`] returns.
+//! - A block holds applied transactions only: one that holds a refused one is no block of this ledger.
+//! - The state is never half changed: a block is executed on a copy, and the copy takes the state's place.
+
+use std::sync::Arc;
+
+use agon_ledger_state::{Applied, BlockInput, Refusal, State};
+use agon_protocol::codec;
+use agon_protocol::id::{BlockNumber, Digest};
+use agon_protocol::message::{Block, EventView, Header, Message, Signed, Transaction, TransactionView};
+use borsh::{BorshDeserialize, BorshSerialize};
+use thiserror::Error;
+
+use crate::blocks::{Blocks, BlocksError};
+use crate::outcome::EpochOutcome;
+use crate::store::{Store, StoreError};
+
+/// The newest block of a ledger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Head {
+    /// Its height; 0 is the genesis.
+    pub height: BlockNumber,
+    /// Its hash, or the digest of the genesis.
+    pub hash: Digest,
+    /// Its time, Unix milliseconds.
+    pub time_ms: u64,
+    /// Root of the state after it.
+    pub state_root: Digest,
+}
+
+/// A block that could come next, and what had to be left out of it.
+#[derive(Debug)]
+pub struct Proposal {
+    /// The block.
+    pub block: Block,
+    /// Transactions that the ledger refuses after those before them, by digest.
+    pub refused: Vec<(Digest, Refusal)>,
+}
+
+/// A block that is stored.
+#[derive(Debug)]
+pub struct Committed {
+    head: Head,
+    block: Block,
+    epochs: Vec<EpochOutcome>,
+}
+
+impl Committed {
+    /// Its height.
+    pub const fn height(&self) -> BlockNumber {
+        self.head.height
+    }
+
+    /// Its transactions, in order.
+    pub fn transactions(&self) -> &[Signed<Transaction>] {
+        &self.block.transactions
+    }
+
+    /// What it did, as the events stream tells it.
+    pub fn event(&self) -> EventView {
+        event(&self.block, self.epochs.clone())
+    }
+}
+
+/// What `block` did, given what its epochs paid.
+pub(crate) fn event(block: &Block, epochs: Vec<EpochOutcome>) -> EventView {
+    EventView {
+        height: block.header.height,
+        hash: block.hash(),
+        time_ms: block.header.time_ms,
+        transactions: block.transactions.iter().map(applied_view).collect(),
+        epochs: epochs.into_iter().map(Into::into).collect(),
+    }
+}
+
+fn applied_view(transaction: &Signed<Transaction>) -> TransactionView {
+    let message = transaction.message();
+    TransactionView {
+        digest: transaction.digest(),
+        signer: message.signer(),
+        call: message.call.name().to_owned(),
+        refusal: None,
+    }
+}
+
+/// Why a block cannot come next.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum Reject {
+    /// It does not have the next height.
+    #[error("the block has height {found}, the next one is {expected}")]
+    Height {
+        /// Its height.
+        found: BlockNumber,
+        /// The next height.
+        expected: BlockNumber,
+    },
+    /// It follows another block.
+    #[error("block {height} follows {found}, the newest block is {expected}")]
+    Parent {
+        /// Its height.
+        height: BlockNumber,
+        /// The parent it names.
+        found: Digest,
+        /// The newest block.
+        expected: Digest,
+    },
+    /// Its time is before its parent's.
+    #[error("block {height} is of {found_ms} ms, before its parent's {parent_ms} ms")]
+    Time {
+        /// Its height.
+        height: BlockNumber,
+        /// Its time.
+        found_ms: u64,
+        /// Its parent's time.
+        parent_ms: u64,
+    },
+    /// More transactions than a block may have.
+    #[error("block {height} has {found} transactions, {bound} at most")]
+    TooManyTransactions {
+        /// Its height.
+        height: BlockNumber,
+        /// How many it has.
+        found: usize,
+        /// How many it may have.
+        bound: usize,
+    },
+    /// More bytes than a block may have.
+    #[error("block {height} has {found} bytes, {bound} at most")]
+    TooLong {
+        /// Its height.
+        height: BlockNumber,
+        /// How many it has.
+        found: usize,
+        /// How many it may have.
+        bound: usize,
+    },
+    /// The header names other transactions.
+    #[error("the header of block {height} names transactions {found}, those with it are {expected}")]
+    Transactions {
+        /// Its height.
+        height: BlockNumber,
+        /// What the header says.
+        found: Digest,
+        /// What it has to say.
+        expected: Digest,
+    },
+    /// It holds a transaction that the ledger refuses.
+    #[error("block {height} holds transaction {digest}, which is refused: {refusal}")]
+    Refused {
+        /// Its height.
+        height: BlockNumber,
+        /// The transaction.
+        digest: Digest,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// Its header has another state root.
+    #[error("block {height} claims state root {found}, it leads to {expected}")]
+    StateRoot {
+        /// Its height.
+        height: BlockNumber,
+        /// What the header says.
+        found: Digest,
+        /// What the state says.
+        expected: Digest,
+    },
+}
+
+/// Why a block was not committed. After a failure of the disk the node has to be opened again.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum CommitError {
+    /// It cannot come next.
+    #[error(transparent)]
+    Reject(#[from] Reject),
+    /// The block log failed.
+    #[error(transparent)]
+    Blocks(#[from] BlocksError),
+    /// The state store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// The boundary between the ledger and whatever decides which block is next.
+pub trait Ledger: Send {
+    /// The newest block.
+    fn head(&self) -> Head;
+
+    /// The state after the newest block.
+    fn state(&self) -> &Arc<State>;
+
+    /// Makes the block that would come next at `now_ms`, of those `transactions` that apply one after the other.
+    fn propose(&mut self, transactions: Vec<Signed<Transaction>>, now_ms: u64) -> Proposal;
+
+    /// Whether `block` can come next: a pure verdict.
+    ///
+    /// # Errors
+    ///
+    /// [`Reject`] with the rule it breaks.
+    fn check(&mut self, block: &Block) -> Result<(), Reject>;
+
+    /// Checks `block` unless that was just done, and stores it durably.
+    ///
+    /// # Errors
+    ///
+    /// [`CommitError`]; nothing of the block is to be seen then.
+    fn commit(&mut self, block: Block) -> Result<Committed, CommitError>;
+
+    /// The stored block at `height`, to serve those who lag; `None` when there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`BlocksError`] when the log cannot be read.
+    fn decided(&self, height: BlockNumber) -> Result<Option<Block>, BlocksError>;
+}
+
+/// A block's effect on a copy of the state, kept from the check to the commit.
+#[derive(Debug)]
+struct Executed {
+    head: Head,
+    state: State,
+    epochs: Vec<EpochOutcome>,
+}
+
+/// The ledger over a state in memory, a block log and a store.
+#[derive(Debug)]
+pub struct Chain {
+    head: Head,
+    state: Arc<State>,
+    blocks: Arc<Blocks>,
+    store: Arc<dyn Store>,
+    executed: Option<Executed>,
+}
+
+impl Chain {
+    /// A chain whose `state` is the one after `head`, which is the newest of `blocks` and of `store`.
+    pub(crate) fn new(head: Head, state: State, blocks: Arc<Blocks>, store: Arc<dyn Store>) -> Self {
+        Self {
+            head,
+            state: Arc::new(state),
+            blocks,
+            store,
+            executed: None,
+        }
+    }
+
+    fn execute(&self, block: &Block) -> Result<Executed, Reject> {
+        let mut state = State::clone(&self.state);
+        let (head, epochs) = extend(&self.head, &mut state, block)?;
+        Ok(Executed { head, state, epochs })
+    }
+
+    fn take_executed(&mut self, block: &Block) -> Result<Executed, Reject> {
+        let hash = block.hash();
+        match self.executed.take().filter(|executed| executed.head.hash == hash) {
+            Some(executed) => Ok(executed),
+            None => self.execute(block),
+        }
+    }
+}
+
+impl Ledger for Chain {
+    fn head(&self) -> Head {
+        self.head
+    }
+
+    fn state(&self) -> &Arc<State> {
+        &self.state
+    }
+
+    fn propose(&mut self, transactions: Vec<Signed<Transaction>>, now_ms: u64) -> Proposal {
+        let time_ms = now_ms.max(self.head.time_ms);
+        let mut state = State::clone(&self.state);
+        let applied = state.apply(input(&self.head, time_ms, &transactions));
+        let (transactions, refused) = sift(transactions, &applied);
+        let header = Header {
+            height: self.head.height.next(),
+            parent: self.head.hash,
+            time_ms,
+            transactions: Block::transactions_digest(&transactions),
+            // A refused transaction changes nothing, so the state is the same without it.
+            state_root: state.root(),
+        };
+        Proposal {
+            block: Block { header, transactions },
+            refused,
+        }
+    }
+
+    fn check(&mut self, block: &Block) -> Result<(), Reject> {
+        self.executed = Some(self.execute(block)?);
+        Ok(())
+    }
+
+    fn commit(&mut self, block: Block) -> Result<Committed, CommitError> {
+        let Executed {
+            head,
+            mut state,
+            epochs,
+        } = self.take_executed(&block)?;
+        let changes = state.take_changes();
+        self.blocks.append(&block)?;
+        self.store.commit(head, &changes, &epochs)?;
+        self.head = head;
+        self.state = Arc::new(state);
+        Ok(Committed { head, block, epochs })
+    }
+
+    fn decided(&self, height: BlockNumber) -> Result<Option<Block>, BlocksError> {
+        self.blocks.read(height)
+    }
+}
+
+/// Parts what applied from what did not.
+fn sift(
+    transactions: Vec<Signed<Transaction>>,
+    applied: &Applied,
+) -> (Vec<Signed<Transaction>>, Vec<(Digest, Refusal)>) {
+    let mut kept = Vec::with_capacity(transactions.len());
+    let mut refused = Vec::new();
+    for (transaction, outcome) in transactions.into_iter().zip(&applied.outcomes) {
+        match outcome {
+            Ok(_) => kept.push(transaction),
+            Err(refusal) => refused.push((transaction.digest(), refusal.clone())),
+        }
+    }
+    (kept, refused)
+}
+
+/// Applies `block` to the `state` after `head`, with every check; gives the head after it and what its epochs paid.
+///
+/// # Errors
+///
+/// [`Reject`] with the rule the block breaks; `state` is then of no further use.
+pub(crate) fn extend(
+    head: &Head,
+    state: &mut State,
+    block: &Block,
+) -> Result<(Head, Vec<EpochOutcome>), Reject> {
+    check_header(head, block)?;
+    check_limits(block)?;
+    let applied = state.apply(input(head, block.header.time_ms, &block.transactions));
+    refuse_refused(block, &applied)?;
+    let expected = state.root();
+    let Header {
+        height,
+        time_ms,
+        state_root: found,
+        ..
+    } = block.header;
+    if found != expected {
+        return Err(Reject::StateRoot {
+            height,
+            found,
+            expected,
+        });
+    }
+    let next = Head {
+        height,
+        hash: block.hash(),
+        time_ms,
+        state_root: expected,
+    };
+    Ok((next, applied.epochs.into_iter().map(Into::into).collect()))
+}
+
+fn check_header(head: &Head, block: &Block) -> Result<(), Reject> {
+    let Header {
+        height,
+        parent,
+        time_ms,
+        ..
+    } = block.header;
+    if height != head.height.next() {
+        return Err(Reject::Height {
+            found: height,
+            expected: head.height.next(),
+        });
+    }
+    if parent != head.hash {
+        return Err(Reject::Parent {
+            height,
+            found: parent,
+            expected: head.hash,
+        });
+    }
+    if time_ms < head.time_ms {
+        return Err(Reject::Time {
+            height,
+            found_ms: time_ms,
+            parent_ms: head.time_ms,
+        });
+    }
+    let expected = Block::transactions_digest(&block.transactions);
+    if block.header.transactions != expected {
+        return Err(Reject::Transactions {
+            height,
+            found: block.header.transactions,
+            expected,
+        });
+    }
+    Ok(())
+}
+
+fn check_limits(block: &Block) -> Result<(), Reject> {
+    let height = block.header.height;
+    let (found, bound) = (block.transactions.len(), Block::TRANSACTIONS_MAX);
+    if found > bound {
+        return Err(Reject::TooManyTransactions { height, found, bound });
+    }
+    let (found, bound) = (codec::encode(block).len(), Block::BYTES_MAX);
+    if found > bound {
+        return Err(Reject::TooLong { height, found, bound });
+    }
+    Ok(())
+}
+
+fn refuse_refused(block: &Block, applied: &Applied) -> Result<(), Reject> {
+    for (transaction, outcome) in block.transactions.iter().zip(&applied.outcomes) {
+        if let Err(refusal) = outcome {
+            let (height, digest) = (block.header.height, transaction.digest());
+            return Err(Reject::Refused {
+                height,
+                digest,
+                refusal: refusal.clone(),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// What the state is told of the block that follows `head`.
+fn input<'a>(head: &Head, time_ms: u64, transactions: &'a [Signed<Transaction>]) -> BlockInput<'a> {
+    BlockInput {
+        height: head.height.next(),
+        parent: head.hash,
+        time_ms,
+        transactions,
+    }
+}

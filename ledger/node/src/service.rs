@@ -1,0 +1,390 @@
+//! The gRPC service: what came over the wire becomes working types, and each error one status.
+//!
+//! Queries about the newest block are answered from the state that was published with it, without a lock or a
+//! thread. Submissions go to the clerk, questions about the past to the archive. What a stream has not been told
+//! yet it reads from the archive, so that a reader may be as slow as it likes and misses nothing.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use agon_ledger_state::Refusal;
+use agon_protocol::codec;
+use agon_protocol::grpc::v1::ledger_server::{Ledger, LedgerServer};
+use agon_protocol::grpc::{LEDGER_MESSAGE_BYTES_MAX, v1};
+use agon_protocol::id::{Account, BlockNumber, Digest, Netuid};
+use agon_protocol::message::{self, EventView, MessageError, Metagraph, Signed, SubnetView, Transaction};
+use agon_runtime::Shutdown;
+use agon_runtime::flags::sentence;
+use futures::Stream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tonic::{Request, Response, Status};
+use tracing::error;
+
+use crate::archive::{self, Archive, ArchiveError};
+use crate::clerk::{Clerk, News};
+use crate::desk::{Desk, DeskError};
+use crate::mempool::{SubmitError, Verdict};
+use crate::metrics;
+
+/// Longest wait of a submission for its block: less than a server works on a request, so that the answer is ours.
+const SUBMIT_WAIT: Duration = Duration::from_secs(25);
+/// Event streams of all clients. Each costs a task and one read of the past at a time.
+const EVENT_STREAMS_MAX: usize = 256;
+/// Bytes of the largest request: a signed transaction and its framing.
+const REQUEST_BYTES_MAX: usize = <Transaction as message::Message>::BYTES_MAX + 1_024;
+
+type Reply<T> = Result<Response<T>, Status>;
+
+/// What a ledger is called and how fast it goes; the same for every answer.
+#[derive(Clone, Debug)]
+pub(crate) struct Identity {
+    pub(crate) genesis: Digest,
+    pub(crate) name: String,
+    pub(crate) block_ms: u64,
+}
+
+/// Answers for one ledger.
+#[derive(Debug)]
+pub(crate) struct Service {
+    identity: Identity,
+    clerk: Desk<Clerk>,
+    archive: Desk<Archive>,
+    news: watch::Receiver<News>,
+    shutdown: Shutdown,
+    streams: Arc<Semaphore>,
+}
+
+impl Service {
+    pub(crate) fn new(
+        identity: Identity,
+        clerk: Desk<Clerk>,
+        archive: Desk<Archive>,
+        news: watch::Receiver<News>,
+        shutdown: Shutdown,
+    ) -> Self {
+        let streams = Arc::new(Semaphore::new(EVENT_STREAMS_MAX));
+        Self {
+            identity,
+            clerk,
+            archive,
+            news,
+            shutdown,
+            streams,
+        }
+    }
+
+    /// The service with its limits of message sizes.
+    pub(crate) fn into_server(self) -> LedgerServer<Self> {
+        LedgerServer::new(self)
+            .max_decoding_message_size(REQUEST_BYTES_MAX)
+            .max_encoding_message_size(LEDGER_MESSAGE_BYTES_MAX)
+    }
+
+    fn newest(&self) -> News {
+        self.news.borrow().clone()
+    }
+
+    fn head(&self) -> message::Head {
+        let News { head, state, .. } = self.newest();
+        message::Head {
+            genesis: self.identity.genesis,
+            name: self.identity.name.clone(),
+            height: head.height,
+            hash: head.hash,
+            time_ms: head.time_ms,
+            state_root: head.state_root,
+            issuance: state.issuance(),
+            block_ms: self.identity.block_ms,
+        }
+    }
+
+    async fn metagraph_at(&self, netuid: Netuid, height: Option<u64>) -> Result<Metagraph, Status> {
+        let News { head, state, .. } = self.newest();
+        match height.map(BlockNumber) {
+            Some(height) if height > head.height => Err(no_such_block(height, head.height)),
+            Some(height) if height < head.height => {
+                let past = self
+                    .archive
+                    .ask(move |archive| archive.metagraph(netuid, height))
+                    .await;
+                past.map_err(desk_status)?.map_err(|error| archive_status(&error))
+            }
+            _ => archive::metagraph(&state, netuid, head.hash).ok_or_else(|| no_such_subnet(netuid)),
+        }
+    }
+
+    async fn submit_and_wait(&self, transaction: Signed<Transaction>) -> Result<v1::SubmitReply, Status> {
+        let digest = transaction.digest().0.to_vec();
+        let submitted = self
+            .clerk
+            .ask(move |clerk| clerk.submit(transaction))
+            .await
+            .map_err(desk_status)?;
+        let verdict = match submitted {
+            Ok(verdict) => tokio::time::timeout(SUBMIT_WAIT, verdict).await,
+            Err(SubmitError::Refused(refusal)) => Ok(Ok(Verdict::Refused(refusal.view()))),
+            Err(error) => return Err(submit_status(&error)),
+        };
+        match verdict {
+            Ok(Ok(Verdict::Included(height))) => Ok(v1::SubmitReply {
+                digest,
+                height: height.0,
+                refusal: None,
+            }),
+            Ok(Ok(Verdict::Refused(refusal))) => Ok(v1::SubmitReply {
+                digest,
+                height: 0,
+                refusal: Some(refusal.into()),
+            }),
+            Ok(Err(_)) => Err(desk_status(DeskError::Closed)),
+            Err(_) => Err(Status::deadline_exceeded(format!(
+                "no block took the transaction within {} s, but one may yet: see whether the account's nonce moves",
+                SUBMIT_WAIT.as_secs()
+            ))),
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl Ledger for Service {
+    async fn get_head(&self, _: Request<v1::GetHeadRequest>) -> Reply<v1::Head> {
+        Ok(Response::new(self.head().into()))
+    }
+
+    async fn submit(&self, request: Request<v1::SubmitRequest>) -> Reply<v1::SubmitReply> {
+        let transaction = transaction(request)?;
+        self.submit_and_wait(transaction).await.map(Response::new)
+    }
+
+    async fn dry_run(&self, request: Request<v1::SubmitRequest>) -> Reply<v1::DryRunReply> {
+        let transaction = transaction(request)?;
+        let digest = transaction.digest().0.to_vec();
+        let said = self
+            .clerk
+            .ask(move |clerk| clerk.dry_run(&transaction))
+            .await
+            .map_err(desk_status)?;
+        let (refusal, effects) = match said {
+            Ok(effects) => (None, effects.iter().map(ToString::to_string).collect()),
+            Err(refusal) => (Some(Refusal::view(&refusal).into()), Vec::new()),
+        };
+        Ok(Response::new(v1::DryRunReply {
+            digest,
+            refusal,
+            effects,
+        }))
+    }
+
+    async fn get_account(&self, request: Request<v1::GetAccountRequest>) -> Reply<v1::Account> {
+        let account = account(&request.into_inner().account)?;
+        Ok(Response::new(self.newest().state.account(&account).into()))
+    }
+
+    async fn get_subnet(&self, request: Request<v1::GetSubnetRequest>) -> Reply<v1::Subnet> {
+        let netuid = netuid(request.into_inner().netuid)?;
+        let subnet: Option<SubnetView> = self.newest().state.subnet(netuid);
+        subnet
+            .map(|subnet| Response::new(subnet.into()))
+            .ok_or_else(|| no_such_subnet(netuid))
+    }
+
+    async fn list_subnets(&self, _: Request<v1::ListSubnetsRequest>) -> Reply<v1::ListSubnetsReply> {
+        let subnets = self
+            .newest()
+            .state
+            .subnets()
+            .into_iter()
+            .map(Into::into)
+            .collect();
+        Ok(Response::new(v1::ListSubnetsReply { subnets }))
+    }
+
+    async fn get_metagraph(&self, request: Request<v1::GetMetagraphRequest>) -> Reply<v1::Metagraph> {
+        let v1::GetMetagraphRequest {
+            netuid: number,
+            height,
+        } = request.into_inner();
+        let metagraph = self.metagraph_at(netuid(number)?, height).await?;
+        Ok(Response::new(metagraph.into()))
+    }
+
+    async fn get_weights(&self, request: Request<v1::GetWeightsRequest>) -> Reply<v1::GetWeightsReply> {
+        let netuid = netuid(request.into_inner().netuid)?;
+        let rows = self
+            .newest()
+            .state
+            .weights(netuid)
+            .ok_or_else(|| no_such_subnet(netuid))?;
+        Ok(Response::new(v1::GetWeightsReply {
+            rows: rows.into_iter().map(Into::into).collect(),
+        }))
+    }
+
+    async fn get_epoch(&self, request: Request<v1::GetEpochRequest>) -> Reply<v1::GetEpochReply> {
+        let v1::GetEpochRequest {
+            netuid: number,
+            tempo,
+        } = request.into_inner();
+        let netuid = netuid(number)?;
+        let record = self.newest().state.epoch_record(netuid, tempo);
+        let record = record.ok_or_else(|| {
+            Status::not_found(format!(
+                "the epoch of tempo {tempo} on subnet {netuid} has not run, or is not kept"
+            ))
+        })?;
+        Ok(Response::new(v1::GetEpochReply {
+            record: codec::encode(&record),
+        }))
+    }
+
+    async fn get_block(&self, request: Request<v1::GetBlockRequest>) -> Reply<v1::GetBlockReply> {
+        let height = BlockNumber(request.into_inner().height);
+        let newest = self.newest().head.height;
+        if height > newest {
+            return Err(no_such_block(height, newest));
+        }
+        let read = self
+            .archive
+            .ask(move |archive| archive.block(height))
+            .await
+            .map_err(desk_status)?;
+        let block = read.map_err(|error| archive_status(&error))?;
+        Ok(Response::new(v1::GetBlockReply { block }))
+    }
+
+    type EventsStream = Pin<Box<dyn Stream<Item = Result<v1::Event, Status>> + Send>>;
+
+    async fn events(&self, request: Request<v1::EventsRequest>) -> Reply<Self::EventsStream> {
+        let permit = Arc::clone(&self.streams).try_acquire_owned().map_err(|_| {
+            Status::resource_exhausted(format!("{EVENT_STREAMS_MAX} event streams are open already"))
+        })?;
+        metrics::event_stream_opened();
+        let next = match request.into_inner().from_height {
+            0 => self.newest().head.height.next(),
+            from => BlockNumber(from),
+        };
+        let (news, archive, shutdown) = (self.news.clone(), self.archive.clone(), self.shutdown.clone());
+        let follower = Follower {
+            news,
+            archive,
+            next,
+            shutdown,
+            _permit: permit,
+        };
+        Ok(Response::new(Box::pin(follower.stream())))
+    }
+}
+
+/// A reader of events: tells each height once, in order.
+struct Follower {
+    news: watch::Receiver<News>,
+    archive: Desk<Archive>,
+    next: BlockNumber,
+    shutdown: Shutdown,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        metrics::event_stream_closed();
+    }
+}
+
+impl Follower {
+    fn stream(self) -> impl Stream<Item = Result<v1::Event, Status>> + Send {
+        futures::stream::unfold(Some(self), |follower| async {
+            let mut follower = follower?;
+            match follower.next_or_end().await {
+                Ok(event) => Some((Ok(event.into()), Some(follower))),
+                Err(status) => Some((Err(status), None)),
+            }
+        })
+    }
+
+    async fn next_or_end(&mut self) -> Result<EventView, Status> {
+        let requested = self.shutdown.requested();
+        tokio::select! {
+            () = requested => Err(desk_status(DeskError::Closed)),
+            event = self.next() => event,
+        }
+    }
+
+    async fn next(&mut self) -> Result<EventView, Status> {
+        let height = self.next;
+        let heard = self.news.wait_for(|news| news.head.height >= height).await;
+        let live = heard.map_err(|_| desk_status(DeskError::Closed))?.event.clone();
+        let event = match live.filter(|event| event.height == height) {
+            Some(event) => EventView::clone(&event),
+            None => self.read(height).await?,
+        };
+        self.next = height.next();
+        Ok(event)
+    }
+
+    async fn read(&self, height: BlockNumber) -> Result<EventView, Status> {
+        let read = self
+            .archive
+            .ask_in_turn(move |archive| archive.event(height))
+            .await
+            .map_err(desk_status)?;
+        read.map_err(|error| archive_status(&error))
+    }
+}
+
+fn transaction(request: Request<v1::SubmitRequest>) -> Result<Signed<Transaction>, Status> {
+    Signed::try_from(request.into_inner())
+        .map_err(|error: MessageError| Status::invalid_argument(error.to_string()))
+}
+
+fn account(bytes: &[u8]) -> Result<Account, Status> {
+    let key = bytes.try_into().map_err(|_| {
+        Status::invalid_argument(format!("an account has 32 bytes, this one has {}", bytes.len()))
+    })?;
+    Ok(Account(key))
+}
+
+fn netuid(number: u32) -> Result<Netuid, Status> {
+    let narrow = u16::try_from(number)
+        .map_err(|_| Status::invalid_argument(format!("netuid is {number}, {} at most", u16::MAX)))?;
+    Ok(Netuid(narrow))
+}
+
+fn no_such_subnet(netuid: Netuid) -> Status {
+    Status::not_found(format!("there is no subnet {netuid}"))
+}
+
+fn no_such_block(height: BlockNumber, newest: BlockNumber) -> Status {
+    archive_status(&ArchiveError::NoSuchBlock { height, newest })
+}
+
+fn submit_status(error: &SubmitError) -> Status {
+    let message = error.to_string();
+    match error {
+        // Told in the reply, not as a status, wherever there is a reply.
+        SubmitError::Refused(_) => Status::failed_precondition(message),
+        SubmitError::Full | SubmitError::FullForAccount | SubmitError::Watched => {
+            Status::resource_exhausted(message)
+        }
+        SubmitError::Closed => Status::unavailable(message),
+    }
+}
+
+fn desk_status(error: DeskError) -> Status {
+    match error {
+        DeskError::Busy => Status::resource_exhausted(error.to_string()),
+        DeskError::Closed => Status::unavailable(error.to_string()),
+    }
+}
+
+fn archive_status(failure: &ArchiveError) -> Status {
+    match failure {
+        ArchiveError::NoSuchBlock { .. }
+        | ArchiveError::NotKept { .. }
+        | ArchiveError::NoSuchSubnet { .. } => Status::not_found(failure.to_string()),
+        ArchiveError::Blocks(_) | ArchiveError::Store(_) | ArchiveError::Replay { .. } => {
+            error!(reason = sentence(failure), "the past cannot be read");
+            Status::internal("the node cannot read its past: see its log")
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! What a node keeps of its state between blocks: a cache of the block log that spares a replay at start.
+//!
+//! A [`Store`] holds the state's entries, what each block's epochs paid, and one head record that says which
+//! block all of it belongs to. A block is one batch, flushed before [`Store::commit`] returns; nothing is ever
+//! acknowledged before that. The block log is the truth: a store that cannot be read, or does not agree with the
+//! log, is set aside and built anew.
+
+mod memory;
+mod sled;
+
+use std::fmt;
+
+use agon_protocol::codec::{self, CodecError};
+use agon_protocol::id::BlockNumber;
+use thiserror::Error;
+
+pub(crate) use self::memory::MemoryStore;
+pub(crate) use self::sled::SledStore;
+use crate::chain::Head;
+use crate::outcome::EpochOutcome;
+
+/// Entries of a state, as bytes.
+pub(crate) type Entries = Vec<(Vec<u8>, Vec<u8>)>;
+/// Entries that a block wrote or removed, with what is there now.
+pub(crate) type Changes = Vec<(Vec<u8>, Option<Vec<u8>>)>;
+
+/// Most canonical bytes of what a block's epochs paid; every subnet there can be fits.
+const EPOCHS_BYTES_MAX: usize = 64 * 1024;
+/// Most canonical bytes of a head, which has a fixed length.
+const HEAD_BYTES_MAX: usize = 256;
+/// Bytes of the checksum behind it.
+const CHECKSUM_BYTES: usize = 32;
+
+/// The head record: version, fields, and blake3 of both.
+fn encode_head(head: &Head) -> Vec<u8> {
+    let mut bytes = codec::encode(head);
+    let checksum = blake3::hash(&bytes);
+    bytes.extend_from_slice(checksum.as_bytes());
+    bytes
+}
+
+fn decode_head(bytes: &[u8]) -> Result<Head, StoreError> {
+    let split = bytes
+        .len()
+        .checked_sub(CHECKSUM_BYTES)
+        .ok_or(StoreError::HeadChecksum)?;
+    let (body, checksum) = bytes.split_at(split);
+    if blake3::hash(body).as_bytes() != checksum {
+        return Err(StoreError::HeadChecksum);
+    }
+    codec::decode(body, HEAD_BYTES_MAX).map_err(|source| StoreError::Record { what: "head", source })
+}
+
+/// Why a store cannot be read or written.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// The database failed.
+    #[error("the state store failed")]
+    Database(#[from] ::sled::Error),
+    /// The database panicked while it was opened.
+    #[error("the state store is damaged: {reason}")]
+    Panicked {
+        /// What it said.
+        reason: String,
+    },
+    /// The head record is not what was written.
+    #[error("the head record of the state store has a wrong checksum")]
+    HeadChecksum,
+    /// A record is not the encoding of what it should be.
+    #[error("the {what} record of the state store is malformed")]
+    Record {
+        /// Which record.
+        what: &'static str,
+        /// What is wrong with it.
+        source: CodecError,
+    },
+}
+
+/// Keeps a state and its head between runs. All of a block goes in at once or not at all.
+pub(crate) trait Store: fmt::Debug + Send + Sync {
+    /// Which block the entries belong to; `None` for a store that was never filled.
+    fn head(&self) -> Result<Option<Head>, StoreError>;
+
+    /// The state's entries, in key order.
+    fn entries(&self) -> Result<Entries, StoreError>;
+
+    /// What the epochs of the block at `height` paid.
+    fn epochs(&self, height: BlockNumber) -> Result<Vec<EpochOutcome>, StoreError>;
+
+    /// Takes one block in, durably, before it returns.
+    fn commit(&self, head: Head, changes: &Changes, epochs: &[EpochOutcome]) -> Result<(), StoreError>;
+
+    /// Fills an empty store with the state after `head` and what earlier epochs paid, durably. The head goes in
+    /// last, so that a store whose filling was interrupted has none.
+    fn fill(
+        &self,
+        head: Head,
+        entries: Entries,
+        epochs: &[(BlockNumber, Vec<EpochOutcome>)],
+    ) -> Result<(), StoreError>;
+}
+
+/// First byte of every key of the one tree.
+#[derive(Clone, Copy)]
+#[repr(u8)]
+enum Table {
+    Head = b'h',
+    State = b's',
+    Epochs = b'e',
+}
+
+fn key(table: Table, rest: &[u8]) -> Vec<u8> {
+    let mut key = Vec::with_capacity(rest.len() + 1);
+    key.push(table as u8);
+    key.extend_from_slice(rest);
+    key
+}
+
+/// Every write of a block as key and value, the head included.
+fn writes(head: Head, changes: &Changes, epochs: &[EpochOutcome]) -> Changes {
+    let mut writes: Changes = changes
+        .iter()
+        .map(|(entry, value)| (key(Table::State, entry), value.clone()))
+        .collect();
+    if !epochs.is_empty() {
+        writes.push(epochs_write(head.height, epochs));
+    }
+    writes.push((key(Table::Head, &[]), Some(encode_head(&head))));
+    writes
+}
+
+fn epochs_write(height: BlockNumber, epochs: &[EpochOutcome]) -> (Vec<u8>, Option<Vec<u8>>) {
+    (
+        key(Table::Epochs, &height.0.to_be_bytes()),
+        Some(codec::encode(epochs)),
+    )
+}
+
+/// Every write that fills a store, without the head.
+fn filling(entries: Entries, epochs: &[(BlockNumber, Vec<EpochOutcome>)]) -> Changes {
+    let entries = entries
+        .into_iter()
+        .map(|(entry, value)| (key(Table::State, &entry), Some(value)));
+    let epochs = epochs
+        .iter()
+        .map(|(height, outcomes)| epochs_write(*height, outcomes));
+    entries.chain(epochs).collect()
+}
+
+fn decode_epochs(bytes: Option<&[u8]>) -> Result<Vec<EpochOutcome>, StoreError> {
+    let Some(bytes) = bytes else { return Ok(Vec::new()) };
+    codec::decode(bytes, EPOCHS_BYTES_MAX).map_err(|source| StoreError::Record {
+        what: "epochs",
+        source,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use agon_protocol::id::Digest;
+
+    use super::*;
+
+    fn head(height: u64) -> Head {
+        let digest = Digest([height as u8; 32]);
+        Head {
+            height: BlockNumber(height),
+            hash: digest,
+            time_ms: height,
+            state_root: digest,
+        }
+    }
+
+    fn outcome(tempo: u64) -> EpochOutcome {
+        EpochOutcome {
+            tempo,
+            ..EpochOutcome::default()
+        }
+    }
+
+    /// What every store does, so that memory can stand in for the disk.
+    fn check_store(store: &dyn Store) {
+        assert_eq!(store.head().unwrap(), None);
+        let entries = vec![(b"a".to_vec(), b"1".to_vec()), (b"b".to_vec(), b"2".to_vec())];
+        store
+            .fill(head(3), entries.clone(), &[(BlockNumber(2), vec![outcome(7)])])
+            .unwrap();
+        assert_eq!(store.head().unwrap(), Some(head(3)));
+        assert_eq!(store.entries().unwrap(), entries);
+
+        let changes = vec![(b"a".to_vec(), None), (b"c".to_vec(), Some(b"3".to_vec()))];
+        store
+            .commit(head(4), &changes, &[outcome(8), outcome(9)])
+            .unwrap();
+        assert_eq!(store.head().unwrap(), Some(head(4)));
+        let entries = store.entries().unwrap();
+        assert_eq!(
+            entries,
+            [(b"b".to_vec(), b"2".to_vec()), (b"c".to_vec(), b"3".to_vec())]
+        );
+        let epochs = |height| store.epochs(BlockNumber(height)).unwrap();
+        assert_eq!(
+            (epochs(2), epochs(3), epochs(4)),
+            (vec![outcome(7)], vec![], vec![outcome(8), outcome(9)])
+        );
+    }
+
+    #[test]
+    fn memory_and_sled_keep_the_same() {
+        let dir = tempfile::tempdir().unwrap();
+        check_store(&MemoryStore::default());
+        let sled = SledStore::open(dir.path()).unwrap();
+        check_store(&sled);
+        drop(sled);
+        let again = SledStore::open(dir.path()).unwrap();
+        assert_eq!(again.head().unwrap(), Some(head(4)));
+        assert_eq!(again.entries().unwrap().len(), 2);
+    }
+
+    #[test]
+    fn a_changed_head_record_is_noticed() {
+        let bytes = encode_head(&head(5));
+        assert_eq!(decode_head(&bytes).unwrap(), head(5));
+        for index in 0..bytes.len() {
+            let mut changed = bytes.clone();
+            changed[index] ^= 1;
+            assert!(matches!(decode_head(&changed), Err(StoreError::HeadChecksum)));
+            assert!(decode_head(&bytes[..index]).is_err());
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! The store on disk: one sled tree, one batch and one flush for each block.
+//!
+//! Everything is in the default tree, under a table byte, because batches of different trees are not atomic
+//! together. sled's own timer is off: what counts is the flush at the end of a block.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
+use agon_protocol::id::BlockNumber;
+use sled::{Batch, Config, Db};
+
+use super::{Changes, Entries, Store, StoreError, Table, decode_epochs, decode_head, filling, key, writes};
+use crate::chain::Head;
+use crate::outcome::EpochOutcome;
+
+/// Bytes of pages sled keeps in memory. The state itself is in memory anyway.
+const CACHE_BYTES: u64 = 64 * 1024 * 1024;
+/// Writes of one batch while a store is filled.
+const FILL_BATCH_WRITES: usize = 1_000;
+
+/// A state store in a folder of its own.
+#[derive(Debug)]
+pub(crate) struct SledStore {
+    db: Db,
+}
+
+impl SledStore {
+    /// Opens the store in `dir`, creating it where it is missing.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when sled refuses the folder, or panics over it as it does over some damage.
+    pub(crate) fn open(dir: &Path) -> Result<Self, StoreError> {
+        let config = Config::new()
+            .path(dir)
+            .cache_capacity(CACHE_BYTES)
+            .flush_every_ms(None);
+        let opened = catch_unwind(AssertUnwindSafe(|| config.open()));
+        let db = opened.map_err(|panic| StoreError::Panicked {
+            reason: panic_message(&*panic),
+        })??;
+        Ok(Self { db })
+    }
+
+    fn write(&self, changes: Changes) -> Result<(), StoreError> {
+        let mut batch = Batch::default();
+        for (key, value) in changes {
+            match value {
+                Some(value) => batch.insert(key, value),
+                None => batch.remove(key),
+            }
+        }
+        self.db.apply_batch(batch)?;
+        Ok(())
+    }
+
+    fn flush(&self) -> Result<(), StoreError> {
+        self.db.flush()?;
+        Ok(())
+    }
+}
+
+fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("it panicked")
+        .to_owned()
+}
+
+impl Store for SledStore {
+    fn head(&self) -> Result<Option<Head>, StoreError> {
+        let record = self.db.get(key(Table::Head, &[]))?;
+        record.map(|bytes| decode_head(&bytes)).transpose()
+    }
+
+    fn entries(&self) -> Result<Entries, StoreError> {
+        let prefix = key(Table::State, &[]);
+        let entry = |item: sled::Result<(sled::IVec, sled::IVec)>| {
+            let (key, value) = item?;
+            Ok((key[prefix.len()..].to_vec(), value.to_vec()))
+        };
+        self.db.scan_prefix(&prefix).map(entry).collect()
+    }
+
+    fn epochs(&self, height: BlockNumber) -> Result<Vec<EpochOutcome>, StoreError> {
+        let record = self.db.get(key(Table::Epochs, &height.0.to_be_bytes()))?;
+        decode_epochs(record.as_deref())
+    }
+
+    fn commit(&self, head: Head, changes: &Changes, epochs: &[EpochOutcome]) -> Result<(), StoreError> {
+        self.write(writes(head, changes, epochs))?;
+        self.flush()
+    }
+
+    fn fill(
+        &self,
+        head: Head,
+        entries: Entries,
+        epochs: &[(BlockNumber, Vec<EpochOutcome>)],
+    ) -> Result<(), StoreError> {
+        let writes_without_head = filling(entries, epochs);
+        for batch in writes_without_head.chunks(FILL_BATCH_WRITES) {
+            self.write(batch.to_vec())?;
+        }
+        self.flush()?;
+        self.commit(head, &Changes::new(), &[])
+    }
+}
