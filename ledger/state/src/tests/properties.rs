@@ -14,8 +14,10 @@ enum Wish {
     Call(u8, Call),
     /// Commits to a row of the running tempo and keeps it in mind.
     Commit(u8, Vec<(u16, u16)>),
-    /// Reveals the oldest row kept in mind.
+    /// Reveals the newest row kept in mind.
     Reveal(u8),
+    /// The first two validators commit to a row, reveal it in the next tempo and are paid by its epoch.
+    Round(Vec<(u16, u16)>),
 }
 
 fn netuid() -> impl Strategy<Value = Netuid> {
@@ -63,7 +65,7 @@ fn call() -> impl Strategy<Value = Call> {
 }
 
 fn row() -> impl Strategy<Value = Vec<(u16, u16)>> {
-    prop::collection::btree_map(0u16..14, any::<u16>(), 0..6)
+    prop::collection::btree_map(prop_oneof![9 => 0u16..6, 1 => 6u16..14], any::<u16>(), 0..6)
         .prop_map(|row: BTreeMap<u16, u16>| row.into_iter().collect())
 }
 
@@ -71,35 +73,48 @@ fn wish() -> impl Strategy<Value = Wish> {
     prop_oneof![
         2 => (1u64..15).prop_map(Wish::Blocks),
         8 => (1u8..10, call()).prop_map(|(key, call)| Wish::Call(key, call)),
-        4 => (101u8..105, row()).prop_map(|(key, row)| Wish::Commit(key, row)),
-        4 => (101u8..105).prop_map(Wish::Reveal),
+        2 => (101u8..105, row()).prop_map(|(key, row)| Wish::Commit(key, row)),
+        1 => (101u8..105).prop_map(Wish::Reveal),
+        2 => row().prop_map(Wish::Round),
     ]
 }
 
 /// Carries out wishes; [`Ledger`] checks after each that sums hold and that a refusal changed nothing.
-fn grant(ledger: &mut Ledger, wishes: Vec<Wish>) -> usize {
+fn grant(ledger: &mut Ledger, wishes: Vec<Wish>) {
     let mut rows: BTreeMap<u8, Vec<Weights>> = BTreeMap::new();
-    let mut accepted = 0;
     for wish in wishes {
-        let outcome = match wish {
-            Wish::Blocks(blocks) => {
-                ledger.advance(blocks);
-                continue;
-            }
-            Wish::Call(key, call) => ledger.transact(key, call),
+        match wish {
+            Wish::Blocks(blocks) => drop(ledger.advance(blocks)),
+            Wish::Call(key, call) => drop(ledger.transact(key, call)),
+            Wish::Round(row) => round(ledger, &row),
             Wish::Commit(key, row) => {
                 let row = ledger.weights(&row);
                 rows.entry(key).or_default().push(row.clone());
-                ledger.transact(key, commit(key, &row))
+                drop(ledger.transact(key, commit(key, &row)));
             }
-            Wish::Reveal(key) => match rows.entry(key).or_default().pop() {
-                Some(row) => ledger.transact(key, reveal(&row)),
-                None => continue,
-            },
-        };
-        accepted += usize::from(outcome.is_ok());
+            Wish::Reveal(key) => {
+                if let Some(row) = rows.entry(key).or_default().pop() {
+                    drop(ledger.transact(key, reveal(&row)));
+                }
+            }
+        }
     }
-    accepted
+}
+
+/// What is refused on the way is refused: a validator may have lost its UID, its permit or its stake.
+fn round(ledger: &mut Ledger, row: &[(u16, u16)]) {
+    let row = ledger.weights(row);
+    let validators = [101, 102];
+    let committed = validators.map(|key| ledger.transact(key, commit(key, &row)).is_ok());
+    ledger.advance(10);
+    let revealed = validators.map(|key| ledger.transact(key, reveal(&row)).is_ok());
+    assert!(
+        revealed
+            .iter()
+            .zip(committed)
+            .all(|(revealed, committed)| committed || !revealed)
+    );
+    ledger.advance(10);
 }
 
 fn small_subnet() -> Ledger {
