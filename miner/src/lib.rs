@@ -1,1 +1,234 @@
-//! Being laid out.
+//! Serves a model for rewards: announces its axon, answers permitted validators, signs a receipt for each answer.
+//!
+//! | module | does |
+//! | --- | --- |
+//! | [`admission`] | decides which challenges are answered |
+//! | [`replay`] | remembers used nonces, across restarts |
+//! | [`serve`] | the gRPC service: gates, streaming, receipts |
+//! | [`follow`] | keeps permits, tempo and beacons fresh from the ledger |
+//! | [`announce`] | keeps the axon on the ledger fresh |
+//! | [`backend`] | the seam to inference |
+//! | [`args`] | what was typed, and what it means |
+//!
+//! [`run`] puts them together. Clock, transport and back end come from outside, so that tests run a miner on
+//! simulated links with a scripted model.
+
+pub mod admission;
+pub mod announce;
+pub mod args;
+pub mod backend;
+pub mod follow;
+pub mod replay;
+pub mod serve;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use agon_ledger_client::follow::Follower;
+use agon_ledger_client::{ClientError, LedgerClient};
+use agon_protocol::grpc::v1::miner_server::MinerServer;
+use agon_protocol::grpc::{self};
+use agon_protocol::id::Netuid;
+use agon_protocol::message::Axon;
+use agon_protocol::sign::Keypair;
+use agon_runtime::clock::Clock;
+use agon_runtime::net::{self, Incoming, Net};
+use agon_runtime::shutdown::{Shutdown, Tasks, grace};
+use agon_runtime::telemetry::{self, Metric};
+use thiserror::Error;
+use tokio::sync::watch;
+use tonic::service::{InterceptorLayer, LayerExt};
+use tracing::{info, warn};
+
+use crate::admission::Admission;
+use crate::backend::Backend;
+use crate::replay::{Replay, ReplayError};
+use crate::serve::{Gate, Handle, Service};
+
+/// How long answers under way may take once shutdown was asked for.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// What a miner needs to know before it binds anything.
+#[derive(Debug)]
+pub struct Config {
+    /// The hotkey.
+    pub pair: Keypair,
+    /// The subnet.
+    pub netuid: Netuid,
+    /// The ledger node, as in `http://127.0.0.1:9944`.
+    pub ledger: String,
+    /// Where to listen; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// What to announce instead of the address that was bound, for hosts behind a router.
+    pub announce: Option<SocketAddr>,
+    /// Folder of the miner's own state; none keeps it in memory.
+    pub state_dir: Option<PathBuf>,
+}
+
+/// Where clock and transport come from.
+#[derive(Clone, Debug)]
+pub struct World {
+    /// The time.
+    pub clock: Clock,
+    /// The transport.
+    pub net: Net,
+}
+
+/// Why a miner does not start or stops.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum RunError {
+    /// The ledger is out of reach, or the hotkey is not registered.
+    #[error(transparent)]
+    Ledger(#[from] ClientError),
+    /// The address cannot be bound.
+    #[error("listen on {addr}: {source}; choose another with --listen")]
+    Listen {
+        /// The address.
+        addr: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The bound address is no address that others can reach.
+    #[error("{addr} is not an address that validators can reach; name one with --announce")]
+    Announce {
+        /// The address.
+        addr: SocketAddr,
+    },
+    /// The replay store cannot be used.
+    #[error(transparent)]
+    Replay(#[from] ReplayError),
+    /// The server broke.
+    #[error("serve: {0}")]
+    Serve(#[from] tonic::transport::Error),
+}
+
+/// The miner's metrics.
+pub const METRICS: &[Metric] = &[
+    Metric::counter(
+        "agon_miner_challenges_total",
+        "Challenges by outcome: answered, abandoned, failed or a rule",
+    ),
+    Metric::counter("agon_miner_tokens_total", "Tokens of prompts and answers"),
+    Metric::histogram(
+        "agon_miner_answer_seconds",
+        "Seconds from admission to the receipt",
+    ),
+];
+
+/// Runs a miner until shutdown. `ready` is called with the bound address once challenges are accepted.
+///
+/// # Errors
+///
+/// [`RunError`].
+pub async fn run<B: Backend>(
+    config: Config,
+    backend: B,
+    world: World,
+    shutdown: Shutdown,
+    ready: impl FnOnce(SocketAddr),
+) -> Result<(), RunError> {
+    telemetry::describe(METRICS);
+    let client = LedgerClient::new(&world.net, &config.ledger)?;
+    let genesis = client.head().await?.genesis;
+    let neuron = announce::check_registered(&client, &config.pair, config.netuid).await?;
+    let incoming = listen(&world.net, config.listen).await?;
+    let axon = axon(&config, incoming.local_addr(), &backend)?;
+    info!(uid = %neuron.uid, netuid = %config.netuid, address = %incoming.local_addr(), model = axon.model_name, "miner starts");
+
+    let follower = Follower::new(client.clone(), config.netuid);
+    let (views, snapshots) = (follower.views(), watch::Sender::new(None));
+    let service = Service {
+        admission: Admission {
+            genesis,
+            netuid: config.netuid,
+            miner: config.pair.hotkey(),
+        },
+        subnet: snapshots.subscribe(),
+        replay: Mutex::new(open_replay(&config, world.clock.now_ms())?),
+        backend,
+        clock: world.clock,
+        pair: config.pair.clone(),
+    };
+    let mut tasks = Tasks::new(shutdown.clone());
+    tasks.spawn("ledger follower", follower.run(shutdown.clone()));
+    tasks.spawn(
+        "snapshots",
+        follow::keep_snapshots(views.clone(), snapshots, shutdown.clone()),
+    );
+    let announcer =
+        announce::keep_announced(client, config.pair, config.netuid, axon, views, shutdown.clone());
+    tasks.spawn("announcer", announcer);
+    ready(incoming.local_addr());
+    let served = serve(service, incoming, &shutdown).await;
+    shutdown.request();
+    let report = grace(tasks, GRACE).await;
+    if !report.is_clean() {
+        warn!(?report, "not everything ended cleanly");
+    }
+    served
+}
+
+async fn listen(net: &Net, addr: SocketAddr) -> Result<Incoming, RunError> {
+    net.listen(addr)
+        .await
+        .map_err(|source| RunError::Listen { addr, source })
+}
+
+fn axon(config: &Config, bound: SocketAddr, backend: &impl Backend) -> Result<Axon, RunError> {
+    let addr = config.announce.unwrap_or(bound);
+    if addr.ip().is_unspecified() || addr.port() == 0 {
+        return Err(RunError::Announce { addr });
+    }
+    let identity = backend.identity();
+    let mut model_name = identity.name.clone();
+    while model_name.len() > Axon::MODEL_NAME_BYTES_MAX {
+        model_name.pop();
+    }
+    let (ip, port) = (addr.ip(), addr.port());
+    Ok(Axon {
+        ip,
+        port,
+        protocol: Axon::PROTOCOL,
+        model: identity.digest,
+        model_name,
+    })
+}
+
+fn open_replay(config: &Config, now_ms: u64) -> Result<Replay, ReplayError> {
+    match &config.state_dir {
+        Some(dir) => Replay::open(dir, now_ms),
+        None => Ok(Replay::in_memory()),
+    }
+}
+
+async fn serve<B: Backend>(
+    service: Service<B>,
+    incoming: Incoming,
+    shutdown: &Shutdown,
+) -> Result<(), RunError> {
+    let (health, health_service) = tonic_health::server::health_reporter();
+    health.set_serving::<MinerServer<Handle<B>>>().await;
+    let gate = Gate::new(service.admission, service.subnet.clone());
+    let service = MinerServer::new(Handle(Arc::new(service)))
+        .max_decoding_message_size(grpc::MINER_MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(grpc::MINER_MESSAGE_BYTES_MAX);
+    let gated = tower::ServiceBuilder::new()
+        .layer(InterceptorLayer::new(gate))
+        .named_layer(service);
+    let server = net::server().add_service(health_service).add_service(gated);
+    let stopped = server.serve_with_incoming_shutdown(incoming, shutdown.requested());
+    let overdue = async {
+        shutdown.requested().await;
+        tokio::time::sleep(GRACE).await;
+    };
+    tokio::select! {
+        served = stopped => Ok(served?),
+        () = overdue => {
+            warn!(grace_ms = GRACE.as_millis() as u64, "answers under way were cut off");
+            Ok(())
+        }
+    }
+}

@@ -81,8 +81,9 @@ impl RunArgs {
         let wallets = self.wallet.wallets.dir()?;
         let WalletFlags { wallet, hotkey, .. } = &self.wallet;
         let opened = Wallet::open(&wallets, wallet).with_context(|| format!("open wallet {wallet}"))?;
-        let pair =
-            opened.hotkey(hotkey).with_context(|| format!("read hotkey {hotkey} of wallet {wallet}"))?;
+        let pair = opened
+            .hotkey(hotkey)
+            .with_context(|| format!("read hotkey {hotkey} of wallet {wallet}"))?;
         let dir = self.dir.clone().unwrap_or_else(|| {
             let base = wallets.parent().unwrap_or(&wallets);
             base.join(format!("validator-{}-{}", self.netuid, pair.hotkey()))
@@ -92,7 +93,11 @@ impl RunArgs {
             netuid: self.netuid,
             ledger: ledger.ledger.clone(),
             dir,
-            size: Size { miners: self.miners, items: self.items, deadline_ms: self.deadline_ms },
+            size: Size {
+                miners: self.miners,
+                items: self.items,
+                deadline_ms: self.deadline_ms,
+            },
             round_ms: self.round_ms,
         })
     }

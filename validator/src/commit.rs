@@ -63,12 +63,20 @@ impl Rules {
 
     /// Tempo in which weights of `tempo` may be shown.
     const fn reveal_tempo(&self, tempo: u64) -> u64 {
-        if self.commit_reveal { tempo.saturating_add(self.reveal_period_tempos) } else { tempo }
+        if self.commit_reveal {
+            tempo.saturating_add(self.reveal_period_tempos)
+        } else {
+            tempo
+        }
     }
 
     const fn margin_blocks(&self) -> u64 {
         let share = self.tempo_blocks / MARGIN_DIVISOR;
-        if share > MARGIN_BLOCKS_MIN { share } else { MARGIN_BLOCKS_MIN }
+        if share > MARGIN_BLOCKS_MIN {
+            share
+        } else {
+            MARGIN_BLOCKS_MIN
+        }
     }
 }
 
@@ -104,17 +112,31 @@ pub fn due(pending: &[Pending], rules: &Rules, tempo: u64, blocks_left: u64) -> 
 #[must_use]
 pub fn row(tempo: u64, pairs: &[(u16, u16)], salt: [u8; 32], version: u64) -> Weights {
     let (uids, values) = pairs.iter().map(|&(uid, value)| (Uid(uid), value)).unzip();
-    Weights { tempo, uids, values, salt, version }
+    Weights {
+        tempo,
+        uids,
+        values,
+        salt,
+        version,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const RULES: Rules = Rules { commit_reveal: true, reveal_period_tempos: 1, tempo_blocks: 60 };
+    const RULES: Rules = Rules {
+        commit_reveal: true,
+        reveal_period_tempos: 1,
+        tempo_blocks: 60,
+    };
 
     fn pending(tempo: u64, committed: bool) -> Pending {
-        Pending { weights: row(tempo, &[(0, 1)], [0; 32], 0), committed, tries: 0 }
+        Pending {
+            weights: row(tempo, &[(0, 1)], [0; 32], 0),
+            committed,
+            tries: 0,
+        }
     }
 
     #[test]
@@ -130,12 +152,19 @@ mod tests {
         assert_eq!(due(&[pending(5, true)], &RULES, 5, 50), Due::Nothing);
         assert_eq!(due(&[pending(5, true)], &RULES, 6, 60), Due::Reveal(0));
         assert_eq!(due(&[pending(5, true)], &RULES, 7, 60), Due::Nothing);
-        assert_eq!(due(&[pending(5, false)], &RULES, 6, 60), Due::Nothing, "there is no commit to open");
+        assert_eq!(
+            due(&[pending(5, false)], &RULES, 6, 60),
+            Due::Nothing,
+            "there is no commit to open"
+        );
     }
 
     #[test]
     fn without_commit_reveal_weights_are_shown_in_their_own_tempo() {
-        let rules = Rules { commit_reveal: false, ..RULES };
+        let rules = Rules {
+            commit_reveal: false,
+            ..RULES
+        };
         assert_eq!(due(&[], &rules, 5, 10), Due::Weigh);
         assert_eq!(due(&[pending(5, false)], &rules, 5, 10), Due::Reveal(0));
     }
@@ -149,7 +178,10 @@ mod tests {
 
     #[test]
     fn a_step_that_keeps_failing_is_given_up() {
-        let stuck = Pending { tries: TRIES_MAX, ..pending(5, false) };
+        let stuck = Pending {
+            tries: TRIES_MAX,
+            ..pending(5, false)
+        };
         assert_eq!(due(&[stuck], &RULES, 5, 2), Due::Nothing);
     }
 }

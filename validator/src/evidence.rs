@@ -20,7 +20,9 @@ use crate::query::Outcome;
 pub const RECORD_BYTES_MAX: u32 = 32 * 1024 * 1024;
 /// Name of the log in a validator's folder.
 pub const FILE_NAME: &str = "evidence.log";
-const OPTIONS: LogOptions = LogOptions { frame_bytes_max: RECORD_BYTES_MAX };
+const OPTIONS: LogOptions = LogOptions {
+    frame_bytes_max: RECORD_BYTES_MAX,
+};
 
 /// One thing a validator did.
 #[derive(Clone, Debug, PartialEq, BorshSerialize, BorshDeserialize)]
@@ -205,7 +207,10 @@ impl Iterator for Records {
             Err(error) => return Some(Err(error.into())),
         };
         let record = codec::decode(&frame.payload, RECORD_BYTES_MAX as usize);
-        Some(record.map_err(|source| EvidenceError::Record { offset: frame.offset, source }))
+        Some(record.map_err(|source| EvidenceError::Record {
+            offset: frame.offset,
+            source,
+        }))
     }
 }
 
@@ -242,7 +247,10 @@ mod tests {
         evidence.append(&abstained(0)).unwrap();
         evidence.append(&abstained(1)).unwrap();
         drop(evidence);
-        let file = std::fs::OpenOptions::new().write(true).open(path(dir.path())).unwrap();
+        let file = std::fs::OpenOptions::new()
+            .write(true)
+            .open(path(dir.path()))
+            .unwrap();
         file.set_len(file.metadata().unwrap().len() - 3).unwrap();
         let (mut evidence, torn) = Evidence::open(dir.path()).unwrap();
         assert!(torn > 0);

@@ -101,10 +101,22 @@ pub enum RunError {
 
 /// The validator's metrics.
 pub const METRICS: &[Metric] = &[
-    Metric::counter("agon_validator_rounds_total", "Rounds by outcome: judged or abstained"),
-    Metric::counter("agon_validator_answers_total", "Answers by outcome: answered or the kind of failure"),
-    Metric::counter("agon_validator_weights_total", "Steps of weights by kind and result"),
-    Metric::histogram("agon_validator_round_seconds", "Seconds from the first question of a round to its ratings"),
+    Metric::counter(
+        "agon_validator_rounds_total",
+        "Rounds by outcome: judged or abstained",
+    ),
+    Metric::counter(
+        "agon_validator_answers_total",
+        "Answers by outcome: answered or the kind of failure",
+    ),
+    Metric::counter(
+        "agon_validator_weights_total",
+        "Steps of weights by kind and result",
+    ),
+    Metric::histogram(
+        "agon_validator_round_seconds",
+        "Seconds from the first question of a round to its ratings",
+    ),
     Metric::gauge("agon_validator_tempo", "Tempo the validator works in"),
 ];
 
@@ -115,8 +127,10 @@ pub const METRICS: &[Metric] = &[
 /// [`RunError`]. A ledger that goes away later is not an error: the validator waits for it and says so.
 pub async fn run(config: Config, world: World, shutdown: Shutdown) -> Result<(), RunError> {
     telemetry::describe(METRICS);
-    std::fs::create_dir_all(&config.dir)
-        .map_err(|source| RunError::Folder { path: config.dir.clone(), source })?;
+    std::fs::create_dir_all(&config.dir).map_err(|source| RunError::Folder {
+        path: config.dir.clone(),
+        source,
+    })?;
     let _lock = lock_dir(&config.dir)?;
     let client = LedgerClient::new(&world.net, &config.ledger)?;
     let follower = Follower::new(client.clone(), config.netuid);

@@ -28,7 +28,11 @@ async fn start(cli: &Cli) -> anyhow::Result<()> {
     if let Some(addr) = args.metrics.metrics_addr {
         telemetry::serve_metrics(addr, &shutdown).await?;
     }
-    let world = World { clock: Clock::system(), net: Net::tcp(), entropy: Entropy::os() };
+    let world = World {
+        clock: Clock::system(),
+        net: Net::tcp(),
+        entropy: Entropy::os(),
+    };
     run(config, world, shutdown).await?;
     Ok(())
 }

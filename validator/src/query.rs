@@ -96,7 +96,10 @@ impl Miners {
     /// No channels yet.
     #[must_use]
     pub const fn new(net: Net) -> Self {
-        Self { net, channels: BTreeMap::new() }
+        Self {
+            net,
+            channels: BTreeMap::new(),
+        }
     }
 
     /// The channel to `addr`, which connects when it is first used.
@@ -111,9 +114,14 @@ impl Miners {
         if self.channels.len() >= CHANNELS_MAX {
             self.channels.clear();
         }
-        let options = ChannelOptions { keepalive: None, ..ChannelOptions::default() };
-        let channel =
-            self.net.channel(&format!("http://{addr}"), options).map_err(|error| error.to_string())?;
+        let options = ChannelOptions {
+            keepalive: None,
+            ..ChannelOptions::default()
+        };
+        let channel = self
+            .net
+            .channel(&format!("http://{addr}"), options)
+            .map_err(|error| error.to_string())?;
         self.channels.insert(addr, channel.clone());
         Ok(channel)
     }
@@ -128,7 +136,10 @@ impl Miners {
 pub async fn ask(channel: Channel, challenge: &Signed<Challenge>, deadline: Duration) -> Outcome {
     match tokio::time::timeout(deadline, converse(channel, challenge)).await {
         Ok(outcome) => outcome,
-        Err(_) => Outcome::failed(Failure::Late, format!("no receipt within {} ms", deadline.as_millis())),
+        Err(_) => Outcome::failed(
+            Failure::Late,
+            format!("no receipt within {} ms", deadline.as_millis()),
+        ),
     }
 }
 
@@ -145,9 +156,14 @@ async fn converse(channel: Channel, challenge: &Signed<Challenge>) -> Outcome {
 fn request(challenge: &Signed<Challenge>) -> Request<AskRequest> {
     let mut request = Request::new(AskRequest::from(challenge));
     let message = challenge.message();
-    let keys = [(grpc::SENDER_METADATA, message.sender), (grpc::RECEIVER_METADATA, message.receiver)];
+    let keys = [
+        (grpc::SENDER_METADATA, message.sender),
+        (grpc::RECEIVER_METADATA, message.receiver),
+    ];
     for (name, key) in keys {
-        request.metadata_mut().insert(name, key.to_string().parse().expect("an address is plain text"));
+        request
+            .metadata_mut()
+            .insert(name, key.to_string().parse().expect("an address is plain text"));
     }
     request
 }
@@ -156,16 +172,23 @@ async fn read(mut stream: Streaming<AskReply>, challenge: &Signed<Challenge>) ->
     let mut text = String::new();
     loop {
         match stream.message().await {
-            Ok(Some(AskReply { part: Some(Part::Text(piece)) })) => {
+            Ok(Some(AskReply {
+                part: Some(Part::Text(piece)),
+            })) => {
                 if text.len() + piece.len() > ANSWER_BYTES_MAX {
                     let reason = format!("more than {ANSWER_BYTES_MAX} bytes of answer");
                     return Outcome::failed(Failure::Invalid, reason);
                 }
                 text.push_str(&piece);
             }
-            Ok(Some(AskReply { part: Some(Part::Receipt(receipt)) })) => {
+            Ok(Some(AskReply {
+                part: Some(Part::Receipt(receipt)),
+            })) => {
                 return match check_receipt(receipt, challenge, &text) {
-                    Ok(receipt) => Outcome::Answered { text, receipt: receipt.into_signed() },
+                    Ok(receipt) => Outcome::Answered {
+                        text,
+                        receipt: receipt.into_signed(),
+                    },
                     Err(reason) => Outcome::failed(Failure::Invalid, reason),
                 };
             }
@@ -187,7 +210,11 @@ fn check_receipt(
     let receipt = Signed::<Receipt>::try_from(wire).map_err(|error| format!("receipt: {error}"))?;
     let message = receipt.message();
     if message.miner != challenge.message().receiver {
-        return Err(format!("the receipt is of {}, asked was {}", message.miner, challenge.message().receiver));
+        return Err(format!(
+            "the receipt is of {}, asked was {}",
+            message.miner,
+            challenge.message().receiver
+        ));
     }
     if message.challenge != challenge.digest() {
         return Err("the receipt is for another challenge".to_owned());

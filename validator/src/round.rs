@@ -82,10 +82,17 @@ pub struct Miner {
 /// The neurons that can be asked: those that serve, without ourselves.
 #[must_use]
 pub fn miners(metagraph: &Metagraph, ourselves: Hotkey) -> Vec<Miner> {
-    let serving = metagraph.neurons.iter().filter(|neuron| neuron.hotkey != ourselves);
+    let serving = metagraph
+        .neurons
+        .iter()
+        .filter(|neuron| neuron.hotkey != ourselves);
     let miner = |neuron: &agon_protocol::message::NeuronView| {
         let addr = neuron.axon.as_ref()?.socket_addr();
-        Some(Miner { uid: neuron.uid, hotkey: neuron.hotkey, addr })
+        Some(Miner {
+            uid: neuron.uid,
+            hotkey: neuron.hotkey,
+            addr,
+        })
     };
     serving.filter_map(miner).collect()
 }
@@ -129,7 +136,11 @@ impl NonceCounter {
     /// The next nonce at `now_ms`: the time with room for 65,536 challenges in each millisecond.
     pub const fn next(&mut self, now_ms: u64) -> u64 {
         let by_time = now_ms << 16;
-        self.0 = if self.0 >= by_time { self.0.saturating_add(1) } else { by_time };
+        self.0 = if self.0 >= by_time {
+            self.0.saturating_add(1)
+        } else {
+            by_time
+        };
         self.0
     }
 }
@@ -154,20 +165,41 @@ pub fn plan(
     let drawn = draw.uids(&candidates, size.miners);
     let items: Vec<PlannedItem> = (0..size.items)
         .map(|index| draw.item_seed(index))
-        .map(|seed| PlannedItem { seed, item: setting.task.item(seed) })
+        .map(|seed| PlannedItem {
+            seed,
+            item: setting.task.item(seed),
+        })
         .collect();
     let mut asks = Vec::with_capacity(items.len().saturating_mul(drawn.len()));
     for (item_index, planned) in (0u32..).zip(&items) {
         for uid in &drawn {
-            let miner = miners.iter().find(|miner| miner.uid.0 == *uid).expect("drawn from these miners");
+            let miner = miners
+                .iter()
+                .find(|miner| miner.uid.0 == *uid)
+                .expect("drawn from these miners");
             let seed = draw.sampling_seed(*uid, item_index);
             let nonce = nonces.next(now_ms);
-            let terms = Terms { proof, item_index, seed, nonce, now_ms, deadline_ms: size.deadline_ms };
+            let terms = Terms {
+                proof,
+                item_index,
+                seed,
+                nonce,
+                now_ms,
+                deadline_ms: size.deadline_ms,
+            };
             let challenge = Signed::sign(challenge(setting, miner, &planned.item, &terms), setting.pair);
-            asks.push(Ask { miner: *miner, item_index, challenge });
+            asks.push(Ask {
+                miner: *miner,
+                item_index,
+                challenge,
+            });
         }
     }
-    Plan { draw: proof, items, asks }
+    Plan {
+        draw: proof,
+        items,
+        asks,
+    }
 }
 
 fn draw_input(setting: &Setting<'_>) -> DrawInput {
@@ -237,15 +269,23 @@ pub struct Score {
 pub fn judge(task: &dyn Task, plan: &Plan, outcomes: &[Outcome]) -> Result<Vec<Score>, String> {
     assert_eq!(plan.asks.len(), outcomes.len(), "one outcome for each ask");
     abstention(plan, outcomes).map_or(Ok(()), Err)?;
-    let scores = plan.asks.iter().zip(outcomes).map(|(ask, outcome)| match outcome {
-        Outcome::Answered { text, .. } => {
-            let judgement = task.judge(&plan.items[ask.item_index as usize].item, text);
-            Score { score_ppm: judgement.score_ppm, reason: judgement.reason }
-        }
-        Outcome::Failed { failure, reason } => {
-            Score { score_ppm: 0, reason: format!("no answer, {}: {reason}", failure.name()) }
-        }
-    });
+    let scores = plan
+        .asks
+        .iter()
+        .zip(outcomes)
+        .map(|(ask, outcome)| match outcome {
+            Outcome::Answered { text, .. } => {
+                let judgement = task.judge(&plan.items[ask.item_index as usize].item, text);
+                Score {
+                    score_ppm: judgement.score_ppm,
+                    reason: judgement.reason,
+                }
+            }
+            Outcome::Failed { failure, reason } => Score {
+                score_ppm: 0,
+                reason: format!("no answer, {}: {reason}", failure.name()),
+            },
+        });
     Ok(scores.collect())
 }
 
@@ -255,21 +295,34 @@ fn abstention(plan: &Plan, outcomes: &[Outcome]) -> Option<String> {
         return Some("no miner serves".to_owned());
     }
     let failed = |wanted: Failure| {
-        miners_of(plan, outcomes, move |outcome| {
-            matches!(outcome, Outcome::Failed { failure, .. } if *failure == wanted)
-        })
+        miners_of(
+            plan,
+            outcomes,
+            move |outcome| matches!(outcome, Outcome::Failed { failure, .. } if *failure == wanted),
+        )
     };
     let refused = failed(Failure::Refused);
     if refused * 2 >= asked {
         let reason = outcomes.iter().find_map(|outcome| match outcome {
-            Outcome::Failed { failure: Failure::Refused, reason } => Some(reason.as_str()),
+            Outcome::Failed {
+                failure: Failure::Refused,
+                reason,
+            } => Some(reason.as_str()),
             _ => None,
         });
         let reason = reason.unwrap_or_default();
-        return Some(format!("{refused} of {asked} miners refuse our challenges, as in: {reason}"));
+        return Some(format!(
+            "{refused} of {asked} miners refuse our challenges, as in: {reason}"
+        ));
     }
     let alive = miners_of(plan, outcomes, |outcome| {
-        !matches!(outcome, Outcome::Failed { failure: Failure::Unreachable | Failure::Late, .. })
+        !matches!(
+            outcome,
+            Outcome::Failed {
+                failure: Failure::Unreachable | Failure::Late,
+                ..
+            }
+        )
     });
     (alive == 0).then(|| format!("none of {asked} miners can be reached; is our own network up?"))
 }

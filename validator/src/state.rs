@@ -77,8 +77,9 @@ impl State {
     pub fn load(dir: &Path) -> Result<Self, StateError> {
         let path = dir.join(FILE_NAME);
         match std::fs::read(&path) {
-            Ok(bytes) => codec::decode(&bytes, BYTES_MAX)
-                .map_err(|source| StateError::Damaged { path, source }),
+            Ok(bytes) => {
+                codec::decode(&bytes, BYTES_MAX).map_err(|source| StateError::Damaged { path, source })
+            }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
             Err(source) => Err(StateError::Read { path, source }),
         }
@@ -102,7 +103,10 @@ impl State {
             .iter()
             .map(|neuron| (neuron.uid, (neuron.hotkey, neuron.registered)))
             .collect();
-        let changed = self.holders.iter().filter(|(uid, holder)| now.get(uid) != Some(holder));
+        let changed = self
+            .holders
+            .iter()
+            .filter(|(uid, holder)| now.get(uid) != Some(holder));
         let changed: Vec<Uid> = changed.map(|(uid, _)| *uid).collect();
         for uid in &changed {
             self.ratings.forget(uid.0);
@@ -158,11 +162,21 @@ mod tests {
     }
 
     fn metagraph(neurons: Vec<NeuronView>) -> Metagraph {
-        Metagraph { netuid: Netuid(1), height: BlockNumber(9), hash: Digest([0; 32]), tempo: 1, neurons }
+        Metagraph {
+            netuid: Netuid(1),
+            height: BlockNumber(9),
+            hash: Digest([0; 32]),
+            tempo: 1,
+            neurons,
+        }
     }
 
     fn rated() -> State {
-        let answer = |uid| JudgedAnswer { uid, digest: Some([1; 32]), score_ppm: 500_000 };
+        let answer = |uid| JudgedAnswer {
+            uid,
+            digest: Some([1; 32]),
+            score_ppm: 500_000,
+        };
         let comparison = compare(&[answer(0), answer(1)], &Anchor::perfect([2; 32])).unwrap();
         let mut state = State::default();
         state.meet(&metagraph(vec![neuron(0, 10, 5), neuron(1, 11, 5)]));
@@ -172,7 +186,12 @@ mod tests {
     }
 
     fn rated_uids(state: &State) -> Vec<u16> {
-        state.ratings.standings().iter().map(|standing| standing.uid).collect()
+        state
+            .ratings
+            .standings()
+            .iter()
+            .map(|standing| standing.uid)
+            .collect()
     }
 
     #[test]
@@ -187,14 +206,20 @@ mod tests {
     #[test]
     fn a_hotkey_that_left_and_came_back_starts_fresh() {
         let mut state = rated();
-        assert_eq!(state.meet(&metagraph(vec![neuron(0, 10, 8), neuron(1, 11, 5)])), [Uid(0)]);
+        assert_eq!(
+            state.meet(&metagraph(vec![neuron(0, 10, 8), neuron(1, 11, 5)])),
+            [Uid(0)]
+        );
         assert_eq!(rated_uids(&state), [1]);
     }
 
     #[test]
     fn a_uid_that_stays_keeps_its_rating() {
         let mut state = rated();
-        assert_eq!(state.meet(&metagraph(vec![neuron(0, 10, 5), neuron(1, 11, 5)])), []);
+        assert_eq!(
+            state.meet(&metagraph(vec![neuron(0, 10, 5), neuron(1, 11, 5)])),
+            []
+        );
         assert_eq!(rated_uids(&state), [0, 1]);
     }
 

@@ -87,7 +87,10 @@ impl Work {
         let state = State::load(&config.dir)?;
         let (evidence, torn_bytes) = Evidence::open(&config.dir)?;
         if torn_bytes > 0 {
-            warn!(torn_bytes, "the last record of the evidence was torn and is cut off");
+            warn!(
+                torn_bytes,
+                "the last record of the evidence was torn and is cut off"
+            );
         }
         let genesis = client.head().await?.genesis;
         // Fails early and in words when there is no such subnet.
@@ -133,7 +136,11 @@ impl Work {
 
     fn pause(&self) -> Duration {
         let left_ms = self.next_round_ms.saturating_sub(self.world.clock.now_ms());
-        if left_ms == 0 { IDLE } else { Duration::from_millis(left_ms).min(IDLE) }
+        if left_ms == 0 {
+            IDLE
+        } else {
+            Duration::from_millis(left_ms).min(IDLE)
+        }
     }
 
     /// Does what is due now: weights first, they have windows; then a round.
@@ -148,7 +155,9 @@ impl Work {
         if now_ms < self.next_round_ms {
             return Ok(());
         }
-        let Some(beacon) = view.beacon() else { return Ok(()) };
+        let Some(beacon) = view.beacon() else {
+            return Ok(());
+        };
         self.next_round_ms = now_ms.saturating_add(self.config.round_ms);
         self.round(view, beacon, task).await
     }
@@ -188,7 +197,10 @@ impl Work {
         }
         let task = agon_subnets::task(&view.subnet.task).ok_or_else(|| {
             let known: Vec<&str> = agon_subnets::tasks().iter().map(|task| task.name()).collect();
-            format!("task {:?} is not known to this build, which knows {known:?}", view.subnet.task)
+            format!(
+                "task {:?} is not known to this build, which knows {known:?}",
+                view.subnet.task
+            )
         })?;
         Ok((neuron.clone(), task))
     }
@@ -216,7 +228,8 @@ impl Work {
         let started = tokio::time::Instant::now();
         let now_ms = self.world.clock.now_ms();
         let miners = round::miners(&view.metagraph, self.config.pair.hotkey());
-        self.miners.keep_only(|addr| miners.iter().any(|miner| miner.addr == *addr));
+        self.miners
+            .keep_only(|addr| miners.iter().any(|miner| miner.addr == *addr));
         let number = self.state.round;
         let setting = Setting {
             pair: &self.config.pair,
@@ -255,7 +268,10 @@ impl Work {
             async move {
                 match channel {
                     Ok(channel) => query::ask(channel, &ask.challenge, deadline).await,
-                    Err(reason) => Outcome::Failed { failure: query::Failure::Unreachable, reason },
+                    Err(reason) => Outcome::Failed {
+                        failure: query::Failure::Unreachable,
+                        reason,
+                    },
                 }
             }
         });
@@ -306,8 +322,9 @@ impl Work {
     fn fold(&mut self, plan: &Plan, outcomes: &[Outcome], scores: &[Score]) -> Vec<u32> {
         let mut strengths = vec![0; plan.asks.len()];
         for (index, planned) in (0u32..).zip(&plan.items) {
-            let of_item: Vec<usize> =
-                (0..plan.asks.len()).filter(|&ask| plan.asks[ask].item_index == index).collect();
+            let of_item: Vec<usize> = (0..plan.asks.len())
+                .filter(|&ask| plan.asks[ask].item_index == index)
+                .collect();
             let judged: Vec<JudgedAnswer> = of_item
                 .iter()
                 .map(|&ask| judged(&plan.asks[ask], &outcomes[ask], &scores[ask]))
@@ -372,15 +389,21 @@ impl Work {
     /// Makes weights of the ratings, writes them down, then commits them.
     async fn weigh(&mut self, view: &View, neuron: &NeuronView) -> Result<(), RunError> {
         let standings = self.state.ratings.standings();
-        let standings: Vec<_> =
-            standings.into_iter().filter(|standing| standing.uid != neuron.uid.0).collect();
+        let standings: Vec<_> = standings
+            .into_iter()
+            .filter(|standing| standing.uid != neuron.uid.0)
+            .collect();
         let pairs = match weights(&standings, &WeightPolicy::default()) {
             Ok(pairs) => pairs,
             Err(error) => return self.abstain(view, None, format!("no weights: {error}")),
         };
         let version = view.subnet.parameter("version_key").unwrap_or(0);
         let weights = commit::row(view.subnet.tempo, &pairs, self.world.entropy.bytes32(), version);
-        self.state.pending.push(Pending { weights, committed: false, tries: 0 });
+        self.state.pending.push(Pending {
+            weights,
+            committed: false,
+            tries: 0,
+        });
         self.state.save(&self.config.dir)?;
         let index = self.state.pending.len() - 1;
         if Rules::of(&view.subnet).commit_reveal {
@@ -392,8 +415,13 @@ impl Work {
 
     async fn submit_commit(&mut self, view: &View, index: usize) -> Result<(), RunError> {
         let netuid = self.config.netuid;
-        let commit = self.state.pending[index].weights.commit(netuid, self.config.pair.hotkey());
-        let sent = self.client.send(&self.config.pair, Call::CommitWeights { netuid, commit }).await;
+        let commit = self.state.pending[index]
+            .weights
+            .commit(netuid, self.config.pair.hotkey());
+        let sent = self
+            .client
+            .send(&self.config.pair, Call::CommitWeights { netuid, commit })
+            .await;
         if sent.is_ok() {
             self.state.pending[index].committed = true;
             self.state.pending[index].tries = 0;
@@ -405,7 +433,10 @@ impl Work {
     async fn submit_reveal(&mut self, view: &View, index: usize) -> Result<(), RunError> {
         let netuid = self.config.netuid;
         let weights = self.state.pending[index].weights.clone();
-        let sent = self.client.send(&self.config.pair, Call::RevealWeights { netuid, weights }).await;
+        let sent = self
+            .client
+            .send(&self.config.pair, Call::RevealWeights { netuid, weights })
+            .await;
         let revealed = sent.is_ok();
         let result = sent.map(|included| WeightsResult::Revealed(included.height));
         self.note_weights(view, index, "reveal", result)?;
@@ -448,7 +479,12 @@ impl Work {
             netuid,
             tempo: weights.tempo,
             commit: weights.commit(netuid, self.config.pair.hotkey()),
-            weights: weights.uids.iter().copied().zip(weights.values.iter().copied()).collect(),
+            weights: weights
+                .uids
+                .iter()
+                .copied()
+                .zip(weights.values.iter().copied())
+                .collect(),
             result,
         }))?;
         self.state.save(&self.config.dir)?;
@@ -487,7 +523,11 @@ impl Work {
 
 fn item_record(planned: &round::PlannedItem) -> ItemRecord {
     let (kind, reference) = (planned.item.kind.to_owned(), planned.item.reference.clone());
-    ItemRecord { seed: planned.seed, kind, reference }
+    ItemRecord {
+        seed: planned.seed,
+        kind,
+        reference,
+    }
 }
 
 fn judged(ask: &Ask, outcome: &Outcome, score: &Score) -> JudgedAnswer {
@@ -495,7 +535,11 @@ fn judged(ask: &Ask, outcome: &Outcome, score: &Score) -> JudgedAnswer {
         Outcome::Answered { text, .. } => Some(answer_digest(text).0),
         Outcome::Failed { .. } => None,
     };
-    JudgedAnswer { uid: ask.miner.uid.0, digest, score_ppm: score.score_ppm }
+    JudgedAnswer {
+        uid: ask.miner.uid.0,
+        digest,
+        score_ppm: score.score_ppm,
+    }
 }
 
 fn count_outcome(ask: &Ask, outcome: &Outcome) {

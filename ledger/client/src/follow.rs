@@ -59,7 +59,11 @@ impl Follower {
     /// A follower that has not read anything yet.
     #[must_use]
     pub fn new(client: LedgerClient, netuid: Netuid) -> Self {
-        Self { client, netuid, view: watch::Sender::new(None) }
+        Self {
+            client,
+            netuid,
+            view: watch::Sender::new(None),
+        }
     }
 
     /// Where the newest view appears.
@@ -124,7 +128,12 @@ impl Follower {
 
     fn must_refresh(&self, event: &EventView) -> bool {
         let epoch = event.epochs.iter().any(|epoch| epoch.netuid == self.netuid);
-        epoch || self.view.borrow().as_ref().is_none_or(|view| view.beacon().is_none())
+        epoch
+            || self
+                .view
+                .borrow()
+                .as_ref()
+                .is_none_or(|view| view.beacon().is_none())
     }
 
     fn advance(&self, height: BlockNumber) {
@@ -146,16 +155,26 @@ impl Follower {
             info!(netuid = %self.netuid, tempo = subnet.tempo, height = %subnet.height, permitted, "tempo");
         }
         let height = subnet.height.max(metagraph.height);
-        let view = View { height, subnet: Arc::new(subnet), metagraph: Arc::new(metagraph) };
+        let view = View {
+            height,
+            subnet: Arc::new(subnet),
+            metagraph: Arc::new(metagraph),
+        };
         self.view.send_replace(Some(view));
         Ok(())
     }
 }
 
 fn silence() -> ClientError {
-    ClientError::Deadline { call: "Events", deadline_ms: SILENCE_MAX.as_millis() as u64 }
+    ClientError::Deadline {
+        call: "Events",
+        deadline_ms: SILENCE_MAX.as_millis() as u64,
+    }
 }
 
 fn ended(uri: &str) -> ClientError {
-    ClientError::Unreachable { uri: uri.to_owned(), reason: "the event stream ended".to_owned() }
+    ClientError::Unreachable {
+        uri: uri.to_owned(),
+        reason: "the event stream ended".to_owned(),
+    }
 }

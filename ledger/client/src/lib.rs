@@ -122,13 +122,19 @@ impl LedgerClient {
     ///
     /// [`ClientError::Unreachable`] when `uri` is not an address.
     pub fn new(net: &Net, uri: &str) -> Result<Self, ClientError> {
-        let channel = net.channel(uri, ChannelOptions::default()).map_err(|error| {
-            ClientError::Unreachable { uri: uri.to_owned(), reason: error.to_string() }
-        })?;
+        let channel =
+            net.channel(uri, ChannelOptions::default())
+                .map_err(|error| ClientError::Unreachable {
+                    uri: uri.to_owned(),
+                    reason: error.to_string(),
+                })?;
         let stub = ledger_client::LedgerClient::new(channel)
             .max_decoding_message_size(grpc::LEDGER_MESSAGE_BYTES_MAX)
             .max_encoding_message_size(grpc::LEDGER_MESSAGE_BYTES_MAX);
-        Ok(Self { uri: uri.to_owned(), stub })
+        Ok(Self {
+            uri: uri.to_owned(),
+            stub,
+        })
     }
 
     /// Where the node is.
@@ -155,7 +161,9 @@ impl LedgerClient {
     /// [`ClientError`].
     pub async fn account(&self, account: Account) -> Result<AccountView, ClientError> {
         let mut stub = self.stub.clone();
-        let request = v1::GetAccountRequest { account: account.0.to_vec() };
+        let request = v1::GetAccountRequest {
+            account: account.0.to_vec(),
+        };
         let reply = self.ask("GetAccount", stub.get_account(request)).await?;
         working("GetAccount", reply)
     }
@@ -167,7 +175,9 @@ impl LedgerClient {
     /// [`ClientError::NotFound`] when there is no such subnet, and the others.
     pub async fn subnet(&self, netuid: Netuid) -> Result<SubnetView, ClientError> {
         let mut stub = self.stub.clone();
-        let request = v1::GetSubnetRequest { netuid: netuid.0.into() };
+        let request = v1::GetSubnetRequest {
+            netuid: netuid.0.into(),
+        };
         let reply = self.ask("GetSubnet", stub.get_subnet(request)).await?;
         working("GetSubnet", reply)
     }
@@ -179,8 +189,14 @@ impl LedgerClient {
     /// [`ClientError`].
     pub async fn subnets(&self) -> Result<Vec<SubnetView>, ClientError> {
         let mut stub = self.stub.clone();
-        let reply = self.ask("ListSubnets", stub.list_subnets(v1::ListSubnetsRequest {})).await?;
-        reply.subnets.into_iter().map(|subnet| working("ListSubnets", subnet)).collect()
+        let reply = self
+            .ask("ListSubnets", stub.list_subnets(v1::ListSubnetsRequest {}))
+            .await?;
+        reply
+            .subnets
+            .into_iter()
+            .map(|subnet| working("ListSubnets", subnet))
+            .collect()
     }
 
     /// A subnet's neurons, now or at the end of the block at `height`.
@@ -194,7 +210,10 @@ impl LedgerClient {
         height: Option<BlockNumber>,
     ) -> Result<Metagraph, ClientError> {
         let mut stub = self.stub.clone();
-        let request = v1::GetMetagraphRequest { netuid: netuid.0.into(), height: height.map(|at| at.0) };
+        let request = v1::GetMetagraphRequest {
+            netuid: netuid.0.into(),
+            height: height.map(|at| at.0),
+        };
         let reply = self.ask("GetMetagraph", stub.get_metagraph(request)).await?;
         working("GetMetagraph", reply)
     }
@@ -206,9 +225,15 @@ impl LedgerClient {
     /// [`ClientError`].
     pub async fn weights(&self, netuid: Netuid) -> Result<Vec<WeightRowView>, ClientError> {
         let mut stub = self.stub.clone();
-        let request = v1::GetWeightsRequest { netuid: netuid.0.into() };
+        let request = v1::GetWeightsRequest {
+            netuid: netuid.0.into(),
+        };
         let reply = self.ask("GetWeights", stub.get_weights(request)).await?;
-        reply.rows.into_iter().map(|row| working("GetWeights", row)).collect()
+        reply
+            .rows
+            .into_iter()
+            .map(|row| working("GetWeights", row))
+            .collect()
     }
 
     /// Canonical bytes of the record of the epoch that ended `tempo`.
@@ -218,7 +243,10 @@ impl LedgerClient {
     /// [`ClientError::NotFound`] when that epoch has not run or is no longer kept, and the others.
     pub async fn epoch(&self, netuid: Netuid, tempo: u64) -> Result<Vec<u8>, ClientError> {
         let mut stub = self.stub.clone();
-        let request = v1::GetEpochRequest { netuid: netuid.0.into(), tempo };
+        let request = v1::GetEpochRequest {
+            netuid: netuid.0.into(),
+            tempo,
+        };
         Ok(self.ask("GetEpoch", stub.get_epoch(request)).await?.record)
     }
 
@@ -231,8 +259,9 @@ impl LedgerClient {
         let mut stub = self.stub.clone();
         let request = v1::GetBlockRequest { height: height.0 };
         let reply = self.ask("GetBlock", stub.get_block(request)).await?;
-        codec::decode(&reply.block, Block::BYTES_MAX).map_err(|error: CodecError| {
-            ClientError::Malformed { call: "GetBlock", source: error.into() }
+        codec::decode(&reply.block, Block::BYTES_MAX).map_err(|error: CodecError| ClientError::Malformed {
+            call: "GetBlock",
+            source: error.into(),
         })
     }
 
@@ -264,7 +293,9 @@ impl LedgerClient {
     /// [`ClientError::Refused`] with the very text a submission would get, and the others.
     pub async fn dry_run(&self, transaction: &Signed<Transaction>) -> Result<Vec<String>, ClientError> {
         let mut stub = self.stub.clone();
-        let reply = self.ask("DryRun", stub.dry_run(v1::SubmitRequest::from(transaction))).await?;
+        let reply = self
+            .ask("DryRun", stub.dry_run(v1::SubmitRequest::from(transaction)))
+            .await?;
         refuse("DryRun", reply.refusal)?;
         Ok(reply.effects)
     }
@@ -277,9 +308,14 @@ impl LedgerClient {
     pub async fn submit(&self, transaction: &Signed<Transaction>) -> Result<Included, ClientError> {
         let mut stub = self.stub.clone();
         let request = v1::SubmitRequest::from(transaction);
-        let reply = self.ask_within("Submit", SUBMIT_DEADLINE, stub.submit(request)).await?;
+        let reply = self
+            .ask_within("Submit", SUBMIT_DEADLINE, stub.submit(request))
+            .await?;
         refuse("Submit", reply.refusal)?;
-        Ok(Included { digest: transaction.digest(), height: BlockNumber(reply.height) })
+        Ok(Included {
+            digest: transaction.digest(),
+            height: BlockNumber(reply.height),
+        })
     }
 
     /// Signs `call` with `pair` as its next transaction.
@@ -291,7 +327,15 @@ impl LedgerClient {
         let signer = Account(pair.public());
         let genesis = self.head().await?.genesis;
         let nonce = self.account(signer).await?.nonce;
-        Ok(Signed::sign(Transaction { genesis, signer, nonce, call }, pair))
+        Ok(Signed::sign(
+            Transaction {
+                genesis,
+                signer,
+                nonce,
+                call,
+            },
+            pair,
+        ))
     }
 
     /// Signs `call` with `pair` as its next transaction and submits it.
@@ -321,7 +365,10 @@ impl LedgerClient {
         match tokio::time::timeout(deadline, reply).await {
             Ok(Ok(response)) => Ok(response.into_inner()),
             Ok(Err(status)) => Err(failed(call, &self.uri, &status)),
-            Err(_) => Err(ClientError::Deadline { call, deadline_ms: deadline.as_millis() as u64 }),
+            Err(_) => Err(ClientError::Deadline {
+                call,
+                deadline_ms: deadline.as_millis() as u64,
+            }),
         }
     }
 }
@@ -343,10 +390,15 @@ fn refuse(call: &'static str, refusal: Option<v1::Refusal>) -> Result<(), Client
 
 fn failed(call: &'static str, uri: &str, status: &Status) -> ClientError {
     match status.code() {
-        Code::Unavailable => {
-            ClientError::Unreachable { uri: uri.to_owned(), reason: status.message().to_owned() }
-        }
+        Code::Unavailable => ClientError::Unreachable {
+            uri: uri.to_owned(),
+            reason: status.message().to_owned(),
+        },
         Code::NotFound => ClientError::NotFound(status.message().to_owned()),
-        code => ClientError::Failed { call, code, message: status.message().to_owned() },
+        code => ClientError::Failed {
+            call,
+            code,
+            message: status.message().to_owned(),
+        },
     }
 }

@@ -29,12 +29,26 @@ fn planned(round: u32, miner_count: u16, last_asked: &BTreeMap<Uid, u64>) -> Pla
         round,
         task: agon_subnets::tasks()[0],
     };
-    let size = Size { miners: 4, items: 2, deadline_ms: 5_000 };
-    plan(&setting, &size, &miners(miner_count), last_asked, &mut NonceCounter::default(), NOW_MS)
+    let size = Size {
+        miners: 4,
+        items: 2,
+        deadline_ms: 5_000,
+    };
+    plan(
+        &setting,
+        &size,
+        &miners(miner_count),
+        last_asked,
+        &mut NonceCounter::default(),
+        NOW_MS,
+    )
 }
 
 fn failed(failure: Failure) -> Outcome {
-    Outcome::Failed { failure, reason: "because".to_owned() }
+    Outcome::Failed {
+        failure,
+        reason: "because".to_owned(),
+    }
 }
 
 #[test]
@@ -44,7 +58,8 @@ fn every_challenge_of_a_round_carries_the_proof_of_its_draw() {
     for ask in &plan.asks {
         let challenge = ask.challenge.message();
         assert_eq!(challenge.receiver, ask.miner.hotkey);
-        let draw = agon_protocol::sign::verify_draw(&pair().public(), &challenge.draw_input(), &challenge.draw);
+        let draw =
+            agon_protocol::sign::verify_draw(&pair().public(), &challenge.draw_input(), &challenge.draw);
         assert!(draw.is_ok());
         assert!(ask.challenge.check_signature().is_ok());
     }
@@ -53,9 +68,17 @@ fn every_challenge_of_a_round_carries_the_proof_of_its_draw() {
 #[test]
 fn nonces_grow_and_sampling_seeds_differ_by_miner() {
     let plan = planned(0, 6, &BTreeMap::new());
-    let nonces: Vec<u64> = plan.asks.iter().map(|ask| ask.challenge.message().nonce).collect();
+    let nonces: Vec<u64> = plan
+        .asks
+        .iter()
+        .map(|ask| ask.challenge.message().nonce)
+        .collect();
     assert!(nonces.is_sorted_by(|a, b| a < b));
-    let mut seeds: Vec<u64> = plan.asks.iter().map(|ask| ask.challenge.message().sampling.seed).collect();
+    let mut seeds: Vec<u64> = plan
+        .asks
+        .iter()
+        .map(|ask| ask.challenge.message().sampling.seed)
+        .collect();
     seeds.sort_unstable();
     seeds.dedup();
     assert_eq!(seeds.len(), plan.asks.len());
@@ -64,7 +87,10 @@ fn nonces_grow_and_sampling_seeds_differ_by_miner() {
 #[test]
 fn a_round_is_the_same_when_it_is_planned_again_and_another_one_differs() {
     assert_eq!(planned(0, 6, &BTreeMap::new()), planned(0, 6, &BTreeMap::new()));
-    assert_ne!(planned(0, 6, &BTreeMap::new()).items, planned(1, 6, &BTreeMap::new()).items);
+    assert_ne!(
+        planned(0, 6, &BTreeMap::new()).items,
+        planned(1, 6, &BTreeMap::new()).items
+    );
 }
 
 #[test]
@@ -84,7 +110,10 @@ fn a_failure_to_answer_scores_nothing() {
     outcomes[0] = failed(Failure::Refused);
     let scores = judge(agon_subnets::tasks()[0], &plan, &outcomes).unwrap();
     assert!(scores.iter().all(|score| score.score_ppm == 0));
-    assert!(scores[0].reason.contains("refused"), "one that refuses alone has failed to answer");
+    assert!(
+        scores[0].reason.contains("refused"),
+        "one that refuses alone has failed to answer"
+    );
 }
 
 #[test]
@@ -95,7 +124,10 @@ fn a_validator_abstains_when_the_fault_is_its_own() {
     assert!(abstains(failed(Failure::Unreachable)).contains("network"));
     assert!(abstains(failed(Failure::Late)).contains("network"));
     assert!(abstains(failed(Failure::Refused)).contains("refuse"));
-    assert_eq!(judge(task, &planned(0, 0, &BTreeMap::new()), &[]).unwrap_err(), "no miner serves");
+    assert_eq!(
+        judge(task, &planned(0, 0, &BTreeMap::new()), &[]).unwrap_err(),
+        "no miner serves"
+    );
 }
 
 #[test]

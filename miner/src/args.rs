@@ -1,0 +1,138 @@
+//! The command line of `agon-miner`: what was typed, and what it means.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use agon_model::{DeviceChoice, Dtype};
+use agon_protocol::id::Netuid;
+use agon_protocol::sign::Keypair;
+use agon_protocol::wallet::Wallet;
+use agon_runtime::flags::{ChildFlags, LedgerFlags, LogFlags, MetricsFlags, WalletFlags};
+use anyhow::Context;
+use clap::{Args, Parser, Subcommand};
+
+use crate::Config;
+
+const EXAMPLES: &str = "Examples:
+  agon-miner serve --wallet mine --hotkey gpu0 --netuid 1 --model models/large
+  agon-miner serve --wallet mine --hotkey gpu0 --netuid 1 --model ~/models/Qwen2.5-0.5B-Instruct \\
+      --device cuda:0 --listen 0.0.0.0:8091 --announce 203.0.113.7:8091
+
+Exit codes: 0 stopped as asked, 1 failure, 2 usage, 3 refused by the ledger, 4 ledger out of reach.";
+
+/// Serves a model to the validators of a subnet.
+#[derive(Debug, Parser)]
+#[command(name = "agon-miner", version, after_help = EXAMPLES)]
+pub struct Cli {
+    /// Ledger.
+    #[command(flatten)]
+    pub ledger: LedgerFlags,
+    /// Logs.
+    #[command(flatten)]
+    pub log: LogFlags,
+    /// The command.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What the miner can do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve a model: announce, answer, sign receipts
+    Serve(ServeArgs),
+}
+
+/// Flags of `serve` that do not name the model.
+#[derive(Debug, Args)]
+pub struct MinerArgs {
+    /// Wallet and hotkey.
+    #[command(flatten)]
+    pub wallet: WalletFlags,
+    /// Number of the subnet
+    #[arg(long, value_name = "N")]
+    pub netuid: Netuid,
+    /// Address to listen on; port 0 takes a free one
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8091")]
+    pub listen: SocketAddr,
+    /// Address to announce on the ledger, when it is not the one listened on
+    #[arg(long, value_name = "ADDR")]
+    pub announce: Option<SocketAddr>,
+    /// Folder of the miner's own state [default: miner-NETUID-HOTKEY beside the wallets]
+    #[arg(long, value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// Metrics.
+    #[command(flatten)]
+    pub metrics: MetricsFlags,
+    /// How it ends with its parent.
+    #[command(flatten)]
+    pub child: ChildFlags,
+}
+
+/// Flags of `serve`.
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// Everything but the model.
+    #[command(flatten)]
+    pub miner: MinerArgs,
+    /// Model.
+    #[command(flatten)]
+    pub model: ModelArgs,
+}
+
+/// Flags that name the model and how it runs.
+#[derive(Debug, Args)]
+pub struct ModelArgs {
+    /// Folder of the model, in Hugging Face's layout
+    #[arg(long, value_name = "DIR")]
+    pub model: PathBuf,
+    /// Where to compute: auto, cpu or cuda:N
+    #[arg(long, value_name = "DEVICE", default_value = "auto")]
+    pub device: DeviceChoice,
+    /// Number format: f32 or bf16 [default: what suits device and model]
+    #[arg(long, value_name = "DTYPE")]
+    pub dtype: Option<Dtype>,
+    /// Answers computed at the same time
+    #[arg(long, value_name = "COUNT", default_value_t = 16)]
+    pub slots: usize,
+    /// Longest prompt and answer together, tokens
+    #[arg(long, value_name = "TOKENS", default_value_t = 2_048)]
+    pub context: usize,
+    /// Challenges that may wait for a slot; one more is refused
+    #[arg(long, value_name = "COUNT", default_value_t = 64)]
+    pub queue: usize,
+    /// Threads that compute
+    #[arg(long, value_name = "COUNT", default_value_t = 1)]
+    pub threads: usize,
+}
+
+impl MinerArgs {
+    /// Reads the hotkey and resolves every default.
+    ///
+    /// # Errors
+    ///
+    /// When wallet or hotkey cannot be read.
+    pub fn config(&self, ledger: &LedgerFlags) -> anyhow::Result<Config> {
+        let dir = self.wallet.wallets.dir()?;
+        let pair = self.hotkey(&dir)?;
+        let state_dir = self.state_dir.clone().unwrap_or_else(|| {
+            let base = dir.parent().unwrap_or(&dir);
+            base.join(format!("miner-{}-{}", self.netuid, pair.hotkey()))
+        });
+        Ok(Config {
+            pair,
+            netuid: self.netuid,
+            ledger: ledger.ledger.clone(),
+            listen: self.listen,
+            announce: self.announce,
+            state_dir: Some(state_dir),
+        })
+    }
+
+    fn hotkey(&self, dir: &std::path::Path) -> anyhow::Result<Keypair> {
+        let WalletFlags { wallet, hotkey, .. } = &self.wallet;
+        let opened = Wallet::open(dir, wallet).with_context(|| format!("open wallet {wallet}"))?;
+        opened
+            .hotkey(hotkey)
+            .with_context(|| format!("read hotkey {hotkey} of wallet {wallet}"))
+    }
+}

@@ -1,0 +1,159 @@
+//! The seam between serving and inference: what a miner needs of whatever makes its answers.
+//!
+//! The product's back end is [`ModelBackend`], the libtorch engine. Tests of other parts bring scripted ones.
+
+use std::time::Duration;
+
+use agon_model::{Engine, Event, FinishReason as ModelFinish, Generation, Request, SubmitError};
+use agon_protocol::id::Digest;
+use agon_protocol::message::{Environment, FinishReason, Sampling};
+use futures::stream::{self, BoxStream, StreamExt};
+use thiserror::Error;
+
+/// What a miner says of the model behind it, on the ledger and in each receipt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelIdentity {
+    /// Name of the model, for people.
+    pub name: String,
+    /// Digest over its tensors and tokenizer.
+    pub digest: Digest,
+    /// In what it computes.
+    pub environment: Environment,
+}
+
+/// One prompt to answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Prompt {
+    /// The text.
+    pub text: String,
+    /// How tokens are chosen.
+    pub sampling: Sampling,
+    /// Most tokens of the answer.
+    pub tokens_max: u32,
+    /// Time left until the answer is too late.
+    pub time_left: Duration,
+}
+
+/// What happens while a prompt is answered; after [`Part::Done`] nothing more comes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// The next piece of the answer.
+    Text(String),
+    /// The answer is complete.
+    Done {
+        /// Why it ended.
+        finish: FinishReason,
+        /// Tokens of the prompt.
+        prompt_tokens: u32,
+        /// Tokens of the answer.
+        answer_tokens: u32,
+    },
+}
+
+/// The parts of one answer. Dropping the stream cancels the work.
+pub type Parts = BoxStream<'static, Result<Part, BackendError>>;
+
+/// Why a prompt is not answered.
+#[derive(Debug, Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BackendError {
+    /// The queue is full; the same prompt may be taken later.
+    #[error("the queue is full")]
+    Busy,
+    /// This prompt cannot be answered by this model.
+    #[error("{0}")]
+    Prompt(String),
+    /// The back end is of no use any more, or broke on this prompt.
+    #[error("inference failed: {0}")]
+    Failed(String),
+}
+
+/// Whatever makes answers.
+pub trait Backend: Send + Sync + 'static {
+    /// The model behind it.
+    fn identity(&self) -> &ModelIdentity;
+
+    /// Takes a prompt at once or refuses it at once; the work happens elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// [`BackendError`].
+    fn answer(&self, prompt: Prompt) -> Result<Parts, BackendError>;
+}
+
+/// Answers with a model on libtorch, batching what arrives together.
+#[derive(Debug)]
+pub struct ModelBackend {
+    engine: Engine,
+    identity: ModelIdentity,
+}
+
+impl ModelBackend {
+    /// A back end over a loaded engine.
+    #[must_use]
+    pub fn new(engine: Engine) -> Self {
+        let info = engine.info();
+        let environment = Environment {
+            dtype: info.dtype.to_string(),
+            device: info.device.clone(),
+            libtorch: info.libtorch.to_owned(),
+        };
+        let identity = ModelIdentity {
+            name: info.name.clone(),
+            digest: Digest(info.digest),
+            environment,
+        };
+        Self { engine, identity }
+    }
+}
+
+impl Backend for ModelBackend {
+    fn identity(&self) -> &ModelIdentity {
+        &self.identity
+    }
+
+    fn answer(&self, prompt: Prompt) -> Result<Parts, BackendError> {
+        let generation = self
+            .engine
+            .submit(model_request(prompt))
+            .map_err(|error| match error {
+                SubmitError::Full { .. } => BackendError::Busy,
+                SubmitError::Closed => BackendError::Failed(error.to_string()),
+                other => BackendError::Prompt(other.to_string()),
+            })?;
+        Ok(stream::unfold(generation, next_part).boxed())
+    }
+}
+
+fn model_request(prompt: Prompt) -> Request {
+    Request {
+        prompt: prompt.text,
+        tokens_max: prompt.tokens_max,
+        sampling: agon_model::Sampling {
+            temperature: prompt.sampling.temperature_milli as f32 / 1_000.0,
+            top_p: prompt.sampling.top_p_ppm as f32 / 1_000_000.0,
+            top_k: prompt.sampling.top_k,
+            seed: prompt.sampling.seed,
+        },
+        stop: Vec::new(),
+        deadline: Some(std::time::Instant::now() + prompt.time_left),
+    }
+}
+
+async fn next_part(mut generation: Generation) -> Option<(Result<Part, BackendError>, Generation)> {
+    let part = match generation.next().await? {
+        Event::Text(text) => Ok(Part::Text(text)),
+        Event::Done(finish) => Ok(Part::Done {
+            finish: match finish.reason {
+                ModelFinish::EndOfText => FinishReason::EndOfText,
+                ModelFinish::Stop => FinishReason::Stop,
+                ModelFinish::Length => FinishReason::Length,
+                ModelFinish::Deadline => FinishReason::Deadline,
+            },
+            prompt_tokens: finish.prompt_tokens,
+            answer_tokens: finish.tokens,
+        }),
+        Event::Failed(error) => Err(BackendError::Failed(error.to_string())),
+    };
+    Some((part, generation))
+}

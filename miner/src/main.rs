@@ -1,0 +1,62 @@
+//! `agon-miner`: loads a model, then serves it.
+
+use std::process::ExitCode;
+
+use agon_miner::args::{Cli, Command, ModelArgs, ServeArgs};
+use agon_miner::backend::ModelBackend;
+use agon_miner::{World, run};
+use agon_model::{Engine, LoadOptions};
+use agon_runtime::clock::Clock;
+use agon_runtime::net::Net;
+use agon_runtime::shutdown::Shutdown;
+use agon_runtime::{flags, telemetry};
+use anyhow::Context;
+use clap::Parser;
+use tracing::info;
+
+fn main() -> ExitCode {
+    // Before anything asks libtorch about CUDA.
+    agon_model::start();
+    match start(&Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => flags::last_words(error.as_ref()),
+    }
+}
+
+#[tokio::main(worker_threads = 2)]
+async fn start(cli: &Cli) -> anyhow::Result<()> {
+    cli.log.init()?;
+    match &cli.command {
+        Command::Serve(args) => serve(cli, args).await,
+    }
+}
+
+async fn serve(cli: &Cli, args: &ServeArgs) -> anyhow::Result<()> {
+    args.miner.child.apply()?;
+    let config = args.miner.config(&cli.ledger)?;
+    let shutdown = Shutdown::on_signals()?;
+    if let Some(addr) = args.miner.metrics.metrics_addr {
+        telemetry::serve_metrics(addr, &shutdown).await?;
+    }
+    let backend = load(&args.model)?;
+    let world = World {
+        clock: Clock::system(),
+        net: Net::tcp(),
+    };
+    run(config, backend, world, shutdown, |_| ()).await?;
+    Ok(())
+}
+
+fn load(args: &ModelArgs) -> anyhow::Result<ModelBackend> {
+    let options = LoadOptions {
+        device: args.device,
+        dtype: args.dtype,
+        slots: args.slots,
+        context_tokens_max: args.context,
+        queue_max: args.queue,
+        threads: args.threads,
+    };
+    let engine = Engine::load(&args.model, &options, |progress| info!(?progress, "loading"))
+        .with_context(|| format!("load model {}", args.model.display()))?;
+    Ok(ModelBackend::new(engine))
+}

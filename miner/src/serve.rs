@@ -1,0 +1,313 @@
+//! The gRPC service: admission, streaming, receipts.
+//!
+//! A request passes three gates. Its metadata is read before its body: a sender without a permit, or a request
+//! meant for another miner, is refused at no cost. Then [`Admission`] decides on the challenge. Then the back end
+//! takes the prompt or says at once that its queue is full. What was admitted is answered under the challenge's
+//! deadline and closed with a signed receipt.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use agon_protocol::grpc::v1::ask_reply::Part as WirePart;
+use agon_protocol::grpc::v1::{AskReply, AskRequest, SignedReceipt, miner_server};
+use agon_protocol::grpc::{self};
+use agon_protocol::id::Hotkey;
+use agon_protocol::message::{Challenge, FinishReason, Receipt, Signed, Verified, answer_digest};
+use agon_protocol::sign::Keypair;
+use agon_runtime::clock::Clock;
+use futures::StreamExt;
+use tokio::sync::{mpsc, watch};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::metadata::MetadataMap;
+use tonic::service::Interceptor;
+use tonic::{Request, Response, Status};
+use tracing::{debug, warn};
+
+use crate::admission::{Admission, Refusal, SubnetSnapshot};
+use crate::backend::{Backend, BackendError, Part, Parts, Prompt};
+use crate::replay::Replay;
+
+/// Parts of one answer that wait for a slow reader before generation waits too.
+const PARTS_WAITING_MAX: usize = 64;
+/// Most bytes of an answer: far more than the most tokens of any vocabulary.
+const ANSWER_BYTES_MAX: usize = 256 * 1024;
+/// What is kept of the deadline for the receipt's way back.
+const RECEIPT_MARGIN: Duration = Duration::from_millis(50);
+
+/// What the ledger says of the subnet, as the follower keeps it.
+pub type SubnetWatch = watch::Receiver<Option<Arc<SubnetSnapshot>>>;
+
+/// Everything the service needs; shared by all requests.
+pub struct Service<B> {
+    /// The hotkey, which signs receipts.
+    pub pair: Keypair,
+    /// Whose challenges are answered.
+    pub admission: Admission,
+    /// What the ledger says.
+    pub subnet: SubnetWatch,
+    /// Used nonces.
+    pub replay: Mutex<Replay>,
+    /// What makes the answers.
+    pub backend: B,
+    /// The time.
+    pub clock: Clock,
+}
+
+impl<B> std::fmt::Debug for Service<B> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Service")
+            .field("admission", &self.admission)
+            .finish_non_exhaustive()
+    }
+}
+
+fn snapshot(subnet: &SubnetWatch) -> Result<Arc<SubnetSnapshot>, Refusal> {
+    subnet.borrow().clone().ok_or_else(|| Refusal::Unavailable {
+        reason: "this miner has not read the ledger yet, ask again later".to_owned(),
+    })
+}
+
+/// The gate in front of the body: refuses strangers and strays on metadata alone.
+#[derive(Clone, Debug)]
+pub struct Gate {
+    admission: Admission,
+    subnet: SubnetWatch,
+}
+
+impl Gate {
+    /// A gate for the miner that `admission` names.
+    #[must_use]
+    pub const fn new(admission: Admission, subnet: SubnetWatch) -> Self {
+        Self { admission, subnet }
+    }
+
+    fn check(&self, metadata: &MetadataMap) -> Result<(), Refusal> {
+        let receiver = key(metadata, grpc::RECEIVER_METADATA)?;
+        if receiver != self.admission.miner {
+            return Err(Refusal::Receiver {
+                receiver,
+                miner: self.admission.miner,
+            });
+        }
+        let sender = key(metadata, grpc::SENDER_METADATA)?;
+        self.admission.check_permit(&sender, &*snapshot(&self.subnet)?)
+    }
+}
+
+impl Interceptor for Gate {
+    fn call(&mut self, request: Request<()>) -> Result<Request<()>, Status> {
+        match self.check(request.metadata()) {
+            Ok(()) => Ok(request),
+            Err(refusal) => Err(refused(refusal)),
+        }
+    }
+}
+
+/// Reads a hotkey from metadata.
+fn key(metadata: &MetadataMap, name: &'static str) -> Result<Hotkey, Refusal> {
+    let value = metadata.get(name).and_then(|value| value.to_str().ok());
+    let value = value.ok_or_else(|| Refusal::Malformed {
+        reason: format!("metadata {name} is missing"),
+    })?;
+    value.parse().map_err(|error| Refusal::Malformed {
+        reason: format!("metadata {name}: {error}"),
+    })
+}
+
+/// Counts a refusal and makes it a status.
+fn refused(refusal: Refusal) -> Status {
+    metrics::counter!("agon_miner_challenges_total", "outcome" => refusal.rule()).increment(1);
+    debug!(rule = refusal.rule(), %refusal, "challenge refused");
+    refusal.into()
+}
+
+/// A handle on the service, as the server holds one for each connection.
+#[derive(Debug)]
+pub struct Handle<B>(pub Arc<Service<B>>);
+
+#[tonic::async_trait]
+impl<B: Backend> miner_server::Miner for Handle<B> {
+    type AskStream = ReceiverStream<Result<AskReply, Status>>;
+
+    async fn ask(&self, request: Request<AskRequest>) -> Result<Response<Self::AskStream>, Status> {
+        let service = &self.0;
+        let received_ms = service.clock.now_ms();
+        let (challenge, parts) = service
+            .admit(request.into_inner(), received_ms)
+            .map_err(refused)?;
+        let (sender, receiver) = mpsc::channel(PARTS_WAITING_MAX);
+        let answer = Answer::new(Arc::clone(service), challenge, received_ms);
+        tokio::spawn(answer.stream(parts, sender));
+        Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+}
+
+impl<B: Backend> Service<B> {
+    fn admit(&self, wire: AskRequest, now_ms: u64) -> Result<(Verified<Challenge>, Parts), Refusal> {
+        let challenge = Signed::<Challenge>::try_from(wire).map_err(|error| Refusal::Malformed {
+            reason: error.to_string(),
+        })?;
+        let subnet = snapshot(&self.subnet)?;
+        let challenge = {
+            let mut replay = self.replay.lock().unwrap_or_else(PoisonError::into_inner);
+            self.admission.admit(challenge, &subnet, &mut *replay, now_ms)?
+        };
+        let parts =
+            self.backend
+                .answer(prompt(challenge.message(), now_ms))
+                .map_err(|error| match error {
+                    BackendError::Busy => Refusal::Busy,
+                    BackendError::Prompt(reason) => Refusal::Prompt { reason },
+                    BackendError::Failed(reason) => Refusal::Unavailable { reason },
+                })?;
+        Ok((challenge, parts))
+    }
+}
+
+fn prompt(challenge: &Challenge, now_ms: u64) -> Prompt {
+    let left = Duration::from_millis(challenge.deadline_ms.saturating_sub(now_ms));
+    Prompt {
+        text: challenge.prompt.clone(),
+        sampling: challenge.sampling,
+        tokens_max: challenge.tokens_max,
+        time_left: left.saturating_sub(RECEIPT_MARGIN),
+    }
+}
+
+/// One answer on its way out.
+struct Answer<B> {
+    service: Arc<Service<B>>,
+    challenge: Verified<Challenge>,
+    started: Instant,
+    received_ms: u64,
+    first_token_ms: Option<u64>,
+    text: String,
+}
+
+/// How an answer ended, with the tokens that the back end counted.
+struct End {
+    finish: FinishReason,
+    prompt_tokens: u32,
+    answer_tokens: u32,
+}
+
+impl<B: Backend> Answer<B> {
+    fn new(service: Arc<Service<B>>, challenge: Verified<Challenge>, received_ms: u64) -> Self {
+        let (started, text) = (Instant::now(), String::new());
+        Self {
+            service,
+            challenge,
+            started,
+            received_ms,
+            first_token_ms: None,
+            text,
+        }
+    }
+
+    /// Sends the parts as they are made, then the receipt; stops when the reader goes away.
+    async fn stream(mut self, mut parts: Parts, sender: mpsc::Sender<Result<AskReply, Status>>) {
+        let outcome = loop {
+            let part = tokio::select! {
+                part = parts.next() => part,
+                () = sender.closed() => break "abandoned",
+            };
+            match self.step(part) {
+                Step::Send(piece) => {
+                    if sender.send(Ok(reply(WirePart::Text(piece)))).await.is_err() {
+                        break "abandoned";
+                    }
+                }
+                Step::Skip => {}
+                Step::Close(end) => {
+                    let receipt = self.receipt(&end);
+                    let last = reply(WirePart::Receipt(SignedReceipt::from(&receipt)));
+                    break if sender.send(Ok(last)).await.is_ok() {
+                        "answered"
+                    } else {
+                        "abandoned"
+                    };
+                }
+                Step::Fail(status) => {
+                    // The reader may be gone as well; there is nobody else to tell.
+                    let _ = sender.send(Err(status)).await;
+                    break "failed";
+                }
+            }
+        };
+        metrics::counter!("agon_miner_challenges_total", "outcome" => outcome).increment(1);
+        metrics::histogram!("agon_miner_answer_seconds").record(self.started.elapsed().as_secs_f64());
+    }
+
+    fn step(&mut self, part: Option<Result<Part, BackendError>>) -> Step {
+        match part {
+            Some(Ok(Part::Text(piece))) if self.text.len() + piece.len() > ANSWER_BYTES_MAX => {
+                Step::Fail(Status::internal(format!(
+                    "the answer is longer than {ANSWER_BYTES_MAX} bytes, {} more came",
+                    piece.len()
+                )))
+            }
+            Some(Ok(Part::Text(piece))) => {
+                self.first_token_ms
+                    .get_or_insert_with(|| self.service.clock.now_ms());
+                self.text.push_str(&piece);
+                if piece.is_empty() {
+                    Step::Skip
+                } else {
+                    Step::Send(piece)
+                }
+            }
+            Some(Ok(Part::Done {
+                finish,
+                prompt_tokens,
+                answer_tokens,
+            })) => Step::Close(End {
+                finish,
+                prompt_tokens,
+                answer_tokens,
+            }),
+            Some(Err(error)) => {
+                warn!(%error, "answer failed");
+                Step::Fail(Status::internal(error.to_string()))
+            }
+            None => Step::Fail(Status::internal("the back end ended without an end")),
+        }
+    }
+
+    fn receipt(&self, end: &End) -> Signed<Receipt> {
+        let service = &self.service;
+        let finished_ms = service.clock.now_ms().max(self.received_ms);
+        let first_token_ms = self
+            .first_token_ms
+            .unwrap_or(finished_ms)
+            .clamp(self.received_ms, finished_ms);
+        metrics::counter!("agon_miner_tokens_total", "kind" => "prompt").increment(end.prompt_tokens.into());
+        metrics::counter!("agon_miner_tokens_total", "kind" => "answer").increment(end.answer_tokens.into());
+        let identity = service.backend.identity();
+        let receipt = Receipt {
+            challenge: self.challenge.digest(),
+            answer: answer_digest(&self.text),
+            miner: service.admission.miner,
+            prompt_tokens: end.prompt_tokens,
+            answer_tokens: end.answer_tokens,
+            received_ms: self.received_ms,
+            first_token_ms,
+            finished_ms,
+            finish: end.finish,
+            model: identity.digest,
+            environment: identity.environment.clone(),
+        };
+        Signed::sign(receipt, &service.pair)
+    }
+}
+
+/// What one part of an answer leads to.
+enum Step {
+    Send(String),
+    Skip,
+    Close(End),
+    Fail(Status),
+}
+
+fn reply(part: WirePart) -> AskReply {
+    AskReply { part: Some(part) }
+}
