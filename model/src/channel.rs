@@ -204,9 +204,9 @@ mod tests {
     #[test]
     fn a_sender_that_vanishes_is_a_failure_and_not_a_hang() {
         let failed = Event::Failed(GenerateError::EngineStopped);
-        check(&[], &[failed.clone()]);
+        check(&[], std::slice::from_ref(&failed));
         let text = Event::Text("a".to_owned());
-        check(&[text.clone()], &[text, failed]);
+        check(std::slice::from_ref(&text), &[text.clone(), failed]);
     }
 
     #[test]
