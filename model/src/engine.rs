@@ -409,15 +409,13 @@ impl Queue {
 
     /// Up to `count` jobs, oldest first; those that nobody wants any more or that are late leave the queue as well.
     fn take(&self, count: usize, now: Instant) -> Vec<Job> {
-        let mut waiting = self.waiting();
         let mut taken = Vec::new();
+        let mut leaving = Vec::new();
         let mut kept = VecDeque::new();
+        let mut waiting = self.waiting();
         for job in waiting.jobs.drain(..) {
-            if job.is_cancelled() {
-                continue;
-            }
-            if job.is_late(now) {
-                job.expire();
+            if job.is_cancelled() || job.is_late(now) {
+                leaving.push(job);
             } else if taken.len() < count {
                 taken.push(job);
             } else {
@@ -425,6 +423,9 @@ impl Queue {
             }
         }
         waiting.jobs = kept;
+        // Telling a caller wakes whatever waits there; that is done outside the lock.
+        drop(waiting);
+        leaving.into_iter().for_each(Job::expire);
         taken
     }
 

@@ -34,7 +34,8 @@ pub struct LoadOptions {
     pub context_tokens_max: usize,
     /// Requests that may wait for a slot; one more is refused.
     pub queue_max: usize,
-    /// Threads that one tensor operation may use on a CPU. Tiny models are fastest with one.
+    /// Threads that one tensor operation may use on a CPU; libtorch has one such number per process, so the engine
+    /// loaded last decides. Tiny models are fastest with one.
     pub threads: usize,
 }
 

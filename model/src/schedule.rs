@@ -43,7 +43,7 @@ impl Job {
         self.deadline.is_some_and(|deadline| deadline <= now)
     }
 
-    /// Says that it ended with nothing generated.
+    /// Says that it ended with nothing generated, if anyone listens.
     pub(crate) fn expire(self) {
         let prompt_tokens = self.prompt.len() as u32;
         self.sender.send(Event::Done(Finish {
