@@ -1,7 +1,7 @@
 //! The teaching itself: orders lessons, takes steps, keeps checkpoints, says how it goes.
 
 use crate::lesson::{Maker, Order, Part, Syllabus};
-use crate::progress::{Progress, Tally};
+use crate::progress::{KINDS, Progress, Tally};
 use crate::rung::Rung;
 use agon_model::train::{Batch, Learner, Step};
 use agon_subnets::reading::story::Kind;
@@ -145,16 +145,16 @@ impl Run {
         let rate = self.config.rung.rate * self.rate_factor();
         let batches: Vec<&Batch> = lesson.iter().map(|part| &part.batch).collect();
         let steps = self.learner.step(&batches, rate);
-        let (mut right, mut asked) = (0, 0);
+        let mut answers = [(0, 0); KINDS];
         for (part, step) in lesson.iter().zip(&steps) {
             let tokens = part.batch.ids.len() as u64;
             tally.add_batch(step.loss, tokens);
             self.progress.tokens += tokens;
-            let counts = count_answers(part, step, tally);
-            (right, asked) = (right + counts.0, asked + counts.1);
+            count_answers(part, step, &mut answers);
         }
+        tally.add_answers(&answers);
         let stages = self.config.rung.stages;
-        if self.progress.count_step(right, asked, stages.len()) {
+        if self.progress.count_step(answers, stages.len()) {
             let (step, name) = (self.progress.step, stages[self.progress.stage].name);
             writeln!(
                 out,
@@ -234,20 +234,13 @@ pub fn read_progress(work: &Path) -> Result<Progress> {
     serde_json::from_slice(&bytes).with_context(|| format!("understand {}", path.display()))
 }
 
-/// Counts answers' first tokens: all of them for the tally, those that count for the stage as result.
-fn count_answers(part: &Part, step: &Step, tally: &mut Tally) -> (usize, usize) {
-    let (mut right_count, mut asked_count) = (0, 0);
+/// Counts the first tokens of those answers that count for the stage, right ones and all, by kind.
+fn count_answers(part: &Part, step: &Step, answers: &mut [(usize, usize); KINDS]) {
     for (target, &right) in part.batch.targets.iter().zip(&step.right) {
-        if target.offset > 0 {
-            continue;
-        }
         let asked = part.asked[target.passage][target.branch];
-        if asked.counts {
-            asked_count += 1;
-            right_count += usize::from(right);
-            let kind = Kind::ALL.iter().position(|&kind| kind == asked.kind).unwrap_or(0);
-            tally.add_answer(kind, right);
+        if target.offset == 0 && asked.counts {
+            let count = &mut answers[asked.kind as usize];
+            *count = (count.0 + usize::from(right), count.1 + 1);
         }
     }
-    (right_count, asked_count)
 }
