@@ -27,10 +27,7 @@ pub(crate) fn run(args: &[String]) -> anyhow::Result<ExitCode> {
 
 /// Builds the binaries that end-to-end tests start, then tests.
 pub(crate) fn run_suites(repo: &Repo, libtorch: &Libtorch, args: &[String]) -> anyhow::Result<ExitCode> {
-    run::step(repo.cargo(
-        libtorch,
-        &["build", "--release", "--workspace", "--lib", "--bins", "--tests"],
-    ))?;
+    run::step(repo.build_binaries(libtorch))?;
     let mut test = vec!["test", "--release"];
     if !names_packages(args) {
         test.push("--workspace");
