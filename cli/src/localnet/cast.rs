@@ -1,0 +1,170 @@
+//! Who takes part in a localnet: decided from two numbers, before anything is started.
+
+use agon_protocol::amount::Amount;
+
+/// From this many miners on, the last three cheat.
+const MINERS_WITH_CHEATERS: u16 = 6;
+/// Stake of the first validator, whole units; each further one has less, so that stakes differ and, from three
+/// validators on, none has a majority.
+const STAKE_UNITS: u64 = 1_000;
+/// How much less the next validator has.
+const STAKE_STEP_UNITS: u64 = 150;
+/// What the last of many validators still has.
+const STAKE_UNITS_MIN: u64 = 100;
+
+/// A rung of the ladder of models that are shipped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rung {
+    /// The best.
+    Large,
+    /// In between.
+    Medium,
+    /// The least.
+    Small,
+}
+
+impl Rung {
+    /// Every rung, the best first.
+    pub const ALL: [Self; 3] = [Self::Large, Self::Medium, Self::Small];
+
+    /// Name of the rung and of its folder.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Large => "large",
+            Self::Medium => "medium",
+            Self::Small => "small",
+        }
+    }
+}
+
+/// A way to cheat that the test miner plays. Each has the best model at hand, where it uses one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cheat {
+    /// Answers words at random.
+    Garbage,
+    /// Answers the beginning of what its model says.
+    Truncate,
+    /// Is away most of the time.
+    Offline,
+}
+
+impl Cheat {
+    /// Every way, in the order in which they join.
+    pub const ALL: [Self; 3] = [Self::Garbage, Self::Truncate, Self::Offline];
+
+    /// Name of the way, as the test miner takes it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Garbage => "garbage",
+            Self::Truncate => "truncate",
+            Self::Offline => "offline",
+        }
+    }
+}
+
+/// What a member does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Asks and weighs.
+    Validator {
+        /// Stake on its hotkey.
+        stake: Amount,
+    },
+    /// Answers with a model.
+    Miner(Rung),
+    /// Takes part to be found out.
+    Cheater(Cheat),
+}
+
+/// One neuron of a localnet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Name of its wallet, its folder and its log.
+    pub name: String,
+    /// What it does.
+    pub part: Part,
+}
+
+impl Member {
+    /// `miner` or `validator`.
+    #[must_use]
+    pub const fn role(&self) -> &'static str {
+        match self.part {
+            Part::Validator { .. } => "validator",
+            Part::Miner(_) | Part::Cheater(_) => "miner",
+        }
+    }
+
+    /// The rung's name or the way it cheats, `None` for a validator.
+    #[must_use]
+    pub const fn model(&self) -> Option<&'static str> {
+        match self.part {
+            Part::Validator { .. } => None,
+            Part::Miner(rung) => Some(rung.name()),
+            Part::Cheater(cheat) => Some(cheat.name()),
+        }
+    }
+}
+
+/// The cast: validators, then miners with better models first, then cheaters.
+#[must_use]
+pub fn cast(validators: u16, miners: u16) -> Vec<Member> {
+    let validators = (0..validators)
+        .map(|index| Member { name: format!("validator-{index}"), part: Part::Validator { stake: stake(index) } });
+    let miners = (0..).zip(parts(miners)).map(|(index, part): (u16, Part)| Member { name: format!("miner-{index}"), part });
+    validators.chain(miners).collect()
+}
+
+fn stake(index: u16) -> Amount {
+    let units = STAKE_UNITS.saturating_sub(STAKE_STEP_UNITS * u64::from(index)).max(STAKE_UNITS_MIN);
+    Amount::from_units(units).expect("a thousand units fit an amount")
+}
+
+fn parts(miners: u16) -> Vec<Part> {
+    let cheaters: &[Cheat] = if miners < MINERS_WITH_CHEATERS { &[] } else { &Cheat::ALL };
+    let honest = usize::from(miners) - cheaters.len();
+    let rungs = Rung::ALL.len();
+    // Every rung the same number of times, the best ones once more where that does not come out even.
+    let honest = Rung::ALL.iter().enumerate().flat_map(|(place, rung)| {
+        let count = honest / rungs + usize::from(place < honest % rungs);
+        std::iter::repeat_n(Part::Miner(*rung), count)
+    });
+    honest.chain(cheaters.iter().map(|cheat| Part::Cheater(*cheat))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(miners: u16, models: &[&str]) {
+        let cast = cast(0, miners);
+        let found: Vec<&str> = cast.iter().filter_map(Member::model).collect();
+        assert_eq!(found, models);
+    }
+
+    #[test]
+    fn every_rung_appears_and_three_cheat_once_there_are_six() {
+        check(1, &["large"]);
+        check(3, &["large", "medium", "small"]);
+        check(5, &["large", "large", "medium", "medium", "small"]);
+        check(6, &["large", "medium", "small", "garbage", "truncate", "offline"]);
+        check(8, &["large", "large", "medium", "medium", "small", "garbage", "truncate", "offline"]);
+    }
+
+    #[test]
+    fn stakes_differ_and_no_validator_of_three_has_a_majority() {
+        let stakes: Vec<u64> = (0..3).map(|index| stake(index).base_units()).collect();
+        assert!(stakes.is_sorted_by(|one, next| one > next));
+        assert!(stakes[0] < stakes[1] + stakes[2]);
+        assert!(!stake(u16::MAX).is_zero());
+    }
+
+    #[test]
+    fn names_tell_members_apart() {
+        let names: Vec<String> = cast(2, 2).into_iter().map(|member| member.name).collect();
+        assert_eq!(names, ["validator-0", "validator-1", "miner-0", "miner-1"]);
+    }
+}

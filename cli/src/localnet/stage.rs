@@ -1,0 +1,336 @@
+//! Sets the stage: wallets, a funded ledger, a subnet on which everyone is registered, and the processes.
+//!
+//! Validators get their stake only once every miner has announced where it serves. Permits follow stake with the
+//! next epoch, so that the first tempo in which validators work finds every miner there, however slow the machine.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use agon_ledger_client::LedgerClient;
+use agon_ledger_state::SUBNET_LOCK;
+use agon_protocol::amount::Amount;
+use agon_protocol::id::{BlockNumber, Hotkey, Netuid};
+use agon_protocol::message::Call;
+use agon_protocol::sign::Keypair;
+use agon_protocol::wallet::{ColdkeyProtection, Wallet};
+use agon_runtime::{Entropy, Net};
+use anyhow::Context;
+use futures::future::try_join_all;
+use futures::{StreamExt, pin_mut};
+use tokio::process::Command;
+
+use super::cast::{Cheat, Member, Part, Rung};
+use super::programs::{Models, Programs};
+use super::troupe::Troupe;
+use crate::session::told;
+
+/// Wallet of the subnet's owner.
+const OWNER: &str = "owner";
+/// Name of everybody's hotkey.
+const HOTKEY: &str = "default";
+/// What the subnet asks.
+const TASK: &str = "reading";
+/// What an account has beside what it stakes or locks, whole units.
+const FUNDS_UNITS: u64 = 100;
+/// Time from one round of a validator to the next, milliseconds.
+const ROUND_MS: u64 = 1_000;
+/// Items that a round asks each miner.
+const ITEMS: u32 = 3;
+/// Time for an answer, milliseconds: small models answer far sooner on two cores, and a miner that is away does not
+/// hold up a round for long.
+const DEADLINE_MS: u64 = 4_000;
+/// How long miners may take to load their models and announce themselves.
+const ANNOUNCE_DEADLINE: Duration = Duration::from_secs(180);
+
+/// Where everything of a localnet is.
+#[derive(Clone, Debug)]
+pub struct Folder(PathBuf);
+
+impl Folder {
+    /// The folder at `dir`.
+    #[must_use]
+    pub const fn new(dir: PathBuf) -> Self {
+        Self(dir)
+    }
+
+    /// The folder itself.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.0
+    }
+
+    /// Everybody's keys.
+    #[must_use]
+    pub fn wallets(&self) -> PathBuf {
+        self.0.join("wallets")
+    }
+
+    /// One log for each process.
+    #[must_use]
+    pub fn logs(&self) -> PathBuf {
+        self.0.join("logs")
+    }
+
+    /// The ledger.
+    #[must_use]
+    pub fn node(&self) -> PathBuf {
+        self.0.join("node")
+    }
+
+    /// What a member keeps.
+    #[must_use]
+    pub fn member(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    /// Makes what the processes do not make themselves.
+    ///
+    /// # Errors
+    ///
+    /// What the operating system says.
+    pub fn create(&self) -> anyhow::Result<()> {
+        use std::os::unix::fs::DirBuilderExt;
+        for dir in [self.wallets(), self.logs()] {
+            let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir);
+            made.with_context(|| format!("create {}", dir.display()))?;
+        }
+        Ok(())
+    }
+}
+
+/// A member with its keys.
+#[derive(Debug)]
+pub struct Actor {
+    /// What it is.
+    pub member: Member,
+    coldkey: Keypair,
+    /// Its identity on the ledger.
+    pub hotkey: Hotkey,
+}
+
+/// What is needed to set the stage.
+#[derive(Debug)]
+pub struct Stage<'a> {
+    /// Where.
+    pub folder: &'a Folder,
+    /// The programs.
+    pub programs: &'a Programs,
+    /// The models.
+    pub models: &'a Models,
+    /// Time between blocks, milliseconds.
+    pub block_ms: u64,
+}
+
+/// A running ledger, with nobody on it yet.
+#[derive(Debug)]
+pub struct Ledger {
+    /// Its client.
+    pub client: LedgerClient,
+    /// All base units before the first transaction.
+    pub issuance: Amount,
+    owner: Keypair,
+}
+
+impl Stage<'_> {
+    /// Makes everybody's wallet.
+    ///
+    /// # Errors
+    ///
+    /// When a wallet cannot be written.
+    pub fn actors(&self, cast: Vec<Member>) -> anyhow::Result<Vec<Actor>> {
+        cast.into_iter().map(|member| self.actor(member)).collect()
+    }
+
+    fn actor(&self, member: Member) -> anyhow::Result<Actor> {
+        let mut rng = Entropy::os().rng();
+        let wallet = self.wallet(&member.name)?;
+        let (hotkey, _) = wallet.create_hotkey(HOTKEY, &mut rng)?;
+        let coldkey = wallet.coldkey(None)?;
+        Ok(Actor { member, coldkey, hotkey })
+    }
+
+    fn wallet(&self, name: &str) -> anyhow::Result<Wallet> {
+        let protection = ColdkeyProtection::Unprotected;
+        let (wallet, _) = Wallet::create(&self.folder.wallets(), name, protection, &mut Entropy::os().rng())?;
+        Ok(wallet)
+    }
+
+    /// Begins a ledger in which everybody has funds, and starts its node.
+    ///
+    /// # Errors
+    ///
+    /// When the node refuses or does not start.
+    pub async fn ledger(&self, troupe: &mut Troupe, actors: &[Actor]) -> anyhow::Result<Ledger> {
+        let owner = self.wallet(OWNER)?.coldkey(None)?;
+        self.begin(&owner, actors).await?;
+        let mut run = Command::new(&self.programs.node);
+        run.arg("run").arg("--dir").arg(self.folder.node());
+        run.args(["--listen", "127.0.0.1:0", "--block-ms", &self.block_ms.to_string()]);
+        let line = troupe.start_node("node", run).await?;
+        let address: SocketAddr = line.trim().parse().with_context(|| format!("the node said {line:?}"))?;
+        let client = LedgerClient::new(&Net::tcp(), &format!("http://{address}")).map_err(told)?;
+        let issuance = client.head().await.map_err(told)?.issuance;
+        Ok(Ledger { client, issuance, owner })
+    }
+
+    async fn begin(&self, owner: &Keypair, actors: &[Actor]) -> anyhow::Result<()> {
+        let mut init = Command::new(&self.programs.node);
+        init.args(["init", "--preset", "localnet", "--name", "localnet", "--dir"]).arg(self.folder.node());
+        let own = [format!("{}={}", owner.coldkey(), funds(SUBNET_LOCK))];
+        let others = actors.iter().map(|actor| format!("{}={}", actor.coldkey.coldkey(), funds(actor.stake())));
+        for fund in own.into_iter().chain(others) {
+            init.args(["--fund", &fund]);
+        }
+        let output = init.output().await.context("start agon-node init")?;
+        anyhow::ensure!(
+            output.status.success(),
+            "agon-node init failed: {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+        Ok(())
+    }
+
+    /// Starts everybody but the node.
+    ///
+    /// # Errors
+    ///
+    /// When a program cannot be started.
+    pub fn enter(&self, troupe: &mut Troupe, actors: &[Actor], ledger: &str, netuid: Netuid) -> anyhow::Result<()> {
+        let miners = actors.iter().filter(|actor| actor.stake().is_zero()).count();
+        for actor in actors {
+            let command = self.command(&actor.member, ledger, netuid, miners);
+            troupe.start(&actor.member.name, command)?;
+        }
+        Ok(())
+    }
+
+    fn command(&self, member: &Member, ledger: &str, netuid: Netuid, miners: usize) -> Command {
+        let mut command = match member.part {
+            Part::Validator { .. } => self.validator(member, miners),
+            Part::Miner(rung) => self.miner(member, &self.programs.miner, rung),
+            Part::Cheater(cheat) => self.cheater(member, cheat),
+        };
+        command.args(["--wallet", &member.name, "--hotkey", HOTKEY, "--wallets-dir"]).arg(self.folder.wallets());
+        command.args(["--netuid", &netuid.to_string(), "--ledger", ledger]);
+        command
+    }
+
+    fn validator(&self, member: &Member, miners: usize) -> Command {
+        let mut command = Command::new(&self.programs.validator);
+        command.arg("run").arg("--dir").arg(self.folder.member(&member.name));
+        command.args(["--miners", &miners.to_string(), "--items", &ITEMS.to_string()]);
+        command.args(["--round-ms", &ROUND_MS.to_string(), "--deadline-ms", &DEADLINE_MS.to_string()]);
+        command
+    }
+
+    fn miner(&self, member: &Member, program: &Path, rung: Rung) -> Command {
+        let mut command = Command::new(program);
+        command.args(["serve", "--listen", "127.0.0.1:0", "--state-dir"]).arg(self.folder.member(&member.name));
+        command.arg("--model").arg(self.models.folder(rung));
+        command
+    }
+
+    fn cheater(&self, member: &Member, cheat: Cheat) -> Command {
+        let mut command = self.miner(member, &self.programs.cheater, Rung::Large);
+        command.args(["--behave", cheat.name()]);
+        command
+    }
+}
+
+impl Actor {
+    /// What it stakes on itself; nothing for a miner.
+    const fn stake(&self) -> Amount {
+        match self.member.part {
+            Part::Validator { stake } => stake,
+            Part::Miner(_) | Part::Cheater(_) => Amount::ZERO,
+        }
+    }
+}
+
+impl Ledger {
+    /// Creates a subnet, registers everybody, and starts it. Accounts do not wait for each other.
+    ///
+    /// # Errors
+    ///
+    /// When the ledger refuses or goes away.
+    pub async fn open_subnet(&self, actors: &[Actor]) -> anyhow::Result<Netuid> {
+        self.send(&self.owner, Call::CreateSubnet { task: TASK.to_owned(), lock_max: SUBNET_LOCK }).await?;
+        let subnets = self.client.subnets().await.map_err(told)?;
+        let netuid = subnets.last().context("the subnet that was created is not listed")?.netuid;
+        let price_max = Amount::from_units(1).expect("one unit fits an amount");
+        let registrations = actors.iter().map(|actor| {
+            self.send(&actor.coldkey, Call::Register { netuid, hotkey: actor.hotkey, price_max })
+        });
+        let start = self.send(&self.owner, Call::StartSubnet { netuid });
+        tokio::try_join!(start, try_join_all(registrations))?;
+        Ok(netuid)
+    }
+
+    /// Waits until every miner has announced where it serves; gives the addresses by hotkey.
+    ///
+    /// # Errors
+    ///
+    /// When some have not within [`ANNOUNCE_DEADLINE`], with their names.
+    pub async fn announced(&self, netuid: Netuid, actors: &[Actor]) -> anyhow::Result<BTreeMap<Hotkey, SocketAddr>> {
+        let miners: Vec<&Actor> = actors.iter().filter(|actor| actor.stake().is_zero()).collect();
+        let mut axons = BTreeMap::new();
+        let all = self.wait_for_axons(netuid, miners.len(), &mut axons);
+        match tokio::time::timeout(ANNOUNCE_DEADLINE, all).await {
+            Ok(announced) => announced?,
+            Err(_) => {
+                let missing = miners.iter().filter(|actor| !axons.contains_key(&actor.hotkey));
+                let missing: Vec<&str> = missing.map(|actor| actor.member.name.as_str()).collect();
+                let limit = ANNOUNCE_DEADLINE.as_secs();
+                anyhow::bail!("not announced within {limit} s: {}; see their logs", missing.join(", "));
+            }
+        }
+        Ok(axons)
+    }
+
+    async fn wait_for_axons(
+        &self,
+        netuid: Netuid,
+        count: usize,
+        axons: &mut BTreeMap<Hotkey, SocketAddr>,
+    ) -> anyhow::Result<()> {
+        let blocks = self.client.events(BlockNumber(0)).await.map_err(told)?;
+        pin_mut!(blocks);
+        while axons.len() < count {
+            let block = blocks.next().await.context("the node ended its stream of blocks")?;
+            block.map_err(told)?;
+            let metagraph = self.client.metagraph(netuid, None).await.map_err(told)?;
+            let announced = metagraph.neurons.iter().filter_map(|neuron| {
+                neuron.axon.as_ref().map(|axon| (neuron.hotkey, axon.socket_addr()))
+            });
+            axons.extend(announced);
+        }
+        Ok(())
+    }
+
+    /// Puts every validator's stake behind it.
+    ///
+    /// # Errors
+    ///
+    /// When the ledger refuses or goes away.
+    pub async fn stake(&self, netuid: Netuid, actors: &[Actor]) -> anyhow::Result<()> {
+        let validators = actors.iter().filter(|actor| !actor.stake().is_zero());
+        let stakes = validators.map(|actor| {
+            let Actor { coldkey, hotkey, .. } = actor;
+            self.send(coldkey, Call::AddStake { netuid, hotkey: *hotkey, amount: actor.stake() })
+        });
+        try_join_all(stakes).await.map(drop)
+    }
+
+    async fn send(&self, pair: &Keypair, call: Call) -> anyhow::Result<()> {
+        let name = call.name();
+        self.client.send(pair, call).await.map_err(told).with_context(|| name.to_owned())?;
+        Ok(())
+    }
+}
+
+/// What an account begins with: what it will put away, and some to spend.
+fn funds(put_away: Amount) -> Amount {
+    put_away.saturating_add(Amount::from_units(FUNDS_UNITS).expect("a hundred units fit an amount"))
+}
