@@ -447,3 +447,85 @@ fn input<'a>(head: &Head, time_ms: u64, transactions: &'a [Signed<Transaction>])
         transactions,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixture::{genesis, transfer};
+    use crate::open;
+    use crate::store::MemoryStore;
+
+    fn chain() -> Chain {
+        let store = Arc::new(MemoryStore::default());
+        open::open_in_memory(&genesis(), Arc::new(Blocks::in_memory()), store).unwrap()
+    }
+
+    /// A proposal of one transfer, changed by `change`, is rejected by the rule that `expected` matches.
+    #[track_caller]
+    fn check_rejected(change: impl FnOnce(&mut Block), expected: impl FnOnce(&Reject) -> bool) {
+        let mut chain = chain();
+        let mut block = chain.propose(vec![transfer(1, 0, 2, 5)], 2_000).block;
+        change(&mut block);
+        let reject = chain.check(&block).unwrap_err();
+        assert!(expected(&reject), "{reject}");
+        assert!(matches!(chain.commit(block), Err(CommitError::Reject(_))));
+        assert_eq!(chain.head().height, BlockNumber(0));
+    }
+
+    #[test]
+    fn a_proposal_is_accepted_and_stored() {
+        let mut chain = chain();
+        let Proposal { block, refused } =
+            chain.propose(vec![transfer(1, 0, 2, 5), transfer(1, 0, 2, 6)], 2_000);
+        assert_eq!((block.transactions.len(), refused.len()), (1, 1));
+        chain.check(&block).unwrap();
+        let committed = chain.commit(block.clone()).unwrap();
+        assert_eq!(
+            (committed.height(), chain.head().hash),
+            (BlockNumber(1), block.hash())
+        );
+        assert_eq!(chain.decided(BlockNumber(1)).unwrap(), Some(block));
+        assert_eq!(chain.decided(BlockNumber(2)).unwrap(), None);
+    }
+
+    #[test]
+    fn a_block_that_breaks_a_rule_is_rejected() {
+        check_rejected(
+            |block| block.header.height = BlockNumber(2),
+            |it| matches!(it, Reject::Height { .. }),
+        );
+        check_rejected(
+            |block| block.header.parent = Digest([7; 32]),
+            |it| matches!(it, Reject::Parent { .. }),
+        );
+        check_rejected(
+            |block| block.header.time_ms = 999,
+            |it| matches!(it, Reject::Time { .. }),
+        );
+        check_rejected(
+            |block| block.header.state_root = Digest([7; 32]),
+            |it| matches!(it, Reject::StateRoot { .. }),
+        );
+        check_rejected(
+            |block| block.transactions.clear(),
+            |it| matches!(it, Reject::Transactions { .. }),
+        );
+        check_rejected(
+            |block| {
+                block.transactions.push(transfer(1, 7, 2, 5));
+                block.header.transactions = Block::transactions_digest(&block.transactions);
+            },
+            |it| matches!(it, Reject::Refused { .. }),
+        );
+    }
+
+    #[test]
+    fn a_block_is_never_before_its_parent() {
+        let mut chain = chain();
+        for (now_ms, time_ms) in [(5_000, 5_000), (3_000, 5_000), (5_001, 5_001)] {
+            let block = chain.propose(Vec::new(), now_ms).block;
+            assert_eq!(block.header.time_ms, time_ms);
+            chain.commit(block).unwrap();
+        }
+    }
+}

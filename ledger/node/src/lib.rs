@@ -27,6 +27,8 @@ pub mod chain;
 pub mod clerk;
 pub mod desk;
 pub mod driver;
+#[cfg(test)]
+mod fixture;
 pub mod folder;
 pub mod mempool;
 pub mod metrics;

@@ -239,3 +239,194 @@ impl Mempool {
         entry.answer(verdict);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use agon_protocol::message::Call;
+
+    use super::*;
+    use crate::clerk::Clerk;
+    use crate::fixture::{FUNDS_UNITS, call, clerk, coldkey, pair, transfer};
+
+    /// Submits and expects a place in the queue.
+    #[track_caller]
+    fn queue(clerk: &mut Clerk, transaction: Signed<Transaction>) -> oneshot::Receiver<Verdict> {
+        clerk.submit(transaction).unwrap()
+    }
+
+    #[track_caller]
+    fn check_included(verdict: &mut oneshot::Receiver<Verdict>, height: u64) {
+        assert_eq!(verdict.try_recv(), Ok(Verdict::Included(BlockNumber(height))));
+    }
+
+    #[test]
+    fn an_account_may_queue_several_with_nonces_in_a_row() {
+        let mut clerk = clerk();
+        let mut verdicts: Vec<_> = (0..5)
+            .map(|nonce| queue(&mut clerk, transfer(1, nonce, 2, 1)))
+            .collect();
+        assert!(
+            verdicts.iter_mut().all(|verdict| verdict.try_recv().is_err()),
+            "answered before the block"
+        );
+        clerk.produce(2_000).unwrap();
+        for verdict in &mut verdicts {
+            check_included(verdict, 1);
+        }
+    }
+
+    #[test]
+    fn what_the_queue_would_spend_is_seen_before_the_block() {
+        let mut clerk = clerk();
+        let _first = queue(&mut clerk, transfer(1, 0, 9, FUNDS_UNITS - 1));
+        let short = clerk.submit(transfer(1, 1, 9, 2)).unwrap_err();
+        let SubmitError::Refused(refusal) = short else {
+            panic!("{short}")
+        };
+        assert_eq!(refusal.rule(), "balance");
+        // What one receives in the queue it may spend in the queue.
+        let _second = queue(&mut clerk, transfer(9, 0, 1, 5));
+    }
+
+    #[test]
+    fn a_dry_run_says_what_a_submission_would() {
+        let mut clerk = clerk();
+        let _queued = queue(&mut clerk, transfer(1, 0, 2, 1));
+        for transaction in [
+            transfer(1, 0, 2, 2),
+            transfer(1, 2, 2, 1),
+            transfer(3, 0, 2, FUNDS_UNITS + 1),
+        ] {
+            let dry = clerk.dry_run(&transaction).unwrap_err();
+            let wet = clerk.submit(transaction).unwrap_err();
+            assert_eq!(wet.to_string(), dry.to_string());
+        }
+        let effects = clerk.dry_run(&transfer(1, 1, 2, 3)).unwrap();
+        let expected = format!("moves 3 from {} to {}", coldkey(1), coldkey(2));
+        assert_eq!(
+            effects.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            [expected]
+        );
+        let _not_taken_by_the_dry_run = queue(&mut clerk, transfer(1, 1, 2, 3));
+    }
+
+    #[test]
+    fn an_account_has_a_bounded_part_of_the_queue() {
+        let mut clerk = clerk();
+        let queued: Vec<_> = (0..PER_ACCOUNT_MAX as u64)
+            .map(|nonce| {
+                queue(
+                    &mut clerk,
+                    call(
+                        1,
+                        nonce,
+                        Call::Transfer {
+                            to: coldkey(2),
+                            amount: one(),
+                        },
+                    ),
+                )
+            })
+            .collect();
+        let refused = clerk
+            .submit(transfer(1, PER_ACCOUNT_MAX as u64, 2, 1))
+            .unwrap_err();
+        assert!(matches!(refused, SubmitError::FullForAccount), "{refused}");
+        let _other_account = queue(&mut clerk, transfer(2, 0, 1, 1));
+        clerk.produce(2_000).unwrap();
+        let _again = queue(&mut clerk, transfer(1, PER_ACCOUNT_MAX as u64, 2, 1));
+        assert_eq!(queued.len(), PER_ACCOUNT_MAX);
+    }
+
+    fn one() -> agon_protocol::amount::Amount {
+        agon_protocol::amount::Amount::from_base_units(1)
+    }
+
+    #[test]
+    fn the_queue_is_bounded_and_empties_block_by_block() {
+        let mut clerk = clerk();
+        // Fund enough accounts that no one's bound is met first.
+        let accounts: Vec<u8> = (10..=10 + (TRANSACTIONS_MAX / PER_ACCOUNT_MAX) as u8).collect();
+        let fund = |(nonce, account): (usize, &u8)| transfer(1, nonce as u64, *account, 1);
+        for batch in accounts
+            .iter()
+            .enumerate()
+            .collect::<Vec<_>>()
+            .chunks(PER_ACCOUNT_MAX)
+        {
+            let funded: Vec<_> = batch.iter().map(|item| queue(&mut clerk, fund(*item))).collect();
+            clerk.produce(2_000).unwrap();
+            assert_eq!(funded.len(), batch.len());
+        }
+        let flood = |account: &u8, nonce| {
+            call(
+                *account,
+                nonce,
+                Call::Transfer {
+                    to: coldkey(1),
+                    amount: one(),
+                },
+            )
+        };
+        let mut wishes = accounts
+            .iter()
+            .flat_map(|account| (0..PER_ACCOUNT_MAX as u64).map(|nonce| flood(account, nonce)));
+        let mut verdicts: Vec<_> = wishes
+            .by_ref()
+            .take(TRANSACTIONS_MAX)
+            .map(|wish| queue(&mut clerk, wish))
+            .collect();
+        let refused = clerk.submit(wishes.next().unwrap()).unwrap_err();
+        assert!(matches!(refused, SubmitError::Full), "{refused}");
+
+        for round in 0..TRANSACTIONS_MAX / Block::TRANSACTIONS_MAX {
+            clerk.produce(3_000).unwrap();
+            let answered: usize = verdicts
+                .iter_mut()
+                .map(|verdict| usize::from(verdict.try_recv().is_ok()))
+                .sum();
+            assert_eq!(answered, Block::TRANSACTIONS_MAX, "round {round}");
+        }
+    }
+
+    #[test]
+    fn the_same_transaction_twice_is_one_with_two_who_wait() {
+        let mut clerk = clerk();
+        let mut verdicts: Vec<_> = (0..WAITERS_MAX)
+            .map(|_| queue(&mut clerk, transfer(1, 0, 2, 1)))
+            .collect();
+        let refused = clerk.submit(transfer(1, 0, 2, 1)).unwrap_err();
+        assert!(matches!(refused, SubmitError::Watched), "{refused}");
+        clerk.produce(2_000).unwrap();
+        for verdict in &mut verdicts {
+            check_included(verdict, 1);
+        }
+        let late = clerk.submit(transfer(1, 0, 2, 1)).unwrap_err();
+        assert!(late.to_string().contains("nonce 0 was used before"), "{late}");
+    }
+
+    #[test]
+    fn a_forged_signature_never_gets_in() {
+        let mut clerk = clerk();
+        let honest = transfer(1, 0, 2, 1);
+        let signature = pair(2).sign(agon_protocol::sign::Purpose::Transaction, honest.bytes());
+        let forged = Signed::from_parts(honest.bytes().to_vec(), signature).unwrap();
+        let refused = clerk.submit(forged).unwrap_err();
+        let SubmitError::Refused(refusal) = refused else {
+            panic!("{refused}")
+        };
+        assert_eq!(refusal.rule(), "signature");
+    }
+
+    #[test]
+    fn a_closed_queue_lets_everybody_go() {
+        let mut clerk = clerk();
+        let mut verdict = queue(&mut clerk, transfer(1, 0, 2, 1));
+        clerk.close();
+        assert_eq!(verdict.try_recv(), Err(oneshot::error::TryRecvError::Closed));
+        assert!(matches!(
+            clerk.submit(transfer(1, 0, 2, 1)),
+            Err(SubmitError::Closed)
+        ));
+    }
+}
