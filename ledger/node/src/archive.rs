@@ -1,9 +1,9 @@
 //! The past: blocks, events and states of earlier heights.
 //!
 //! Blocks come from the log. A state is replayed from the nearest one at hand: those of every
-//! [`SNAPSHOT_INTERVAL_BLOCKS`]th block are kept while they are recent, the one replayed last is kept, and the
+//! hundredth block are kept while they are recent, the one replayed last is kept, and the
 //! genesis is always there. A replay has a bound, so not every height of a long history has an answer; a refusal
-//! names those that have.
+//! names those that have. Where blocks are full, a replay may take several questions.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -23,8 +23,10 @@ use crate::store::{Store, StoreError};
 const SNAPSHOT_INTERVAL_BLOCKS: u64 = 100;
 /// Recent states that are kept. They share what did not change between them.
 const SNAPSHOTS_MAX: usize = 16;
-/// Blocks that one answer may replay: about a second of work.
+/// Blocks that a replay may be long: a second or two of work while they are nearly empty.
 const REPLAY_BLOCKS_MAX: u64 = 5_000;
+/// Transactions that one answer may replay: about a second of work, most of it for signatures.
+const REPLAY_TRANSACTIONS_MAX: usize = 20_000;
 
 /// Why the past is not told.
 #[derive(Debug, Error)]
@@ -52,6 +54,16 @@ pub enum ArchiveError {
         recent: RangeInclusive<u64>,
         /// The newest block.
         newest: BlockNumber,
+    },
+    /// The state of that height takes several answers.
+    #[error(
+        "the state of block {height} takes more work than one answer may: {reached} was reached, ask again"
+    )]
+    Unfinished {
+        /// What was asked for.
+        height: BlockNumber,
+        /// How far this answer came.
+        reached: BlockNumber,
     },
     /// No such subnet at that height.
     #[error("there was no subnet {netuid} at block {height}")]
@@ -202,7 +214,10 @@ impl Archive {
         }
         let reached = self.replay(nearest, height)?;
         self.replayed = Some(reached.clone());
-        Ok(reached)
+        match reached.head.height {
+            reached if reached < height => Err(ArchiveError::Unfinished { height, reached }),
+            _ => Ok(reached),
+        }
     }
 
     /// The highest state at hand that is not above `height`.
@@ -222,18 +237,22 @@ impl Archive {
             .unwrap_or_else(|| self.genesis.clone())
     }
 
+    /// The state after the block at `height`, or after the last one that one answer may get to.
     fn replay(&self, from: Snapshot, height: BlockNumber) -> Result<Snapshot, ArchiveError> {
         let Snapshot { mut head, state } = from;
         if head.height == height {
             return Ok(Snapshot { head, state });
         }
         let mut state = Arc::unwrap_or_clone(state);
-        while head.height < height {
+        let mut transactions = 0;
+        while head.height < height && transactions < REPLAY_TRANSACTIONS_MAX {
             let next = head.height.next();
             let block = self.blocks.read(next)?.ok_or_else(|| self.no_such_block(next))?;
             let replayed = chain::extend(&head, &mut state, &block);
             (head, _) = replayed.map_err(|source| ArchiveError::Replay { height: next, source })?;
+            transactions += block.transactions.len();
         }
+        // What changed on the way is of no interest to anybody.
         drop(state.take_changes());
         Ok(Snapshot {
             head,
@@ -269,4 +288,64 @@ impl Archive {
 pub(crate) fn metagraph(state: &State, netuid: Netuid, hash: Digest) -> Option<Metagraph> {
     let metagraph = state.metagraph(netuid)?;
     Some(Metagraph { hash, ..metagraph })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clerk::Clerk;
+    use crate::fixture::{self, genesis, ledger};
+
+    fn produce(clerk: &mut Clerk, blocks: u64) {
+        for block in 0..blocks {
+            clerk.produce(2_000 + block).unwrap();
+        }
+    }
+
+    #[test]
+    fn heights_that_would_take_too_long_are_told_with_those_that_do_not() {
+        let fixture::Ledger {
+            mut clerk,
+            blocks,
+            store,
+            recent,
+        } = ledger();
+        let mut archive = Archive::new(&genesis(), blocks, store, recent).unwrap();
+        let recent_blocks = SNAPSHOT_INTERVAL_BLOCKS * SNAPSHOTS_MAX as u64;
+        let newest = REPLAY_BLOCKS_MAX + recent_blocks + 50;
+        produce(&mut clerk, newest);
+        for height in [
+            0,
+            1,
+            REPLAY_BLOCKS_MAX,
+            newest - recent_blocks + SNAPSHOT_INTERVAL_BLOCKS,
+            newest,
+        ] {
+            let Snapshot { head, state } = archive.state_after(BlockNumber(height)).unwrap();
+            assert_eq!((head.height.0, state.height().0), (height, height));
+            archive.replayed = None;
+        }
+        let error = archive
+            .state_after(BlockNumber(REPLAY_BLOCKS_MAX + 1))
+            .unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the state of block 5001 is not kept: ask for one from 0 to 5000 or from 5100 to 6650"
+        );
+        let error = archive.state_after(BlockNumber(newest + 1)).unwrap_err();
+        assert_eq!(error.to_string(), "there is no block 6651: the newest is 6650");
+    }
+
+    #[test]
+    fn recent_states_are_bounded() {
+        let fixture::Ledger {
+            mut clerk, recent, ..
+        } = ledger();
+        produce(&mut clerk, SNAPSHOT_INTERVAL_BLOCKS * (SNAPSHOTS_MAX as u64 + 3));
+        let recent = recent.lock().unwrap();
+        assert_eq!(
+            (recent.0.len(), recent.oldest()),
+            (SNAPSHOTS_MAX, Some(BlockNumber(400)))
+        );
+    }
 }

@@ -161,7 +161,7 @@ pub enum Reject {
         /// The transaction.
         digest: Digest,
         /// Why.
-        refusal: Refusal,
+        refusal: Box<Refusal>,
     },
     /// Its header has another state root.
     #[error("block {height} claims state root {found}, it leads to {expected}")]
@@ -251,6 +251,16 @@ impl Chain {
             store,
             executed: None,
         }
+    }
+
+    /// Its blocks, for those who read the past.
+    pub(crate) fn blocks(&self) -> Arc<Blocks> {
+        Arc::clone(&self.blocks)
+    }
+
+    /// Its store, for those who read the past.
+    pub(crate) fn store(&self) -> Arc<dyn Store> {
+        Arc::clone(&self.store)
     }
 
     fn execute(&self, block: &Block) -> Result<Executed, Reject> {
@@ -431,7 +441,7 @@ fn refuse_refused(block: &Block, applied: &Applied) -> Result<(), Reject> {
             return Err(Reject::Refused {
                 height,
                 digest,
-                refusal: refusal.clone(),
+                refusal: Box::new(refusal.clone()),
             });
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! Ledger and mempool belong to one owner, so a transaction is checked against the very state that the next block
 //! will be made on, and no lock is ever held across a sync of the disk. Readers never come here: each block's state
-//! is published as a [`News`], which they share.
+//! is published as a `News`, which they share.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;

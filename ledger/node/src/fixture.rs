@@ -11,7 +11,7 @@ use crate::archive::Recent;
 use crate::blocks::Blocks;
 use crate::clerk::Clerk;
 use crate::open;
-use crate::store::MemoryStore;
+use crate::store::{MemoryStore, Store};
 
 /// Whole units that each funded account starts with.
 pub(crate) const FUNDS_UNITS: u64 = 1_000;
@@ -67,11 +67,32 @@ pub(crate) fn transfer(from: u8, nonce: u64, to: u8, amount_units: u64) -> Signe
     )
 }
 
-pub(crate) fn clerk() -> Clerk {
+/// A clerk and what it shares.
+pub(crate) struct Ledger {
+    pub(crate) clerk: Clerk,
+    pub(crate) blocks: Arc<Blocks>,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) recent: Arc<Mutex<Recent>>,
+}
+
+pub(crate) fn ledger() -> Ledger {
+    let recent = Arc::new(Mutex::new(Recent::default()));
     let chain = open::open_in_memory(
         &genesis(),
         Arc::new(Blocks::in_memory()),
         Arc::new(MemoryStore::default()),
     );
-    Clerk::new(chain.unwrap(), Arc::new(Mutex::new(Recent::default()))).0
+    let chain = chain.unwrap();
+    let (blocks, store) = (chain.blocks(), chain.store());
+    let (clerk, _) = Clerk::new(chain, Arc::clone(&recent));
+    Ledger {
+        clerk,
+        blocks,
+        store,
+        recent,
+    }
+}
+
+pub(crate) fn clerk() -> Clerk {
+    ledger().clerk
 }

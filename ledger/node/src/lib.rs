@@ -64,7 +64,7 @@ use crate::driver::{Driver, Solo};
 use crate::folder::{Folder, FolderError};
 use crate::open::OpenError;
 use crate::service::{Identity, Service};
-use crate::store::{MemoryStore, Store};
+use crate::store::MemoryStore;
 
 /// How long the parts of a node may take to end. Open requests are finished in that time, or dropped.
 const GRACE: Duration = Duration::from_secs(5);
@@ -196,8 +196,6 @@ pub async fn run(
 struct Opened {
     genesis: Genesis,
     chain: Chain,
-    blocks: Arc<Blocks>,
-    store: Arc<dyn Store>,
     folder: Option<Folder>,
     lock: Option<DirLock>,
 }
@@ -219,13 +217,10 @@ impl Opened {
             store,
         }: Memory,
     ) -> Result<Self, NodeError> {
-        let store: Arc<dyn Store> = store;
-        let chain = open::open_in_memory(&genesis, Arc::clone(&blocks), Arc::clone(&store))?;
+        let chain = open::open_in_memory(&genesis, blocks, store)?;
         Ok(Self {
             genesis,
             chain,
-            blocks,
-            store,
             folder: None,
             lock: None,
         })
@@ -235,12 +230,10 @@ impl Opened {
         let genesis = folder.read_genesis()?;
         let lock = files::lock_dir(folder.dir())?;
         folder.remove_address()?;
-        let (chain, blocks, store) = open::open(&folder, &genesis)?;
+        let chain = open::open(&folder, &genesis)?;
         Ok(Self {
             genesis,
             chain,
-            blocks,
-            store,
             folder: Some(folder),
             lock: Some(lock),
         })
@@ -260,13 +253,11 @@ impl Parts {
         let Opened {
             genesis,
             chain,
-            blocks,
-            store,
             folder,
             lock,
         } = opened;
         let recent = Arc::new(Mutex::new(Recent::default()));
-        let archive = Archive::new(&genesis, blocks, store, Arc::clone(&recent))?;
+        let archive = Archive::new(&genesis, chain.blocks(), chain.store(), Arc::clone(&recent))?;
         let (clerk, news) = Clerk::new(chain, recent);
         let on_threads = folder.is_some();
         let (clerk, clerk_closed) = Desk::new("ledger", clerk, on_threads).map_err(NodeError::Thread)?;

@@ -122,17 +122,13 @@ pub(crate) fn begin(genesis: &Genesis) -> Result<Loaded, GenesisError> {
 /// # Errors
 ///
 /// [`OpenError`]; what is damaged and cannot be derived stays as it is.
-pub(crate) fn open(
-    folder: &Folder,
-    genesis: &Genesis,
-) -> Result<(Chain, Arc<Blocks>, Arc<dyn Store>), OpenError> {
+pub(crate) fn open(folder: &Folder, genesis: &Genesis) -> Result<Chain, OpenError> {
     let blocks = Arc::new(Blocks::open(&folder.blocks())?);
     let (store, loaded) = match usable_store(folder, genesis, &blocks)? {
         Some(usable) => usable,
         None => rebuild(folder, genesis, &blocks)?,
     };
-    let chain = catch_up(folder, loaded, Arc::clone(&blocks), Arc::clone(&store))?;
-    Ok((chain, blocks, store))
+    catch_up(folder, loaded, blocks, store)
 }
 
 /// Opens a ledger that is kept in memory.

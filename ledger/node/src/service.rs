@@ -382,6 +382,7 @@ fn archive_status(failure: &ArchiveError) -> Status {
         ArchiveError::NoSuchBlock { .. }
         | ArchiveError::NotKept { .. }
         | ArchiveError::NoSuchSubnet { .. } => Status::not_found(failure.to_string()),
+        ArchiveError::Unfinished { .. } => Status::resource_exhausted(failure.to_string()),
         ArchiveError::Blocks(_) | ArchiveError::Store(_) | ArchiveError::Replay { .. } => {
             error!(reason = sentence(failure), "the past cannot be read");
             Status::internal("the node cannot read its past: see its log")

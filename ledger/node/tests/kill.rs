@@ -3,6 +3,11 @@
 //! The real binary runs under a load of transfers and is ended with SIGKILL, again and again. `SEED=17 cargo test -p
 //! agon-ledger-node --test kill` repeats the choice of moments, not their exact effect: the machine has its say.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a failure here is read by the one who caused it"
+)]
+
 mod support;
 
 use std::collections::BTreeMap;

@@ -1,5 +1,10 @@
 //! A node as its clients see it.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a failure here is read by the one who caused it"
+)]
+
 mod support;
 
 use std::fs::{self, File, OpenOptions};
@@ -395,8 +400,9 @@ async fn what_an_epoch_paid_is_told_again_after_the_state_was_lost() {
     assert_eq!(again, record);
 }
 
-/// After `damage` to the state store of a stopped node, it starts with everything that was stored.
-async fn check_state_recovers(damage: impl FnOnce(&Folder)) {
+/// After `damage` to the state store of a stopped node, it starts with everything that was stored; what is in
+/// `aside` was set aside, and nothing else.
+async fn check_state_recovers(aside: &[&str], damage: impl FnOnce(&Folder)) {
     let ledger = Ledger::start().await;
     let mut client = ledger.client();
     for number in 0..ACCOUNTS {
@@ -416,7 +422,22 @@ async fn check_state_recovers(damage: impl FnOnce(&Folder)) {
         .submit(&sign(genesis().digest(), 1, 1, transfer(0, 5)))
         .await
         .unwrap();
+    let found = names_in(&ledger.folder().state_aside());
+    let expected = |name: &String| aside.iter().any(|prefix| name.starts_with(prefix));
+    assert!(
+        found.len() >= aside.len() && found.iter().all(expected),
+        "{found:?} aside, not {aside:?}"
+    );
     ledger.stop_and_verify().await.unwrap();
+}
+
+fn names_in(dir: &Path) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(dir) else {
+        return Vec::new();
+    };
+    entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect()
 }
 
 fn files_in(dir: &Path, prefix: &str) -> Vec<std::path::PathBuf> {
@@ -428,12 +449,12 @@ fn files_in(dir: &Path, prefix: &str) -> Vec<std::path::PathBuf> {
 
 #[tokio::test]
 async fn a_lost_state_is_built_from_the_blocks() {
-    check_state_recovers(|folder| fs::remove_dir_all(folder.state()).unwrap()).await;
+    check_state_recovers(&[], |folder| fs::remove_dir_all(folder.state()).unwrap()).await;
 }
 
 #[tokio::test]
 async fn an_emptied_snapshot_is_set_aside() {
-    check_state_recovers(|folder| {
+    check_state_recovers(&["snap."], |folder| {
         let snapshots = files_in(&folder.state(), "snap.");
         assert!(!snapshots.is_empty(), "there is one to empty");
         for snapshot in snapshots {
@@ -445,7 +466,7 @@ async fn an_emptied_snapshot_is_set_aside() {
 
 #[tokio::test]
 async fn a_lost_snapshot_is_done_without() {
-    check_state_recovers(|folder| {
+    check_state_recovers(&[], |folder| {
         for snapshot in files_in(&folder.state(), "snap.") {
             fs::remove_file(snapshot).unwrap();
         }
@@ -455,7 +476,7 @@ async fn a_lost_snapshot_is_done_without() {
 
 #[tokio::test]
 async fn an_overwritten_state_is_set_aside_and_built_anew() {
-    check_state_recovers(|folder| {
+    check_state_recovers(&["snap.", "state"], |folder| {
         let database = folder.state().join("db");
         let len = fs::metadata(&database).unwrap().len();
         fs::write(&database, vec![0xA5; usize::try_from(len).unwrap()]).unwrap();

@@ -1,7 +1,7 @@
 //! What a node keeps of its state between blocks: a cache of the block log that spares a replay at start.
 //!
-//! A [`Store`] holds the state's entries, what each block's epochs paid, and one head record that says which
-//! block all of it belongs to. A block is one batch, flushed before [`Store::commit`] returns; nothing is ever
+//! A `Store` holds the state's entries, what each block's epochs paid, and one head record that says which
+//! block all of it belongs to. A block is one batch, flushed before `Store::commit` returns; nothing is ever
 //! acknowledged before that. The block log is the truth: a store that cannot be read, or does not agree with the
 //! log, is set aside and built anew.
 
