@@ -1,9 +1,9 @@
 //! The past: blocks, events and states of earlier heights.
 //!
-//! Blocks come from the log. A state is replayed from the nearest one at hand: those of every
-//! hundredth block are kept while they are recent, the one replayed last is kept, and the
-//! genesis is always there. A replay has a bound, so not every height of a long history has an answer; a refusal
-//! names those that have. Where blocks are full, a replay may take several questions.
+//! Blocks come from the log. A state is replayed from the nearest one at hand: those of every hundredth block are
+//! kept while they are recent, the one replayed last is kept, and the genesis is always there. A replay has a bound,
+//! so not every height of a long history has an answer; a refusal names those that have. Where blocks are full, a
+//! replay may take several questions.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
