@@ -21,8 +21,8 @@ const EXAMPLES: &str = "Examples:
   agon metagraph --netuid 1
   agon explain --netuid 1 --uid 5
 
-Tables are for people. With --json, amounts are whole numbers of base units (10^9 make one unit), shares are parts
-of 65535, keys are addresses, and names of fields stay as they are.
+Tables are for people. With --json, amounts are whole numbers of base units (10^9 make one unit), \
+shares are parts of 65535, keys are addresses, and names of fields stay as they are.
 
 Environment: AGON_LEDGER (--ledger), AGON_WALLETS (--wallets-dir), AGON_PASSWORD, AGON_LOG (--log).
 

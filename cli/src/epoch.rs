@@ -19,8 +19,10 @@ const EXAMPLES: &str = "Examples:
   agon epoch inputs.json --json --trace      with every value between the steps
   agon epoch - < inputs.json
 
-FILE is {\"epochs\": [{\"inputs\": {...}}, ...]}: stakes, weights, bonds and parameters of a subnet before an epoch.
-The arithmetic is the one that the ledger pays by, to the last bit. Weights and bonds are rows of [uid, value].
+FILE is {\"epochs\": [{\"inputs\": {...}}, ...]}: stakes, weights, bonds and parameters of a subnet \
+before an epoch. Weights and bonds are rows of [uid, value]. The arithmetic is the one that the ledger \
+pays by, to the last bit.
+
 With --json one line is printed: {\"epochs\": [{\"incentive\": [...], \"dividends\": [...], ...}]}.";
 
 /// Most bytes of a file: an epoch of 4,096 neurons with full rows takes some 300 MB.

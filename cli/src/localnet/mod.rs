@@ -48,13 +48,18 @@ const EXAMPLES: &str = "Examples:
   agon localnet --tempos 0 --dir ./net          runs on until Ctrl-C
   agon localnet --json | tail -n 1
 
-Tempos are counted from the first in which validators hold permits; the warm-up before it is not counted. Weights
-of a tempo are revealed in the next one, so the first that pays miners is the second that counts.
+Tempos are counted from the first in which validators hold permits; the warm-up before it is not \
+counted. Weights of a tempo are revealed in the next one, so the first that pays miners is the second \
+that counts.
 
-With six miners or more the last three cheat: one answers garbage, one truncates, one is often offline. The others
-serve the models of the ladder, large, medium and small.
+With six miners or more the last three cheat: one answers garbage, one truncates, one is often \
+offline. The others serve the models of the ladder: large, medium and small.
 
-With --json there is one line for each event on standard output: started, epoch, tempo, and summary as the last.";
+With --json there is one line for each event on standard output: started, epoch, tempo, and summary \
+as the last. Everything else is said on standard error.
+
+It ends with 0 once all tempos are over (or on Ctrl-C with --tempos 0), the ledger verifies, and what \
+all hold sums to the issuance.";
 
 /// Flags of `agon localnet`.
 #[derive(Debug, Args)]

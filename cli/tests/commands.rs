@@ -1,0 +1,249 @@
+//! The commands as programs see them: the real binary against a ledger in this process, exit codes and JSON.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+
+use agon_ledger_node::{Config, Memory, Storage};
+use agon_protocol::amount::Amount;
+use agon_protocol::id::Coldkey;
+use agon_protocol::message::{Genesis, GenesisAccount, Preset};
+use agon_runtime::{Clock, Net, Shutdown};
+use serde_json::Value;
+
+/// Runs the tool in a folder of wallets of its own, against a ledger that nobody has to find on a fixed port.
+struct Desk {
+    dir: tempfile::TempDir,
+    ledger: Option<Ledger>,
+}
+
+struct Ledger {
+    address: SocketAddr,
+    shutdown: Shutdown,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Ledger {
+    fn start(accounts: Vec<GenesisAccount>) -> Self {
+        let genesis = Genesis {
+            name: "test".into(),
+            preset: Preset::Localnet,
+            time_ms: 1,
+            block_emission: Amount::from_units(1).unwrap(),
+            accounts,
+        };
+        let shutdown = Shutdown::new();
+        let (told, address) = mpsc::channel();
+        let stop = shutdown.clone();
+        let thread = std::thread::spawn(move || {
+            let config = Config {
+                storage: Storage::Memory(Memory::new(genesis)),
+                listen: "127.0.0.1:0".parse().unwrap(),
+                block_ms: 20,
+            };
+            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+            let ready = move |address| told.send(address).unwrap();
+            let run = agon_ledger_node::run(config, Net::tcp(), Clock::system(), stop, ready);
+            runtime.block_on(run).unwrap();
+        });
+        Self { address: address.recv().unwrap(), shutdown, thread: Some(thread) }
+    }
+}
+
+impl Drop for Ledger {
+    fn drop(&mut self) {
+        self.shutdown.request();
+        let joined = self.thread.take().map(JoinHandle::join);
+        assert!(std::thread::panicking() || joined.is_none_or(|joined| joined.is_ok()));
+    }
+}
+
+impl Desk {
+    fn without_ledger() -> Self {
+        Self { dir: tempfile::tempdir().unwrap(), ledger: None }
+    }
+
+    /// With wallets `rich`, which holds 1000 units, and `poor`.
+    fn with_ledger() -> Self {
+        let mut desk = Self::without_ledger();
+        let accounts = ["rich", "poor"].map(|name| {
+            desk.json(&["wallet", "create", "--wallet", name, "--unprotected"]);
+            let amount = if name == "rich" { 1_000 } else { 0 };
+            GenesisAccount { coldkey: desk.coldkey(name), amount: Amount::from_units(amount).unwrap() }
+        });
+        desk.ledger = Some(Ledger::start(accounts.into()));
+        desk
+    }
+
+    fn run(&self, args: &[&str]) -> Output {
+        let address = self.ledger.as_ref().map_or("127.0.0.1:1".to_owned(), |ledger| ledger.address.to_string());
+        Command::new(env!("CARGO_BIN_EXE_agon"))
+            .args(args)
+            .env("AGON_WALLETS", self.wallets())
+            .env("AGON_LEDGER", address)
+            .env_remove("AGON_PASSWORD")
+            .stdin(Stdio::null())
+            .output()
+            .unwrap()
+    }
+
+    fn wallets(&self) -> PathBuf {
+        self.dir.path().join("wallets")
+    }
+
+    #[track_caller]
+    fn json(&self, args: &[&str]) -> Value {
+        let output = self.run(&[args, &["--json"]].concat());
+        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    /// Checks the exit code, and that the words on standard error say `words`.
+    #[track_caller]
+    fn check_fails(&self, args: &[&str], code: i32, words: &str) {
+        let output = self.run(args);
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{args:?}: {stderr}");
+        assert!(stderr.contains(words), "{args:?}: {stderr}");
+    }
+
+    #[track_caller]
+    fn coldkey(&self, wallet: &str) -> Coldkey {
+        self.json(&["wallet", "show", "--wallet", wallet])["coldkey"].as_str().unwrap().parse().unwrap()
+    }
+
+    #[track_caller]
+    fn free(&self, wallet: &str) -> u64 {
+        self.json(&["balance", "--wallet", wallet])["free"].as_u64().unwrap()
+    }
+}
+
+#[test]
+fn a_transfer_moves_what_a_dry_run_announced() {
+    let desk = Desk::with_ledger();
+    let to = desk.coldkey("poor").to_string();
+    let transfer = ["transfer", "--wallet", "rich", "--to", &to, "--amount", "1.5"];
+    let announced = desk.json(&[&transfer[..], &["--dry-run"]].concat());
+    assert_eq!((&announced["dry_run"], &announced["height"]), (&true.into(), &Value::Null));
+    assert_eq!(desk.free("poor"), 0);
+    let moved = desk.json(&[&transfer[..], &["--yes"]].concat());
+    assert_eq!(moved["effects"], announced["effects"]);
+    assert_eq!(desk.free("poor"), 1_500_000_000);
+}
+
+#[test]
+fn nothing_is_spent_unless_somebody_says_yes() {
+    let desk = Desk::with_ledger();
+    let to = desk.coldkey("poor").to_string();
+    desk.check_fails(&["transfer", "--wallet", "rich", "--to", &to, "--amount", "1"], 2, "--yes");
+    assert_eq!(desk.free("poor"), 0);
+}
+
+#[test]
+fn a_refusal_a_missing_ledger_and_a_missing_wallet_have_codes_of_their_own() {
+    let desk = Desk::with_ledger();
+    let to = desk.coldkey("rich").to_string();
+    desk.check_fails(&["transfer", "--wallet", "poor", "--to", &to, "--amount", "1", "--yes"], 3, "balance");
+    desk.check_fails(&["balance", "--wallet", "nobody"], 1, "agon wallet create");
+    desk.check_fails(&["metagraph", "--netuid", "7"], 1, "no subnet 7");
+    let away = Desk::without_ledger();
+    away.check_fails(&["balance", &to], 4, "agon-node");
+}
+
+#[test]
+fn an_owner_goes_from_a_subnet_to_stake_on_a_uid() {
+    let desk = Desk::with_ledger();
+    desk.check_fails(&["subnet", "create", "--wallet", "rich", "--task", "redaing", "--yes"], 2, "reading");
+    desk.json(&["subnet", "create", "--wallet", "rich", "--task", "reading", "--yes"]);
+    desk.json(&["subnet", "start", "--wallet", "rich", "--netuid", "1"]);
+    desk.json(&["subnet", "set", "--wallet", "rich", "--netuid", "1", "immunity_blocks=100"]);
+    desk.json(&["register", "--wallet", "rich", "--netuid", "1", "--yes"]);
+    desk.json(&["stake", "add", "--wallet", "rich", "--netuid", "1", "--amount", "50", "--yes"]);
+    let subnets = desk.json(&["subnet", "list"]);
+    assert_eq!((&subnets[0]["started"], &subnets[0]["neuron_count"]), (&true.into(), &1.into()));
+    let metagraph = desk.json(&["metagraph", "--netuid", "1"]);
+    assert_eq!(metagraph["neurons"][0]["stake"], 50_000_000_000u64);
+    desk.json(&["stake", "remove", "--wallet", "rich", "--netuid", "1", "--amount", "all", "--yes"]);
+    let stakes = &desk.json(&["stake", "show", "--wallet", "rich"])["stakes"];
+    assert_eq!(stakes, &Value::Array(Vec::new()));
+}
+
+#[test]
+fn an_epoch_is_explained_to_the_base_unit() {
+    let desk = Desk::with_ledger();
+    desk.json(&["subnet", "create", "--wallet", "rich", "--task", "reading", "--yes"]);
+    desk.json(&["subnet", "start", "--wallet", "rich", "--netuid", "1"]);
+    desk.json(&["register", "--wallet", "rich", "--netuid", "1", "--yes"]);
+    desk.json(&["stake", "add", "--wallet", "rich", "--netuid", "1", "--amount", "50", "--yes"]);
+    // The newest epoch is explained as soon as one has run; until then the tool says when it will.
+    let explained = loop {
+        let output = desk.run(&["explain", "--netuid", "1", "--uid", "0", "--json"]);
+        if output.status.success() {
+            break serde_json::from_slice::<Value>(&output.stdout).unwrap();
+        }
+        assert!(String::from_utf8_lossy(&output.stderr).contains("no epoch"));
+    };
+    let sum = ["owner_cut", "miners_pot", "validators_pot"].map(|part| explained[part].as_u64().unwrap());
+    let source = ["created", "held_before"].map(|part| explained[part].as_u64().unwrap());
+    assert_eq!(sum.iter().sum::<u64>(), source.iter().sum::<u64>());
+    desk.check_fails(&["explain", "--netuid", "1", "--uid", "9"], 1, "none is 9");
+}
+
+#[test]
+fn epochs_of_golden_files_come_out_as_expected() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden/data/yuma");
+    let desk = Desk::without_ledger();
+    let mut cases = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "json") {
+            continue;
+        }
+        let case: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        let Some(epochs) = case["epochs"].as_array() else { continue };
+        let report = desk.json(&["epoch", "--trace", path.to_str().unwrap()]);
+        let expected: Vec<&Value> = epochs.iter().map(|epoch| &epoch["expected"]).collect();
+        let found: Vec<&Value> = report["epochs"].as_array().unwrap().iter().collect();
+        assert_eq!(found, expected, "{}", path.display());
+        cases += 1;
+    }
+    assert!(cases > 0, "there are golden files");
+}
+
+#[test]
+fn a_text_is_signed_and_the_signature_holds_for_it_alone() {
+    let desk = Desk::without_ledger();
+    desk.json(&["wallet", "create", "--wallet", "mine", "--unprotected"]);
+    let signed = desk.json(&["wallet", "sign", "--wallet", "mine", "it is me"]);
+    let (address, signature) = (signed["address"].as_str().unwrap(), signed["signature"].as_str().unwrap());
+    let verify = ["wallet", "verify", "--address", address, "--signature", signature];
+    assert_eq!(desk.json(&[&verify[..], &["it is me"]].concat())["valid"], true);
+    desk.check_fails(&[&verify[..], &["it is you"]].concat(), 1, "signature");
+}
+
+#[test]
+fn words_bring_a_key_back_and_never_replace_one_unasked() {
+    let desk = Desk::without_ledger();
+    let made = desk.json(&["wallet", "create", "--wallet", "one", "--unprotected"]);
+    let words = desk.dir.path().join("words");
+    std::fs::write(&words, made["keys"][0]["words"].as_str().unwrap()).unwrap();
+    let again = ["wallet", "regenerate", "--unprotected", "--words-file", words.to_str().unwrap(), "--wallet"];
+    desk.json(&[&again[..], &["two"]].concat());
+    assert_eq!(desk.coldkey("two"), desk.coldkey("one"));
+    desk.check_fails(&[&again[..], &["two"]].concat(), 1, "already exists");
+}
+
+#[test]
+fn a_password_that_cannot_be_asked_for_is_named() {
+    let desk = Desk::without_ledger();
+    desk.check_fails(&["wallet", "create"], 1, "AGON_PASSWORD");
+}
+
+#[test]
+fn a_missing_log_of_evidence_is_named() {
+    let desk = Desk::without_ledger();
+    let dir = desk.dir.path().join("nothing");
+    desk.check_fails(&["evidence", "show", "--dir", dir.to_str().unwrap()], 1, "evidence.log");
+}
