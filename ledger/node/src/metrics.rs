@@ -2,25 +2,25 @@
 
 use agon_runtime::telemetry::Metric;
 
-const HEIGHT: Metric = Metric::gauge("ledger_node_height_blocks", "Height of the newest stored block");
+const HEIGHT: Metric = Metric::gauge("agon_node_height_blocks", "Height of the newest stored block");
 const BLOCK: Metric = Metric::histogram(
-    "ledger_node_block_seconds",
+    "agon_node_block_seconds",
     "Time to propose, check and store one block",
 );
 const TRANSACTIONS: Metric = Metric::counter(
-    "ledger_node_transactions_total",
+    "agon_node_transactions_total",
     "Transactions in stored blocks, by call",
 );
 const MEMPOOL: Metric = Metric::gauge(
-    "ledger_node_mempool_transactions",
+    "agon_node_mempool_transactions",
     "Transactions that wait for a block",
 );
-const REFUSALS: Metric = Metric::counter("ledger_node_refusals_total", "Refused transactions, by rule");
+const REFUSALS: Metric = Metric::counter("agon_node_refusals_total", "Refused transactions, by rule");
 const EPOCHS: Metric = Metric::counter(
-    "ledger_node_epochs_total",
+    "agon_node_epochs_total",
     "Epochs that stored blocks ran, by subnet",
 );
-const STREAMS: Metric = Metric::gauge("ledger_node_event_streams", "Open event streams");
+const STREAMS: Metric = Metric::gauge("agon_node_event_streams", "Open event streams");
 
 /// All of them, for their help texts.
 pub const ALL: &[Metric] = &[HEIGHT, BLOCK, TRANSACTIONS, MEMPOOL, REFUSALS, EPOCHS, STREAMS];
