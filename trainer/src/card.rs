@@ -129,8 +129,8 @@ pub fn card(rung: &Rung, record: &Record, exam: u64, report: &Report) -> String 
 
 fn command(rung: &Rung, record: &Record) -> String {
     format!(
-        "cargo xtask train --rung {0} --out models/{0} --seed {1}",
-        rung.name, record.seed
+        "cargo run --release -p agon-trainer -- --rung {0} --out models/{0} --seed {1} --threads {2}",
+        rung.name, record.seed, record.threads
     )
 }
 

@@ -3,8 +3,7 @@
 use agon_subnets::reading::story::Kind;
 use serde::{Deserialize, Serialize};
 
-/// How many kinds of question there are.
-pub const KINDS: usize = Kind::ALL.len();
+const KINDS: usize = Kind::ALL.len();
 
 /// One point of the curve.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -38,8 +37,8 @@ pub struct Progress {
     pub stage: usize,
     /// Steps taken in this stage.
     pub stage_steps: u64,
-    /// Running share of right answers in this stage, 0 to 1, by kind; none where none was asked.
-    pub stage_right: [Option<f64>; KINDS],
+    /// Running share of right answers in this stage, 0 to 1.
+    pub stage_right: f64,
     /// Seconds of training.
     pub seconds: f64,
     /// Tokens read.
@@ -52,7 +51,7 @@ pub struct Progress {
 
 /// Weight of one step in [`Progress::stage_right`].
 const STEP_WEIGHT: f64 = 0.05;
-/// A stage is passed when each kind of question has this share of right answers.
+/// A stage is passed at this share of right answers.
 const STAGE_PASSED_AT: f64 = 0.9;
 /// No stage is passed in fewer steps.
 const STAGE_STEPS_MIN: u64 = 20;
@@ -70,31 +69,24 @@ impl Progress {
         }
     }
 
-    /// Counts a step's right and asked answers by kind, and goes to the next stage when this one is passed.
+    /// Counts a step's answers, and goes to the next stage when this one is passed.
     ///
     /// Says whether it did.
-    pub fn count_step(&mut self, answers: [(usize, usize); KINDS], stage_count: usize) -> bool {
+    pub fn count_step(&mut self, right: usize, asked: usize, stage_count: usize) -> bool {
         self.step += 1;
         self.stage_steps += 1;
-        for (running, (right, asked)) in self.stage_right.iter_mut().zip(answers) {
-            if asked > 0 {
-                let running = running.get_or_insert(0.0);
-                *running += STEP_WEIGHT * (right as f64 / asked as f64 - *running);
-            }
+        if asked > 0 {
+            self.stage_right += STEP_WEIGHT * (right as f64 / asked as f64 - self.stage_right);
         }
-        if !self.stage_is_over() || self.stage + 1 >= stage_count {
+        let passed = self.stage_right >= STAGE_PASSED_AT && self.stage_steps >= STAGE_STEPS_MIN;
+        if !(passed || self.stage_steps >= STAGE_STEPS_MAX) || self.stage + 1 >= stage_count {
             return false;
         }
         self.stage += 1;
         self.stage_steps = 0;
-        self.stage_right = [None; KINDS];
+        self.stage_right = 0.0;
         self.stage_starts.push(self.step);
         true
-    }
-
-    fn stage_is_over(&self) -> bool {
-        let passed = self.stage_right.iter().flatten().all(|&right| right >= STAGE_PASSED_AT);
-        passed && self.stage_steps >= STAGE_STEPS_MIN || self.stage_steps >= STAGE_STEPS_MAX
     }
 }
 
@@ -115,11 +107,10 @@ impl Tally {
         self.tokens += tokens;
     }
 
-    /// Adds right and asked answers by kind.
-    pub fn add_answers(&mut self, answers: &[(usize, usize); KINDS]) {
-        for (sum, more) in self.by_kind.iter_mut().zip(answers) {
-            *sum = (sum.0 + more.0, sum.1 + more.1);
-        }
+    /// Adds an answer to a question of the kind at `kind` in the task's list.
+    pub fn add_answer(&mut self, kind: usize, right: bool) {
+        self.by_kind[kind].0 += usize::from(right);
+        self.by_kind[kind].1 += 1;
     }
 
     /// The point that ends here, after `seconds` since the last one.
@@ -147,15 +138,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stage_ends_when_nine_in_ten_answers_of_each_kind_are_right_for_a_while() {
+    fn a_stage_ends_when_nine_in_ten_answers_are_right_for_a_while() {
         let mut progress = Progress::default();
         let steps = (1..)
-            .find(|_| progress.count_step([(19, 20), (0, 0), (10, 10)], 2))
+            .find(|_| progress.count_step(19, 20, 2))
             .expect("the stage is passed");
         assert!((STAGE_STEPS_MIN..100).contains(&steps), "{steps}");
         assert_eq!((progress.stage, progress.stage_steps), (1, 0));
         assert!(
-            (0..200).all(|_| !progress.count_step([(20, 20); 3], 2)),
+            (0..200).all(|_| !progress.count_step(20, 20, 2)),
             "the last stage does not end"
         );
     }
@@ -163,7 +154,7 @@ mod tests {
     #[test]
     fn a_stage_with_too_many_wrong_answers_ends_when_its_steps_are_spent() {
         let mut progress = Progress::default();
-        assert!((1..STAGE_STEPS_MAX).all(|_| !progress.count_step([(20, 20), (20, 20), (17, 20)], 2)));
-        assert!(progress.count_step([(20, 20), (20, 20), (17, 20)], 2));
+        assert!((1..STAGE_STEPS_MAX).all(|_| !progress.count_step(17, 20, 2)));
+        assert!(progress.count_step(17, 20, 2));
     }
 }

@@ -1,7 +1,7 @@
 //! The teaching itself: orders lessons, takes steps, keeps checkpoints, says how it goes.
 
 use crate::lesson::{Maker, Order, Part, Syllabus};
-use crate::progress::{KINDS, Progress, Tally};
+use crate::progress::{Progress, Tally};
 use crate::rung::Rung;
 use agon_model::train::{Batch, Learner, Step};
 use agon_subnets::reading::story::Kind;
@@ -66,11 +66,7 @@ impl Run {
     /// When there is no checkpoint to go on from, or it is of another rung or seed.
     pub fn prepare(config: Config) -> Result<Self> {
         let mut learner = Learner::new(config.rung.shape(), config.seed as i64);
-        let mut progress = Progress {
-            rung: config.rung.name.to_owned(),
-            seed: config.seed,
-            ..Progress::default()
-        };
+        let mut progress = Progress::begin(config.rung.name, config.seed);
         if config.resume {
             progress = read_progress(&config.work)?;
             if progress.rung != config.rung.name || progress.seed != config.seed {
@@ -145,16 +141,16 @@ impl Run {
         let rate = self.config.rung.rate * self.rate_factor();
         let batches: Vec<&Batch> = lesson.iter().map(|part| &part.batch).collect();
         let steps = self.learner.step(&batches, rate);
-        let mut answers = [(0, 0); KINDS];
+        let (mut right, mut asked) = (0, 0);
         for (part, step) in lesson.iter().zip(&steps) {
             let tokens = part.batch.ids.len() as u64;
             tally.add_batch(step.loss, tokens);
             self.progress.tokens += tokens;
-            count_answers(part, step, &mut answers);
+            let counts = count_answers(part, step, tally);
+            (right, asked) = (right + counts.0, asked + counts.1);
         }
-        tally.add_answers(&answers);
         let stages = self.config.rung.stages;
-        if self.progress.count_step(answers, stages.len()) {
+        if self.progress.count_step(right, asked, stages.len()) {
             let (step, name) = (self.progress.step, stages[self.progress.stage].name);
             writeln!(
                 out,
@@ -234,13 +230,20 @@ pub fn read_progress(work: &Path) -> Result<Progress> {
     serde_json::from_slice(&bytes).with_context(|| format!("understand {}", path.display()))
 }
 
-/// Counts the first tokens of those answers that count for the stage, right ones and all, by kind.
-fn count_answers(part: &Part, step: &Step, answers: &mut [(usize, usize); KINDS]) {
+/// Counts answers' first tokens: all of them for the tally, those that count for the stage as result.
+fn count_answers(part: &Part, step: &Step, tally: &mut Tally) -> (usize, usize) {
+    let (mut right_count, mut asked_count) = (0, 0);
     for (target, &right) in part.batch.targets.iter().zip(&step.right) {
+        if target.offset > 0 {
+            continue;
+        }
         let asked = part.asked[target.passage][target.branch];
-        if target.offset == 0 && asked.counts {
-            let count = &mut answers[asked.kind as usize];
-            *count = (count.0 + usize::from(right), count.1 + 1);
+        if asked.counts {
+            asked_count += 1;
+            right_count += usize::from(right);
+            let kind = Kind::ALL.iter().position(|&kind| kind == asked.kind).unwrap_or(0);
+            tally.add_answer(kind, right);
         }
     }
+    (right_count, asked_count)
 }
