@@ -17,7 +17,7 @@
 //!
 //! # The judgement
 //!
-//! One word is asked for, and the reference is worth [`SCORE_PPM_MAX`](crate::SCORE_PPM_MAX). Case, blanks
+//! One word is asked for, and the reference is worth [`SCORE_PPM_MAX`]. Case, blanks
 //! around, a leading "the" and a final full stop do not matter. Words around the right one cost
 //! [`EXTRA_WORD_PPM`] each, down to [`WORDY_PPM_MIN`]. A wrong name of the right category alone earns
 //! [`CATEGORY_PPM`]; several names of that category earn nothing, so listing all of them does not pay.

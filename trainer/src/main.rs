@@ -37,7 +37,7 @@ struct Args {
     /// Go on from the checkpoint of an earlier run that was stopped
     #[arg(long)]
     resume: bool,
-    /// Folder for the checkpoint [default: target/train/<RUNG>]
+    /// Folder for the checkpoint; without it, target/train and the name of the rung
     #[arg(long)]
     work: Option<PathBuf>,
     /// Train nothing: examine the model in the folder again and rewrite its card
