@@ -14,6 +14,8 @@ use thiserror::Error;
 
 const END_OF_TEXT: &str = "<|endoftext|>";
 const UNKNOWN: &str = "<unk>";
+/// No number in the config of a model that was trained here is larger.
+const SIDE_MAX: i64 = 1 << 16;
 
 /// Why a model folder could not be written or read.
 #[derive(Debug, Error)]
@@ -282,7 +284,10 @@ fn write_tensors(path: &Path, tensors: &[(String, Tensor)]) -> Result<(), Folder
     });
     let views: Vec<_> = views.collect::<Result<_, _>>()?;
     let format = [("format".to_owned(), "pt".to_owned())].into_iter().collect();
-    Ok(std::fs::write(path, safetensors::serialize(views, Some(format))?)?)
+    Ok(std::fs::write(
+        path,
+        safetensors::serialize(views, Some(format))?,
+    )?)
 }
 
 fn bf16_bytes(tensor: &Tensor) -> Vec<u8> {
@@ -299,7 +304,12 @@ fn bf16_bytes(tensor: &Tensor) -> Vec<u8> {
 pub fn open_folder(folder: &Path) -> Result<Learner, FolderError> {
     let config: Value = serde_json::from_slice(&std::fs::read(folder.join("config.json"))?)
         .map_err(|_| FolderError::Config { field: "json" })?;
-    let number = |field: &'static str| config[field].as_i64().ok_or(FolderError::Config { field });
+    let number = |field: &'static str| {
+        let usable = config[field]
+            .as_i64()
+            .filter(|number| (1..=SIDE_MAX).contains(number));
+        usable.ok_or(FolderError::Config { field })
+    };
     let shape = Shape {
         vocab: number("vocab_size")?,
         width: number("hidden_size")?,
@@ -307,6 +317,11 @@ pub fn open_folder(folder: &Path) -> Result<Learner, FolderError> {
         heads: number("num_attention_heads")?,
         mlp: number("intermediate_size")?,
     };
+    if shape.width % (2 * shape.heads) != 0 {
+        return Err(FolderError::Config {
+            field: "num_attention_heads",
+        });
+    }
     let tensors: BTreeMap<String, Tensor> = Tensor::read_safetensors(folder.join("model.safetensors"))?
         .into_iter()
         .collect();
@@ -364,6 +379,27 @@ mod tests {
             branches: vec![branch],
         }]);
         assert_eq!(opened.predict(&batch).loss, learner.predict(&batch).loss);
+    }
+
+    #[test]
+    fn a_config_that_fits_no_model_is_refused() {
+        let folder = folder("config");
+        std::fs::create_dir_all(&folder).expect("a writable folder");
+        for heads in ["0", "3", "null"] {
+            let config = format!(
+                r#"{{"vocab_size":9,"hidden_size":16,"num_hidden_layers":1,"intermediate_size":4,"num_attention_heads":{heads}}}"#
+            );
+            std::fs::write(folder.join("config.json"), config).expect("a writable folder");
+            let error = open_folder(&folder).expect_err("no such model");
+            let named = matches!(
+                error,
+                FolderError::Config {
+                    field: "num_attention_heads"
+                }
+            );
+            assert!(named, "{heads}: {error}");
+        }
+        std::fs::remove_dir_all(&folder).expect("the folder was written");
     }
 
     #[test]

@@ -108,7 +108,15 @@ impl Learner {
             .collect();
         let (cos, sin) = rotations(shape.width / shape.heads);
         let optimizer = AdamW::new(&parameters);
-        Self { network: Network { shape, parameters, cos, sin }, optimizer }
+        Self {
+            network: Network {
+                shape,
+                parameters,
+                cos,
+                sin,
+            },
+            optimizer,
+        }
     }
 
     /// The model's size.
