@@ -125,8 +125,15 @@ pub async fn balance(session: &Session, args: &BalanceArgs) -> anyhow::Result<()
     let account = account(session, args).await?;
     session.show(&account_json(&account), || {
         let staked: Amount = account.stakes.iter().map(|stake| stake.amount).sum();
-        let AccountView { account: address, free, .. } = &account;
-        format!("address  {address}\nfree     {free}\nstaked   {staked}\ntotal    {}", free.saturating_add(staked))
+        let AccountView {
+            account: address,
+            free,
+            ..
+        } = &account;
+        format!(
+            "address  {address}\nfree     {free}\nstaked   {staked}\ntotal    {}",
+            free.saturating_add(staked)
+        )
     })
 }
 
@@ -136,9 +143,14 @@ pub async fn balance(session: &Session, args: &BalanceArgs) -> anyhow::Result<()
 ///
 /// When the ledger refuses it or cannot be reached.
 pub async fn transfer(session: &Session, args: &TransferArgs) -> anyhow::Result<()> {
-    let call = Call::Transfer { to: args.to, amount: args.amount };
+    let call = Call::Transfer {
+        to: args.to,
+        amount: args.amount,
+    };
     let pair = args.coldkey.coldkey()?;
-    submit(session, args.submit, &pair, call, Caution::Ask).await.map(drop)
+    submit(session, args.submit, &pair, call, Caution::Ask)
+        .await
+        .map(drop)
 }
 
 /// Runs `agon stake`.
@@ -156,9 +168,15 @@ pub async fn stake(session: &Session, args: &StakeArgs) -> anyhow::Result<()> {
 
 async fn add(session: &Session, AddStake { pool, amount }: &AddStake) -> anyhow::Result<()> {
     let hotkey = pool.coldkey.hotkey(&pool.hotkey)?;
-    let call = Call::AddStake { netuid: pool.netuid, hotkey, amount: *amount };
+    let call = Call::AddStake {
+        netuid: pool.netuid,
+        hotkey,
+        amount: *amount,
+    };
     let pair = pool.coldkey.coldkey()?;
-    submit(session, pool.submit, &pair, call, Caution::Ask).await.map(drop)
+    submit(session, pool.submit, &pair, call, Caution::Ask)
+        .await
+        .map(drop)
 }
 
 async fn remove(session: &Session, RemoveStake { pool, amount }: &RemoveStake) -> anyhow::Result<()> {
@@ -170,9 +188,15 @@ async fn remove(session: &Session, RemoveStake { pool, amount }: &RemoveStake) -
             staked(&session.client()?, owner, pool.netuid, hotkey).await?
         }
     };
-    let call = Call::RemoveStake { netuid: pool.netuid, hotkey, amount };
+    let call = Call::RemoveStake {
+        netuid: pool.netuid,
+        hotkey,
+        amount,
+    };
     let pair = pool.coldkey.coldkey()?;
-    submit(session, pool.submit, &pair, call, Caution::Ask).await.map(drop)
+    submit(session, pool.submit, &pair, call, Caution::Ask)
+        .await
+        .map(drop)
 }
 
 async fn staked(
@@ -182,9 +206,14 @@ async fn staked(
     hotkey: Hotkey,
 ) -> anyhow::Result<Amount> {
     let account = client.account(owner.into()).await.map_err(told)?;
-    let stake = account.stakes.iter().find(|stake| stake.netuid == netuid && stake.hotkey == hotkey);
+    let stake = account
+        .stakes
+        .iter()
+        .find(|stake| stake.netuid == netuid && stake.hotkey == hotkey);
     let stake = stake.ok_or_else(|| {
-        anyhow::anyhow!("{owner} has no stake on {hotkey} in subnet {netuid}: agon stake show lists what it has")
+        anyhow::anyhow!(
+            "{owner} has no stake on {hotkey} in subnet {netuid}: agon stake show lists what it has"
+        )
     })?;
     Ok(stake.amount)
 }
@@ -192,9 +221,18 @@ async fn staked(
 async fn show(session: &Session, args: &BalanceArgs) -> anyhow::Result<()> {
     let account = account(session, args).await?;
     session.show(&account_json(&account), || {
-        let columns = [("netuid", Align::Right), ("hotkey", Align::Left), ("stake", Align::Right)];
+        let columns = [
+            ("netuid", Align::Right),
+            ("hotkey", Align::Left),
+            ("stake", Align::Right),
+        ];
         let mut table = Table::new(&columns);
-        for StakeView { netuid, hotkey, amount } in &account.stakes {
+        for StakeView {
+            netuid,
+            hotkey,
+            amount,
+        } in &account.stakes
+        {
             table.row([netuid.to_string(), hotkey.to_string(), amount.to_string()]);
         }
         format!("stake of {}\n{table}", account.account)
@@ -208,7 +246,11 @@ async fn account(session: &Session, args: &BalanceArgs) -> anyhow::Result<Accoun
 
 fn account_json(account: &AccountView) -> Value {
     let stake = |stake: &StakeView| {
-        let StakeView { netuid, hotkey, amount } = stake;
+        let StakeView {
+            netuid,
+            hotkey,
+            amount,
+        } = stake;
         json!({ "netuid": netuid.0, "hotkey": hotkey.to_string(), "amount": amount.base_units() })
     };
     json!({

@@ -38,7 +38,13 @@ pub struct Cli {
     #[arg(long, global = true)]
     json: bool,
     /// What to log to standard error, as in `warn,agon_ledger_client=debug`
-    #[arg(long, value_name = "FILTER", env = "AGON_LOG", default_value = "warn", global = true)]
+    #[arg(
+        long,
+        value_name = "FILTER",
+        env = "AGON_LOG",
+        default_value = "warn",
+        global = true
+    )]
     pub(crate) log: String,
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -46,7 +52,10 @@ pub struct Cli {
 
 impl Cli {
     pub(crate) fn session(&self) -> Session {
-        Session { ledger: self.ledger.ledger.clone(), json: self.json }
+        Session {
+            ledger: self.ledger.ledger.clone(),
+            json: self.json,
+        }
     }
 }
 
@@ -93,7 +102,12 @@ mod tests {
     #[track_caller]
     fn check(typed: &str, is_understood: bool) {
         let parsed = Cli::try_parse_from(typed.split_whitespace());
-        assert_eq!(parsed.is_ok(), is_understood, "{typed}: {:?}", parsed.err().map(|error| error.to_string()));
+        assert_eq!(
+            parsed.is_ok(),
+            is_understood,
+            "{typed}: {:?}",
+            parsed.err().map(|error| error.to_string())
+        );
     }
 
     #[test]

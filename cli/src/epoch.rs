@@ -46,7 +46,11 @@ pub struct EpochArgs {
 /// When the file cannot be read, or its inputs do not fit together.
 pub fn run(session: &Session, args: &EpochArgs) -> anyhow::Result<()> {
     let bytes = read(args)?;
-    let detail = if args.trace { Detail::Trace } else { Detail::Outputs };
+    let detail = if args.trace {
+        Detail::Trace
+    } else {
+        Detail::Outputs
+    };
     let report = run_file(&bytes, detail).with_context(|| format!("{}", args.file.display()))?;
     session.show(&report, || report_text(&report))
 }
@@ -70,7 +74,8 @@ fn bounded(source: impl Read) -> anyhow::Result<Vec<u8>> {
 }
 
 fn report_text(report: &FileReport) -> String {
-    let epoch = |(index, report): (usize, &EpochReport)| format!("epoch {index}\n{}", outputs_table(&report.outputs));
+    let epoch =
+        |(index, report): (usize, &EpochReport)| format!("epoch {index}\n{}", outputs_table(&report.outputs));
     let epochs: Vec<String> = report.epochs.iter().enumerate().map(epoch).collect();
     epochs.join("\n\n")
 }

@@ -125,7 +125,10 @@ fn dir(args: &Show) -> anyhow::Result<PathBuf> {
     };
     let wallets = args.wallet.wallets.dir()?;
     let hotkey = open_wallet(&wallets, &args.wallet.wallet)?.hotkey_public(&args.wallet.hotkey)?;
-    Ok(wallets.parent().unwrap_or(&wallets).join(format!("validator-{netuid}-{hotkey}")))
+    Ok(wallets
+        .parent()
+        .unwrap_or(&wallets)
+        .join(format!("validator-{netuid}-{hotkey}")))
 }
 
 fn record_text(record: &Record, filter: &Filter) -> String {
@@ -162,9 +165,15 @@ fn round_text(round: &Round, filter: &Filter) -> String {
         ]);
     }
     let ratings = round.miners.iter().filter(|miner| filter.shows(miner.uid));
-    let ratings: Vec<String> =
-        ratings.map(|MinerRecord { uid, rating_ppm, .. }| format!("{uid}:{}", decimal(*rating_ppm))).collect();
-    format!("tempo {} round {}\n{table}\n  ratings after it  {}", round.tempo, round.round, ratings.join(" "))
+    let ratings: Vec<String> = ratings
+        .map(|MinerRecord { uid, rating_ppm, .. }| format!("{uid}:{}", decimal(*rating_ppm)))
+        .collect();
+    format!(
+        "tempo {} round {}\n{table}\n  ratings after it  {}",
+        round.tempo,
+        round.round,
+        ratings.join(" ")
+    )
 }
 
 fn answer_text(outcome: &Outcome) -> String {
@@ -197,7 +206,9 @@ fn weights_text(step: &WeightsStep, filter: &Filter) -> String {
 }
 
 fn abstained_text(abstained: &Abstained) -> String {
-    let round = abstained.round.map_or_else(String::new, |round| format!(" round {round}"));
+    let round = abstained
+        .round
+        .map_or_else(String::new, |round| format!(" round {round}"));
     format!("tempo {}{round} abstained: {}", abstained.tempo, abstained.reason)
 }
 
@@ -236,12 +247,20 @@ fn result_json(result: &WeightsResult) -> Value {
 }
 
 fn round_json(round: &Round, filter: &Filter) -> Value {
-    let items: Vec<Value> = round.items.iter().map(|item| json!({ "kind": item.kind, "reference": item.reference })).collect();
+    let items: Vec<Value> = round
+        .items
+        .iter()
+        .map(|item| json!({ "kind": item.kind, "reference": item.reference }))
+        .collect();
     let miners = round.miners.iter().filter(|miner| filter.shows(miner.uid));
     let miners = miners.map(|miner| {
         json!({ "uid": miner.uid.0, "hotkey": miner.hotkey.to_string(), "rating_ppm": miner.rating_ppm })
     });
-    let answers = round.answers.iter().filter(|answer| filter.shows(answer.uid)).map(answer_json);
+    let answers = round
+        .answers
+        .iter()
+        .filter(|answer| filter.shows(answer.uid))
+        .map(answer_json);
     json!({
         "record": "round",
         "netuid": round.netuid.0,

@@ -111,17 +111,36 @@ pub async fn run(session: &Session, args: &ExplainArgs) -> anyhow::Result<()> {
 async fn newest(client: &LedgerClient, netuid: Netuid) -> anyhow::Result<u64> {
     let subnet = client.subnet(netuid).await.map_err(told)?;
     subnet.tempo.checked_sub(1).ok_or_else(|| {
-        anyhow::anyhow!("no epoch of subnet {netuid} has run yet: the first runs at block {}", subnet.next_epoch)
+        anyhow::anyhow!(
+            "no epoch of subnet {netuid} has run yet: the first runs at block {}",
+            subnet.next_epoch
+        )
     })
 }
 
 fn explain(record: &EpochRecord, uid: Uid) -> anyhow::Result<Explanation> {
     let (outputs, trace) = run_traced(&record.inputs)?;
-    anyhow::ensure!(outputs == record.outputs, "the ledger's record does not follow from its own inputs");
+    anyhow::ensure!(
+        outputs == record.outputs,
+        "the ledger's record does not follow from its own inputs"
+    );
     let index = usize::from(uid.0);
-    let lists = [record.payouts.miners.len(), record.payouts.validators.len(), outputs.incentive.len()];
-    let Some((hotkey, coldkey)) = record.holders.get(index).filter(|_| lists.iter().all(|len| index < *len)) else {
-        anyhow::bail!("subnet {} had {} UIDs in tempo {}, none is {uid}", record.netuid, record.holders.len(), record.tempo);
+    let lists = [
+        record.payouts.miners.len(),
+        record.payouts.validators.len(),
+        outputs.incentive.len(),
+    ];
+    let Some((hotkey, coldkey)) = record
+        .holders
+        .get(index)
+        .filter(|_| lists.iter().all(|len| index < *len))
+    else {
+        anyhow::bail!(
+            "subnet {} had {} UIDs in tempo {}, none is {uid}",
+            record.netuid,
+            record.holders.len(),
+            record.tempo
+        );
     };
     let pot = |amounts: &[Amount], held: Amount| amounts.iter().copied().sum::<Amount>().saturating_add(held);
     let payouts = &record.payouts;
@@ -139,7 +158,10 @@ fn explain(record: &EpochRecord, uid: Uid) -> anyhow::Result<Explanation> {
         active: outputs.active[index],
         stake: record.inputs.stake[index],
         created: record.pending.base_units(),
-        held_before: record.miners_held_before.saturating_add(record.validators_held_before).base_units(),
+        held_before: record
+            .miners_held_before
+            .saturating_add(record.validators_held_before)
+            .base_units(),
         owner_cut: payouts.owner_cut.base_units(),
         miners_pot: pot(&payouts.miners, payouts.miners_held).base_units(),
         validators_pot: pot(&payouts.validators, payouts.validators_held).base_units(),
@@ -173,18 +195,32 @@ fn voices(trace: &Trace, uid: u16) -> Vec<Voice> {
         weight_share: cell(trace.weights_normalized.as_ref(), usize::from(row), uid),
         clipped_share: cell(trace.weights_clipped.as_ref(), usize::from(row), uid),
     };
-    (0..=u16::MAX).zip(&trace.active_stake).map(voice).filter(|voice| voice.stake_share > 0.0).collect()
+    (0..=u16::MAX)
+        .zip(&trace.active_stake)
+        .map(voice)
+        .filter(|voice| voice.stake_share > 0.0)
+        .collect()
 }
 
 /// What the validator at `index` holds of each miner.
 fn bonds(trace: &Trace, index: usize) -> Vec<Bond> {
-    let row = trace.bonds_ema_normalized.as_ref().and_then(|rows| rows.get(index));
+    let row = trace
+        .bonds_ema_normalized
+        .as_ref()
+        .and_then(|rows| rows.get(index));
     let bond = |(uid, value): &(u16, Fixed32)| Bond {
         uid: *uid,
         bond_share: share(*value),
-        incentive: trace.incentive.get(usize::from(*uid)).map_or(0.0, |incentive| share(*incentive)),
+        incentive: trace
+            .incentive
+            .get(usize::from(*uid))
+            .map_or(0.0, |incentive| share(*incentive)),
     };
-    row.into_iter().flatten().map(bond).filter(|bond| bond.bond_share > 0.0).collect()
+    row.into_iter()
+        .flatten()
+        .map(bond)
+        .filter(|bond| bond.bond_share > 0.0)
+        .collect()
 }
 
 fn text(it: &Explanation) -> String {
@@ -227,7 +263,10 @@ fn miner_text(it: &Explanation) -> String {
     }
     let burned = match it.burned {
         0 => String::new(),
-        burned => format!("; {} is burned, since the subnet's owner holds this UID", Amount::from_base_units(burned)),
+        burned => format!(
+            "; {} is burned, since the subnet's owner holds this UID",
+            Amount::from_base_units(burned)
+        ),
     };
     format!(
         "As a miner\n{table}\nconsensus {} %: the weight that a majority of stake gives at least\n\
@@ -242,15 +281,23 @@ fn miner_text(it: &Explanation) -> String {
 }
 
 fn validator_text(it: &Explanation) -> String {
-    let mut table =
-        Table::new(&[("miner", Align::Right), ("its bond %", Align::Right), ("the miner's incentive %", Align::Right)]);
+    let mut table = Table::new(&[
+        ("miner", Align::Right),
+        ("its bond %", Align::Right),
+        ("the miner's incentive %", Align::Right),
+    ]);
     for bond in &it.bonds {
-        table.row([bond.uid.to_string(), hundredths(bond.bond_share), hundredths(bond.incentive)]);
+        table.row([
+            bond.uid.to_string(),
+            hundredths(bond.bond_share),
+            hundredths(bond.incentive),
+        ]);
     }
-    let [stake, pot, paid] =
-        [it.stake, it.validators_pot, it.paid_as_validator].map(Amount::from_base_units);
+    let [stake, pot, paid] = [it.stake, it.validators_pot, it.paid_as_validator].map(Amount::from_base_units);
     if it.dividends == 0.0 && it.paid_as_validator > 0 {
-        return format!("As a validator, with stake {stake}\nnobody's weights counted, so {pot} is shared by stake: {paid}");
+        return format!(
+            "As a validator, with stake {stake}\nnobody's weights counted, so {pot} is shared by stake: {paid}"
+        );
     }
     format!(
         "As a validator, with stake {stake}\n{table}\nvalidator trust {} %: what clipping left of its row\n\

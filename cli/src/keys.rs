@@ -102,7 +102,10 @@ impl ColdkeyFlags {
         }
         let wallet = self.open()?;
         wallet.hotkey_public(text).with_context(|| {
-            format!("{text:?} is neither an address nor a hotkey of wallet {}: see agon wallet show", self.wallet)
+            format!(
+                "{text:?} is neither an address nor a hotkey of wallet {}: see agon wallet show",
+                self.wallet
+            )
         })
     }
 

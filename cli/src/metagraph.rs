@@ -47,10 +47,22 @@ pub struct WeightsArgs {
 ///
 /// When the ledger does not know subnet or height, or cannot be reached.
 pub async fn metagraph(session: &Session, args: &MetagraphArgs) -> anyhow::Result<()> {
-    let metagraph = session.client()?.metagraph(args.netuid, args.at).await.map_err(told)?;
+    let metagraph = session
+        .client()?
+        .metagraph(args.netuid, args.at)
+        .await
+        .map_err(told)?;
     session.show(&metagraph_json(&metagraph), || {
-        let Metagraph { netuid, height, tempo, .. } = &metagraph;
-        format!("subnet {netuid} after block {height}, tempo {tempo}\n{}", metagraph_table(&metagraph))
+        let Metagraph {
+            netuid,
+            height,
+            tempo,
+            ..
+        } = &metagraph;
+        format!(
+            "subnet {netuid} after block {height}, tempo {tempo}\n{}",
+            metagraph_table(&metagraph)
+        )
     })
 }
 
@@ -63,7 +75,10 @@ pub async fn weights(session: &Session, args: &WeightsArgs) -> anyhow::Result<()
     let rows = session.client()?.weights(args.netuid).await.map_err(told)?;
     let values: Vec<Value> = rows.iter().map(row_json).collect();
     session.show(&values, || match rows.is_empty() {
-        true => format!("no validator of subnet {} has weights or commits yet", args.netuid),
+        true => format!(
+            "no validator of subnet {} has weights or commits yet",
+            args.netuid
+        ),
         false => weights_table(&rows).to_string(),
     })
 }
@@ -148,11 +163,22 @@ fn axon_json(axon: &Axon, height: BlockNumber) -> Value {
 }
 
 fn weights_table(rows: &[WeightRowView]) -> Table {
-    let mut table =
-        Table::new(&[("uid", Align::Right), ("open commits", Align::Left), ("weights, as uid:weight", Align::Left)]);
+    let mut table = Table::new(&[
+        ("uid", Align::Right),
+        ("open commits", Align::Left),
+        ("weights, as uid:weight", Align::Left),
+    ]);
     for row in rows {
-        let open: Vec<String> = row.open_commits.iter().map(|tempo| format!("tempo {tempo}")).collect();
-        let weights: Vec<String> = row.weights.iter().map(|(uid, weight)| format!("{uid}:{weight}")).collect();
+        let open: Vec<String> = row
+            .open_commits
+            .iter()
+            .map(|tempo| format!("tempo {tempo}"))
+            .collect();
+        let weights: Vec<String> = row
+            .weights
+            .iter()
+            .map(|(uid, weight)| format!("{uid}:{weight}"))
+            .collect();
         table.row([row.uid.to_string(), open.join(", "), weights.join(" ")]);
     }
     table

@@ -67,7 +67,10 @@ impl Table {
     /// A table without rows.
     #[must_use]
     pub fn new(columns: &[(&'static str, Align)]) -> Self {
-        Self { columns: columns.to_vec(), rows: Vec::new() }
+        Self {
+            columns: columns.to_vec(),
+            rows: Vec::new(),
+        }
     }
 
     /// Adds a row, one cell for each column.
@@ -83,7 +86,10 @@ impl Table {
     fn widths(&self) -> Vec<usize> {
         let width = |column: usize| {
             let cells = self.rows.iter().map(|row| row[column].chars().count());
-            cells.chain([self.columns[column].0.chars().count()]).max().unwrap_or(0)
+            cells
+                .chain([self.columns[column].0.chars().count()])
+                .max()
+                .unwrap_or(0)
         };
         (0..self.columns.len()).map(width).collect()
     }
@@ -123,11 +129,18 @@ pub fn short(address: impl Display) -> String {
     let address = address.to_string();
     let (Some(head), Some(tail)) = (
         address.get(..ADDRESS_END_CHARS),
-        address.len().checked_sub(ADDRESS_END_CHARS).and_then(|at| address.get(at..)),
+        address
+            .len()
+            .checked_sub(ADDRESS_END_CHARS)
+            .and_then(|at| address.get(at..)),
     ) else {
         return address;
     };
-    if address.len() <= 2 * ADDRESS_END_CHARS { address } else { format!("{head}..{tail}") }
+    if address.len() <= 2 * ADDRESS_END_CHARS {
+        address
+    } else {
+        format!("{head}..{tail}")
+    }
 }
 
 /// An amount in whole units with three decimals, rounded down.
@@ -152,7 +165,10 @@ pub fn yes(is_so: bool) -> String {
 /// `text` on one line of at most `chars_max` letters.
 #[must_use]
 pub fn one_line(text: &str, chars_max: usize) -> String {
-    let clean: String = text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
+    let clean: String = text
+        .chars()
+        .map(|letter| if letter.is_control() { ' ' } else { letter })
+        .collect();
     if clean.chars().count() <= chars_max {
         return clean;
     }
@@ -166,10 +182,17 @@ mod tests {
 
     #[test]
     fn columns_are_as_wide_as_their_widest_cell() {
-        let mut table = Table::new(&[("uid", Align::Right), ("name", Align::Left), ("note", Align::Left)]);
+        let mut table = Table::new(&[
+            ("uid", Align::Right),
+            ("name", Align::Left),
+            ("note", Align::Left),
+        ]);
         table.row(["1".into(), "a".into(), "x".into()]);
         table.row(["1000".into(), "longer".into(), String::new()]);
-        assert_eq!(table.to_string(), " uid  name    note\n   1  a       x\n1000  longer");
+        assert_eq!(
+            table.to_string(),
+            " uid  name    note\n   1  a       x\n1000  longer"
+        );
     }
 
     #[test]
@@ -180,7 +203,10 @@ mod tests {
 
     #[test]
     fn addresses_keep_their_ends() {
-        assert_eq!(short("5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY"), "5Grwva..GKutQY");
+        assert_eq!(
+            short("5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY"),
+            "5Grwva..GKutQY"
+        );
         assert_eq!(short("5Grwva"), "5Grwva");
         assert_eq!(short(""), "");
     }

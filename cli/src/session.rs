@@ -42,7 +42,11 @@ impl Session {
     ///
     /// When standard output cannot be written.
     pub fn show<T: Serialize>(&self, value: &T, table: impl FnOnce() -> String) -> anyhow::Result<()> {
-        if self.json { print_json(value) } else { print(table()) }
+        if self.json {
+            print_json(value)
+        } else {
+            print(table())
+        }
     }
 }
 
@@ -132,7 +136,8 @@ fn confirm(flags: SubmitFlags, effects: &[String], caution: Caution) -> anyhow::
     }
     let effects = effects.join("\n");
     if !io::stdin().is_terminal() {
-        let advice = format!("nobody is there to confirm this: {effects}; add --yes, or --dry-run to look first");
+        let advice =
+            format!("nobody is there to confirm this: {effects}; add --yes, or --dry-run to look first");
         return Err(ExitWith::usage(advice).into());
     }
     note(&effects);

@@ -137,10 +137,17 @@ struct Assignment {
 }
 
 fn assignment(text: &str) -> Result<Assignment, String> {
-    let (name, value) = text.split_once('=').ok_or("write NAME=VALUE, as in tempo_blocks=40")?;
+    let (name, value) = text
+        .split_once('=')
+        .ok_or("write NAME=VALUE, as in tempo_blocks=40")?;
     let value = value.replace('_', "");
-    let value = value.parse().map_err(|_| format!("{value:?} is not a whole number"))?;
-    Ok(Assignment { name: name.to_owned(), value })
+    let value = value
+        .parse()
+        .map_err(|_| format!("{value:?} is not a whole number"))?;
+    Ok(Assignment {
+        name: name.to_owned(),
+        value,
+    })
 }
 
 /// Runs `agon subnet`.
@@ -165,7 +172,13 @@ pub async fn run(session: &Session, args: &SubnetArgs) -> anyhow::Result<()> {
 ///
 /// When the ledger refuses it or cannot be reached.
 pub async fn register(session: &Session, args: &RegisterArgs) -> anyhow::Result<()> {
-    let RegisterArgs { coldkey, hotkey, netuid, price_max, submit: flags } = args;
+    let RegisterArgs {
+        coldkey,
+        hotkey,
+        netuid,
+        price_max,
+        submit: flags,
+    } = args;
     let hotkey = coldkey.hotkey(hotkey)?;
     let price_max = match price_max {
         Some(limit) => *limit,
@@ -175,7 +188,11 @@ pub async fn register(session: &Session, args: &RegisterArgs) -> anyhow::Result<
         }
     };
     let pair = coldkey.coldkey()?;
-    let call = Call::Register { netuid: *netuid, hotkey, price_max };
+    let call = Call::Register {
+        netuid: *netuid,
+        hotkey,
+        price_max,
+    };
     submit(session, *flags, &pair, call, Caution::Ask).await.map(drop)
 }
 
@@ -219,14 +236,24 @@ async fn show(session: &Session, netuid: Netuid) -> anyhow::Result<()> {
 }
 
 fn record_text(subnet: &SubnetView) -> String {
-    let started = if subnet.started { "yes" } else { "no: agon subnet start lets it earn" };
+    let started = if subnet.started {
+        "yes"
+    } else {
+        "no: agon subnet start lets it earn"
+    };
     let lines = [
         ("subnet", subnet.netuid.to_string()),
         ("task", subnet.task.clone()),
         ("owner", subnet.owner.to_string()),
         ("started", started.to_owned()),
-        ("tempo", format!("{}, opened by block {}", subnet.tempo, subnet.tempo_start)),
-        ("next epoch", format!("block {}; the newest is {}", subnet.next_epoch, subnet.height)),
+        (
+            "tempo",
+            format!("{}, opened by block {}", subnet.tempo, subnet.tempo_start),
+        ),
+        (
+            "next epoch",
+            format!("block {}; the newest is {}", subnet.next_epoch, subnet.height),
+        ),
         ("neurons", subnet.neuron_count.to_string()),
         ("UID price", subnet.registration_price.to_string()),
         ("held", format!("{} that nobody earned yet", units(subnet.held))),
@@ -235,9 +262,16 @@ fn record_text(subnet: &SubnetView) -> String {
 }
 
 fn values_table(subnet: &SubnetView) -> Table {
-    let mut table = Table::new(&[("parameter", Align::Left), ("value", Align::Right), ("meaning", Align::Left)]);
+    let mut table = Table::new(&[
+        ("parameter", Align::Left),
+        ("value", Align::Right),
+        ("meaning", Align::Left),
+    ]);
     for (name, value) in &subnet.parameters {
-        let about = TABLE.iter().find(|row| row.name == name).map_or("", |row| row.about);
+        let about = TABLE
+            .iter()
+            .find(|row| row.name == name)
+            .map_or("", |row| row.about);
         table.row([name.clone(), value.to_string(), about.to_owned()]);
     }
     table
@@ -246,13 +280,23 @@ fn values_table(subnet: &SubnetView) -> Table {
 async fn create(session: &Session, args: &Create) -> anyhow::Result<()> {
     check_task(&args.task, args.unknown_task)?;
     let pair = args.coldkey.coldkey()?;
-    let call = Call::CreateSubnet { task: args.task.clone(), lock_max: args.lock_max };
+    let call = Call::CreateSubnet {
+        task: args.task.clone(),
+        lock_max: args.lock_max,
+    };
     let included = submit(session, args.submit, &pair, call, Caution::Ask).await?;
     if included.is_some() {
         let subnets = session.client()?.subnets().await.map_err(told)?;
-        let newest = subnets.iter().filter(|subnet| subnet.owner == pair.coldkey()).map(|subnet| subnet.netuid).max();
+        let newest = subnets
+            .iter()
+            .filter(|subnet| subnet.owner == pair.coldkey())
+            .map(|subnet| subnet.netuid)
+            .max();
         if let Some(netuid) = newest {
-            note(format!("next: agon subnet start --netuid {netuid} --wallet {}", args.coldkey.wallet));
+            note(format!(
+                "next: agon subnet start --netuid {netuid} --wallet {}",
+                args.coldkey.wallet
+            ));
         }
     }
     Ok(())
@@ -264,20 +308,29 @@ fn check_task(task: &str, unknown_task: bool) -> anyhow::Result<()> {
         return Ok(());
     }
     let known: Vec<&str> = agon_subnets::tasks().iter().map(|task| task.name()).collect();
-    let advice = format!("this build knows no task {task:?}, only {known:?}; add --unknown-task to take it anyway");
+    let advice =
+        format!("this build knows no task {task:?}, only {known:?}; add --unknown-task to take it anyway");
     Err(ExitWith::usage(advice).into())
 }
 
 async fn start(session: &Session, args: &Start) -> anyhow::Result<()> {
     let pair = args.coldkey.coldkey()?;
-    let call = Call::StartSubnet { netuid: args.which.netuid };
-    submit(session, args.submit, &pair, call, Caution::None).await.map(drop)
+    let call = Call::StartSubnet {
+        netuid: args.which.netuid,
+    };
+    submit(session, args.submit, &pair, call, Caution::None)
+        .await
+        .map(drop)
 }
 
 async fn set(session: &Session, args: &Set) -> anyhow::Result<()> {
     let pair = args.coldkey.coldkey()?;
     for Assignment { name, value } in &args.assignments {
-        let call = Call::SetParameter { netuid: args.which.netuid, name: name.clone(), value: *value };
+        let call = Call::SetParameter {
+            netuid: args.which.netuid,
+            name: name.clone(),
+            value: *value,
+        };
         submit(session, args.submit, &pair, call, Caution::None).await?;
     }
     Ok(())
@@ -362,9 +415,17 @@ mod tests {
 
     #[test]
     fn an_assignment_is_a_name_and_a_whole_number() {
-        let expected = Assignment { name: "tempo_blocks".into(), value: 1_000 };
+        let expected = Assignment {
+            name: "tempo_blocks".into(),
+            value: 1_000,
+        };
         assert_eq!(assignment("tempo_blocks=1_000"), Ok(expected));
-        for text in ["tempo_blocks", "tempo_blocks=", "tempo_blocks=-1", "tempo_blocks=1.5"] {
+        for text in [
+            "tempo_blocks",
+            "tempo_blocks=",
+            "tempo_blocks=-1",
+            "tempo_blocks=1.5",
+        ] {
             assert!(assignment(text).is_err(), "{text} was read");
         }
     }

@@ -178,7 +178,11 @@ enum Protection {
 
 impl Protection {
     fn choose(unprotected: bool, flags: &PasswordFlags) -> anyhow::Result<Self> {
-        if unprotected { Ok(Self::Unprotected) } else { flags.choose().map(Self::Password) }
+        if unprotected {
+            Ok(Self::Unprotected)
+        } else {
+            flags.choose().map(Self::Password)
+        }
     }
 
     fn of_coldkey(&self) -> ColdkeyProtection<'_> {
@@ -199,7 +203,11 @@ struct NewKey {
 }
 
 fn create(session: &Session, args: &Create) -> anyhow::Result<()> {
-    let ColdkeyFlags { wallet, wallets, password } = &args.coldkey;
+    let ColdkeyFlags {
+        wallet,
+        wallets,
+        password,
+    } = &args.coldkey;
     let wallets = wallets.dir()?;
     let mut rng = Entropy::os().rng();
     make_wallets_dir(&wallets)?;
@@ -216,30 +224,53 @@ fn create(session: &Session, args: &Create) -> anyhow::Result<()> {
 fn hotkey(session: &Session, args: &NewHotkey) -> anyhow::Result<()> {
     let wallet = args.wallet.open()?;
     let (hotkey, words) = wallet.create_hotkey(&args.hotkey, &mut Entropy::os().rng())?;
-    show_new(session, &wallet, &[new_key("hotkey", &args.hotkey, hotkey.into(), &words)])
+    show_new(
+        session,
+        &wallet,
+        &[new_key("hotkey", &args.hotkey, hotkey.into(), &words)],
+    )
 }
 
 fn public(session: &Session, args: &Public) -> anyhow::Result<()> {
     let wallets = args.wallet.wallets.dir()?;
     make_wallets_dir(&wallets)?;
     let wallet = Wallet::create_public(&wallets, &args.wallet.wallet, args.address)?;
-    show_new(session, &wallet, &[known_key("coldkey", wallet.name(), args.address.into())])
+    show_new(
+        session,
+        &wallet,
+        &[known_key("coldkey", wallet.name(), args.address.into())],
+    )
 }
 
 fn regenerate(session: &Session, args: &Regenerate) -> anyhow::Result<()> {
-    let existing = if args.replace { Existing::Replace } else { Existing::Refuse };
+    let existing = if args.replace {
+        Existing::Replace
+    } else {
+        Existing::Refuse
+    };
     let uri = read_secret(args.words_file.as_deref())?;
     if let Some(name) = &args.hotkey {
         let wallet = args.coldkey.open()?;
         let hotkey = wallet.regenerate_hotkey(name, &uri, existing)?;
         return show_new(session, &wallet, &[known_key("hotkey", name, hotkey.into())]);
     }
-    let ColdkeyFlags { wallet, wallets, password } = &args.coldkey;
+    let ColdkeyFlags {
+        wallet,
+        wallets,
+        password,
+    } = &args.coldkey;
     let wallets = wallets.dir()?;
     make_wallets_dir(&wallets)?;
     let protection = Protection::choose(args.unprotected, password)?;
     let mut rng = Entropy::os().rng();
-    let made = Wallet::regenerate(&wallets, wallet, &uri, protection.of_coldkey(), existing, &mut rng)?;
+    let made = Wallet::regenerate(
+        &wallets,
+        wallet,
+        &uri,
+        protection.of_coldkey(),
+        existing,
+        &mut rng,
+    )?;
     let key = known_key("coldkey", wallet, made.coldkey_public()?.into());
     show_new(session, &made, &[key])
 }
@@ -249,7 +280,10 @@ fn list(session: &Session, args: &WalletsDirFlag) -> anyhow::Result<()> {
     let wallets = Wallet::list(&dir).with_context(|| format!("list the wallets in {}", dir.display()))?;
     let entries: Vec<Value> = wallets.iter().map(summary_json).collect();
     session.show(&entries, || match wallets.is_empty() {
-        true => format!("no wallets in {}; make one with agon wallet create", dir.display()),
+        true => format!(
+            "no wallets in {}; make one with agon wallet create",
+            dir.display()
+        ),
         false => summary_table(&wallets).to_string(),
     })
 }
@@ -271,7 +305,10 @@ fn show(session: &Session, args: &Show) -> anyhow::Result<()> {
     value["coldkey_is"] = json!(keeps);
     session.show(&value, || {
         let table = summary_table(std::slice::from_ref(&summary));
-        format!("{table}\nthe coldkey is {keeps}; folder {}", wallet.folder().display())
+        format!(
+            "{table}\nthe coldkey is {keeps}; folder {}",
+            wallet.folder().display()
+        )
     })
 }
 
@@ -287,9 +324,16 @@ fn sign(session: &Session, args: &Sign) -> anyhow::Result<()> {
 }
 
 fn verify(session: &Session, args: &Verify) -> anyhow::Result<()> {
-    sign::verify(&args.address.0, Purpose::Text, args.text.as_bytes(), &args.signature)?;
+    sign::verify(
+        &args.address.0,
+        Purpose::Text,
+        args.text.as_bytes(),
+        &args.signature,
+    )?;
     let address = args.address;
-    session.show(&json!({ "address": address.to_string(), "valid": true }), || format!("signed by {address}"))
+    session.show(&json!({ "address": address.to_string(), "valid": true }), || {
+        format!("signed by {address}")
+    })
 }
 
 /// The wallet library makes a wallet's folder, not the folder of all wallets.
@@ -300,11 +344,19 @@ fn make_wallets_dir(dir: &Path) -> anyhow::Result<()> {
 }
 
 fn new_key(kind: &'static str, name: &str, address: Account, words: &Mnemonic) -> NewKey {
-    NewKey { words: Some(words.phrase().to_string()), ..known_key(kind, name, address) }
+    NewKey {
+        words: Some(words.phrase().to_string()),
+        ..known_key(kind, name, address)
+    }
 }
 
 fn known_key(kind: &'static str, name: &str, address: Account) -> NewKey {
-    NewKey { kind, name: name.to_owned(), address: address.to_string(), words: None }
+    NewKey {
+        kind,
+        name: name.to_owned(),
+        address: address.to_string(),
+        words: None,
+    }
 }
 
 fn show_new(session: &Session, wallet: &Wallet, keys: &[NewKey]) -> anyhow::Result<()> {
@@ -319,8 +371,15 @@ fn show_new(session: &Session, wallet: &Wallet, keys: &[NewKey]) -> anyhow::Resu
 }
 
 fn key_lines(key: &NewKey) -> String {
-    let NewKey { kind, name, address, words } = key;
-    let words = words.as_ref().map_or(String::new(), |words| format!("  words  {words}\n"));
+    let NewKey {
+        kind,
+        name,
+        address,
+        words,
+    } = key;
+    let words = words
+        .as_ref()
+        .map_or(String::new(), |words| format!("  words  {words}\n"));
     format!("{kind} {name}  {address}\n{words}")
 }
 
@@ -345,15 +404,24 @@ fn hotkey_json(summary: &HotkeySummary) -> Value {
 }
 
 fn summary_table(wallets: &[WalletSummary]) -> Table {
-    let mut table = Table::new(&[("wallet", Align::Left), ("key", Align::Left), ("address", Align::Left)]);
+    let mut table = Table::new(&[
+        ("wallet", Align::Left),
+        ("key", Align::Left),
+        ("address", Align::Left),
+    ]);
     for wallet in wallets {
-        let coldkey = wallet.coldkey.as_ref().map_or_else(ToString::to_string, ToString::to_string);
+        let coldkey = wallet
+            .coldkey
+            .as_ref()
+            .map_or_else(ToString::to_string, ToString::to_string);
         table.row([wallet.name.clone(), "coldkey".to_owned(), coldkey]);
         match &wallet.hotkeys {
             Err(error) => table.row([wallet.name.clone(), "hotkeys".to_owned(), error.to_string()]),
             Ok(hotkeys) => {
                 for HotkeySummary { name, hotkey } in hotkeys {
-                    let address = hotkey.as_ref().map_or_else(ToString::to_string, ToString::to_string);
+                    let address = hotkey
+                        .as_ref()
+                        .map_or_else(ToString::to_string, ToString::to_string);
                     table.row([wallet.name.clone(), format!("hotkey {name}"), address]);
                 }
             }

@@ -1,5 +1,7 @@
 //! The commands as programs see them: the real binary against a ledger in this process, exit codes and JSON.
 
+#![expect(clippy::unwrap_used, reason = "a failure here is read by the one who caused it")]
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -43,12 +45,19 @@ impl Ledger {
                 listen: "127.0.0.1:0".parse().unwrap(),
                 block_ms: 20,
             };
-            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+            let runtime = tokio::runtime::Builder::new_multi_thread()
+                .enable_all()
+                .build()
+                .unwrap();
             let ready = move |address| told.send(address).unwrap();
             let run = agon_ledger_node::run(config, Net::tcp(), Clock::system(), stop, ready);
             runtime.block_on(run).unwrap();
         });
-        Self { address: address.recv().unwrap(), shutdown, thread: Some(thread) }
+        Self {
+            address: address.recv().unwrap(),
+            shutdown,
+            thread: Some(thread),
+        }
     }
 }
 
@@ -62,7 +71,10 @@ impl Drop for Ledger {
 
 impl Desk {
     fn without_ledger() -> Self {
-        Self { dir: tempfile::tempdir().unwrap(), ledger: None }
+        Self {
+            dir: tempfile::tempdir().unwrap(),
+            ledger: None,
+        }
     }
 
     /// With wallets `rich`, which holds 1000 units, and `poor`.
@@ -71,14 +83,20 @@ impl Desk {
         let accounts = ["rich", "poor"].map(|name| {
             desk.json(&["wallet", "create", "--wallet", name, "--unprotected"]);
             let amount = if name == "rich" { 1_000 } else { 0 };
-            GenesisAccount { coldkey: desk.coldkey(name), amount: Amount::from_units(amount).unwrap() }
+            GenesisAccount {
+                coldkey: desk.coldkey(name),
+                amount: Amount::from_units(amount).unwrap(),
+            }
         });
         desk.ledger = Some(Ledger::start(accounts.into()));
         desk
     }
 
     fn run(&self, args: &[&str]) -> Output {
-        let address = self.ledger.as_ref().map_or("127.0.0.1:1".to_owned(), |ledger| ledger.address.to_string());
+        let address = self
+            .ledger
+            .as_ref()
+            .map_or("127.0.0.1:1".to_owned(), |ledger| ledger.address.to_string());
         Command::new(env!("CARGO_BIN_EXE_agon"))
             .args(args)
             .env("AGON_WALLETS", self.wallets())
@@ -96,7 +114,11 @@ impl Desk {
     #[track_caller]
     fn json(&self, args: &[&str]) -> Value {
         let output = self.run(&[args, &["--json"]].concat());
-        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{args:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         serde_json::from_slice(&output.stdout).unwrap()
     }
 
@@ -111,12 +133,18 @@ impl Desk {
 
     #[track_caller]
     fn coldkey(&self, wallet: &str) -> Coldkey {
-        self.json(&["wallet", "show", "--wallet", wallet])["coldkey"].as_str().unwrap().parse().unwrap()
+        self.json(&["wallet", "show", "--wallet", wallet])["coldkey"]
+            .as_str()
+            .unwrap()
+            .parse()
+            .unwrap()
     }
 
     #[track_caller]
     fn free(&self, wallet: &str) -> u64 {
-        self.json(&["balance", "--wallet", wallet])["free"].as_u64().unwrap()
+        self.json(&["balance", "--wallet", wallet])["free"]
+            .as_u64()
+            .unwrap()
     }
 }
 
@@ -126,7 +154,10 @@ fn a_transfer_moves_what_a_dry_run_announced() {
     let to = desk.coldkey("poor").to_string();
     let transfer = ["transfer", "--wallet", "rich", "--to", &to, "--amount", "1.5"];
     let announced = desk.json(&[&transfer[..], &["--dry-run"]].concat());
-    assert_eq!((&announced["dry_run"], &announced["height"]), (&true.into(), &Value::Null));
+    assert_eq!(
+        (&announced["dry_run"], &announced["height"]),
+        (&true.into(), &Value::Null)
+    );
     assert_eq!(desk.free("poor"), 0);
     let moved = desk.json(&[&transfer[..], &["--yes"]].concat());
     assert_eq!(moved["effects"], announced["effects"]);
@@ -137,7 +168,11 @@ fn a_transfer_moves_what_a_dry_run_announced() {
 fn nothing_is_spent_unless_somebody_says_yes() {
     let desk = Desk::with_ledger();
     let to = desk.coldkey("poor").to_string();
-    desk.check_fails(&["transfer", "--wallet", "rich", "--to", &to, "--amount", "1"], 2, "--yes");
+    desk.check_fails(
+        &["transfer", "--wallet", "rich", "--to", &to, "--amount", "1"],
+        2,
+        "--yes",
+    );
     assert_eq!(desk.free("poor"), 0);
 }
 
@@ -145,7 +180,13 @@ fn nothing_is_spent_unless_somebody_says_yes() {
 fn a_refusal_a_missing_ledger_and_a_missing_wallet_have_codes_of_their_own() {
     let desk = Desk::with_ledger();
     let to = desk.coldkey("rich").to_string();
-    desk.check_fails(&["transfer", "--wallet", "poor", "--to", &to, "--amount", "1", "--yes"], 3, "balance");
+    desk.check_fails(
+        &[
+            "transfer", "--wallet", "poor", "--to", &to, "--amount", "1", "--yes",
+        ],
+        3,
+        "balance",
+    );
     desk.check_fails(&["balance", "--wallet", "nobody"], 1, "agon wallet create");
     desk.check_fails(&["metagraph", "--netuid", "7"], 1, "no subnet 7");
     let away = Desk::without_ledger();
@@ -155,17 +196,40 @@ fn a_refusal_a_missing_ledger_and_a_missing_wallet_have_codes_of_their_own() {
 #[test]
 fn an_owner_goes_from_a_subnet_to_stake_on_a_uid() {
     let desk = Desk::with_ledger();
-    desk.check_fails(&["subnet", "create", "--wallet", "rich", "--task", "redaing", "--yes"], 2, "reading");
-    desk.json(&["subnet", "create", "--wallet", "rich", "--task", "reading", "--yes"]);
+    desk.check_fails(
+        &[
+            "subnet", "create", "--wallet", "rich", "--task", "redaing", "--yes",
+        ],
+        2,
+        "reading",
+    );
+    desk.json(&[
+        "subnet", "create", "--wallet", "rich", "--task", "reading", "--yes",
+    ]);
     desk.json(&["subnet", "start", "--wallet", "rich", "--netuid", "1"]);
-    desk.json(&["subnet", "set", "--wallet", "rich", "--netuid", "1", "immunity_blocks=100"]);
+    desk.json(&[
+        "subnet",
+        "set",
+        "--wallet",
+        "rich",
+        "--netuid",
+        "1",
+        "immunity_blocks=100",
+    ]);
     desk.json(&["register", "--wallet", "rich", "--netuid", "1", "--yes"]);
-    desk.json(&["stake", "add", "--wallet", "rich", "--netuid", "1", "--amount", "50", "--yes"]);
+    desk.json(&[
+        "stake", "add", "--wallet", "rich", "--netuid", "1", "--amount", "50", "--yes",
+    ]);
     let subnets = desk.json(&["subnet", "list"]);
-    assert_eq!((&subnets[0]["started"], &subnets[0]["neuron_count"]), (&true.into(), &1.into()));
+    assert_eq!(
+        (&subnets[0]["started"], &subnets[0]["neuron_count"]),
+        (&true.into(), &1.into())
+    );
     let metagraph = desk.json(&["metagraph", "--netuid", "1"]);
     assert_eq!(metagraph["neurons"][0]["stake"], 50_000_000_000u64);
-    desk.json(&["stake", "remove", "--wallet", "rich", "--netuid", "1", "--amount", "all", "--yes"]);
+    desk.json(&[
+        "stake", "remove", "--wallet", "rich", "--netuid", "1", "--amount", "all", "--yes",
+    ]);
     let stakes = &desk.json(&["stake", "show", "--wallet", "rich"])["stakes"];
     assert_eq!(stakes, &Value::Array(Vec::new()));
 }
@@ -173,10 +237,14 @@ fn an_owner_goes_from_a_subnet_to_stake_on_a_uid() {
 #[test]
 fn an_epoch_is_explained_to_the_base_unit() {
     let desk = Desk::with_ledger();
-    desk.json(&["subnet", "create", "--wallet", "rich", "--task", "reading", "--yes"]);
+    desk.json(&[
+        "subnet", "create", "--wallet", "rich", "--task", "reading", "--yes",
+    ]);
     desk.json(&["subnet", "start", "--wallet", "rich", "--netuid", "1"]);
     desk.json(&["register", "--wallet", "rich", "--netuid", "1", "--yes"]);
-    desk.json(&["stake", "add", "--wallet", "rich", "--netuid", "1", "--amount", "50", "--yes"]);
+    desk.json(&[
+        "stake", "add", "--wallet", "rich", "--netuid", "1", "--amount", "50", "--yes",
+    ]);
     // The newest epoch is explained as soon as one has run; until then the tool says when it will.
     let explained = loop {
         let output = desk.run(&["explain", "--netuid", "1", "--uid", "0", "--json"]);
@@ -191,6 +259,18 @@ fn an_epoch_is_explained_to_the_base_unit() {
     desk.check_fails(&["explain", "--netuid", "1", "--uid", "9"], 1, "none is 9");
 }
 
+/// Compares every field that a golden file has; large ones lack some of the values between the steps.
+#[track_caller]
+fn check_epoch(found: &Value, expected: &Value, path: &Path) {
+    for (field, value) in expected.as_object().unwrap() {
+        if field == "fixed32" {
+            check_epoch(&found[field], value, path);
+        } else {
+            assert!(found[field] == *value, "{}: {field} differs", path.display());
+        }
+    }
+}
+
 #[test]
 fn epochs_of_golden_files_come_out_as_expected() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden/data/yuma");
@@ -202,11 +282,13 @@ fn epochs_of_golden_files_come_out_as_expected() {
             continue;
         }
         let case: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
-        let Some(epochs) = case["epochs"].as_array() else { continue };
+        let Some(epochs) = case["epochs"].as_array() else {
+            continue;
+        };
         let report = desk.json(&["epoch", "--trace", path.to_str().unwrap()]);
-        let expected: Vec<&Value> = epochs.iter().map(|epoch| &epoch["expected"]).collect();
-        let found: Vec<&Value> = report["epochs"].as_array().unwrap().iter().collect();
-        assert_eq!(found, expected, "{}", path.display());
+        for (index, epoch) in epochs.iter().enumerate() {
+            check_epoch(&report["epochs"][index], &epoch["expected"], &path);
+        }
         cases += 1;
     }
     assert!(cases > 0, "there are golden files");
@@ -217,7 +299,10 @@ fn a_text_is_signed_and_the_signature_holds_for_it_alone() {
     let desk = Desk::without_ledger();
     desk.json(&["wallet", "create", "--wallet", "mine", "--unprotected"]);
     let signed = desk.json(&["wallet", "sign", "--wallet", "mine", "it is me"]);
-    let (address, signature) = (signed["address"].as_str().unwrap(), signed["signature"].as_str().unwrap());
+    let (address, signature) = (
+        signed["address"].as_str().unwrap(),
+        signed["signature"].as_str().unwrap(),
+    );
     let verify = ["wallet", "verify", "--address", address, "--signature", signature];
     assert_eq!(desk.json(&[&verify[..], &["it is me"]].concat())["valid"], true);
     desk.check_fails(&[&verify[..], &["it is you"]].concat(), 1, "signature");
@@ -229,7 +314,14 @@ fn words_bring_a_key_back_and_never_replace_one_unasked() {
     let made = desk.json(&["wallet", "create", "--wallet", "one", "--unprotected"]);
     let words = desk.dir.path().join("words");
     std::fs::write(&words, made["keys"][0]["words"].as_str().unwrap()).unwrap();
-    let again = ["wallet", "regenerate", "--unprotected", "--words-file", words.to_str().unwrap(), "--wallet"];
+    let again = [
+        "wallet",
+        "regenerate",
+        "--unprotected",
+        "--words-file",
+        words.to_str().unwrap(),
+        "--wallet",
+    ];
     desk.json(&[&again[..], &["two"]].concat());
     assert_eq!(desk.coldkey("two"), desk.coldkey("one"));
     desk.check_fails(&[&again[..], &["two"]].concat(), 1, "already exists");
@@ -245,5 +337,9 @@ fn a_password_that_cannot_be_asked_for_is_named() {
 fn a_missing_log_of_evidence_is_named() {
     let desk = Desk::without_ledger();
     let dir = desk.dir.path().join("nothing");
-    desk.check_fails(&["evidence", "show", "--dir", dir.to_str().unwrap()], 1, "evidence.log");
+    desk.check_fails(
+        &["evidence", "show", "--dir", dir.to_str().unwrap()],
+        1,
+        "evidence.log",
+    );
 }

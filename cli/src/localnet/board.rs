@@ -86,7 +86,10 @@ impl Board {
         Self {
             client,
             netuid,
-            members: actors.iter().map(|actor| (actor.hotkey, actor.member.clone())).collect(),
+            members: actors
+                .iter()
+                .map(|actor| (actor.hotkey, actor.member.clone()))
+                .collect(),
             statuses: validators.map(status).collect(),
         }
     }
@@ -112,7 +115,11 @@ impl Board {
 /// A status that is missing or cannot be read is none: the table shows what there is.
 fn read_status(path: &Path) -> Option<Status> {
     let mut bytes = Vec::new();
-    std::fs::File::open(path).ok()?.take(STATUS_BYTES_MAX).read_to_end(&mut bytes).ok()?;
+    std::fs::File::open(path)
+        .ok()?
+        .take(STATUS_BYTES_MAX)
+        .read_to_end(&mut bytes)
+        .ok()?;
     serde_json::from_slice(&bytes).ok()
 }
 
@@ -123,7 +130,9 @@ fn rows(
     statuses: &BTreeMap<&str, Status>,
 ) -> Vec<Row> {
     let row = |(hotkey, member): &(_, Member)| {
-        metagraph.by_hotkey(hotkey).map(|neuron| row(member, neuron, weights, statuses))
+        metagraph
+            .by_hotkey(hotkey)
+            .map(|neuron| row(member, neuron, weights, statuses))
     };
     members.iter().filter_map(row).collect()
 }
@@ -144,7 +153,11 @@ fn row(
         role: member.role(),
         model: member.model(),
         rating: mean(ratings.iter().map(|rating| rating.rating)),
-        weight: if is_miner { mean_weight(weights, neuron.uid) } else { None },
+        weight: if is_miner {
+            mean_weight(weights, neuron.uid)
+        } else {
+            None
+        },
         incentive: neuron.incentive,
         dividends: neuron.dividends,
         emission: neuron.emission.base_units(),
@@ -163,7 +176,11 @@ fn ratings_of(status: &Status, uid: Uid) -> Option<&Rating> {
 fn mean_weight(rows: &[WeightRowView], uid: Uid) -> Option<f64> {
     let revealed = rows.iter().filter(|row| !row.weights.is_empty());
     mean(revealed.map(|row| {
-        let weight = row.weights.iter().find(|(weighted, _)| *weighted == uid).map_or(0, |(_, weight)| *weight);
+        let weight = row
+            .weights
+            .iter()
+            .find(|(weighted, _)| *weighted == uid)
+            .map_or(0, |(_, weight)| *weight);
         f64::from(weight) / f64::from(u16::MAX)
     }))
 }
@@ -203,7 +220,8 @@ pub fn table(rows: &[Row], now_ms: u64) -> Table {
             share(row.dividends),
             units(Amount::from_base_units(row.emission)),
             units(Amount::from_base_units(row.earned)),
-            row.last_seen_ms.map_or_else(|| "-".to_owned(), |seen_ms| ago(now_ms, seen_ms)),
+            row.last_seen_ms
+                .map_or_else(|| "-".to_owned(), |seen_ms| ago(now_ms, seen_ms)),
         ]);
     }
     table
@@ -214,7 +232,11 @@ fn fraction(value: Option<f64>) -> String {
 }
 
 fn share(parts: u16) -> String {
-    if parts == 0 { "-".to_owned() } else { percent(parts) }
+    if parts == 0 {
+        "-".to_owned()
+    } else {
+        percent(parts)
+    }
 }
 
 fn ago(now_ms: u64, then_ms: u64) -> String {
@@ -230,8 +252,12 @@ mod tests {
 
     #[test]
     fn a_status_is_read_with_or_without_what_later_builds_add() {
-        let old: Status = serde_json::from_str(r#"{"time_ms":5,"ratings":[{"uid":3,"rating":0.5,"items":2}]}"#).unwrap();
-        assert_eq!((old.ratings[0].rating, old.ratings[0].last_answer_ms), (0.5, None));
+        let old: Status =
+            serde_json::from_str(r#"{"time_ms":5,"ratings":[{"uid":3,"rating":0.5,"items":2}]}"#).unwrap();
+        assert_eq!(
+            (old.ratings[0].rating, old.ratings[0].last_answer_ms),
+            (0.5, None)
+        );
         let new = r#"{"time_ms":5,"tempo":1,"ratings":[{"uid":3,"rating":0.5,"last_answer_ms":4}]}"#;
         let new: Status = serde_json::from_str(new).unwrap();
         assert_eq!(new.ratings[0].last_answer_ms, Some(4));
@@ -246,7 +272,10 @@ mod tests {
         };
         assert_eq!(mean_weight(&[], Uid(3)), None);
         assert_eq!(mean_weight(&[row(&[])], Uid(3)), None);
-        assert_eq!(mean_weight(&[row(&[(3, u16::MAX)]), row(&[(4, 9)])], Uid(3)), Some(0.5));
+        assert_eq!(
+            mean_weight(&[row(&[(3, u16::MAX)]), row(&[(4, 9)])], Uid(3)),
+            Some(0.5)
+        );
     }
 
     #[test]

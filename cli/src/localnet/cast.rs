@@ -111,19 +111,30 @@ impl Member {
 /// The cast: validators, then miners with better models first, then cheaters.
 #[must_use]
 pub fn cast(validators: u16, miners: u16) -> Vec<Member> {
-    let validators = (0..validators)
-        .map(|index| Member { name: format!("validator-{index}"), part: Part::Validator { stake: stake(index) } });
-    let miners = (0..).zip(parts(miners)).map(|(index, part): (u16, Part)| Member { name: format!("miner-{index}"), part });
+    let validators = (0..validators).map(|index| Member {
+        name: format!("validator-{index}"),
+        part: Part::Validator { stake: stake(index) },
+    });
+    let miners = (0..).zip(parts(miners)).map(|(index, part): (u16, Part)| Member {
+        name: format!("miner-{index}"),
+        part,
+    });
     validators.chain(miners).collect()
 }
 
 fn stake(index: u16) -> Amount {
-    let units = STAKE_UNITS.saturating_sub(STAKE_STEP_UNITS * u64::from(index)).max(STAKE_UNITS_MIN);
+    let units = STAKE_UNITS
+        .saturating_sub(STAKE_STEP_UNITS * u64::from(index))
+        .max(STAKE_UNITS_MIN);
     Amount::from_units(units).expect("a thousand units fit an amount")
 }
 
 fn parts(miners: u16) -> Vec<Part> {
-    let cheaters: &[Cheat] = if miners < MINERS_WITH_CHEATERS { &[] } else { &Cheat::ALL };
+    let cheaters: &[Cheat] = if miners < MINERS_WITH_CHEATERS {
+        &[]
+    } else {
+        &Cheat::ALL
+    };
     let honest = usize::from(miners) - cheaters.len();
     let rungs = Rung::ALL.len();
     // Every rung the same number of times, the best ones once more where that does not come out even.
@@ -131,7 +142,9 @@ fn parts(miners: u16) -> Vec<Part> {
         let count = honest / rungs + usize::from(place < honest % rungs);
         std::iter::repeat_n(Part::Miner(*rung), count)
     });
-    honest.chain(cheaters.iter().map(|cheat| Part::Cheater(*cheat))).collect()
+    honest
+        .chain(cheaters.iter().map(|cheat| Part::Cheater(*cheat)))
+        .collect()
 }
 
 #[cfg(test)]
@@ -151,7 +164,12 @@ mod tests {
         check(3, &["large", "medium", "small"]);
         check(5, &["large", "large", "medium", "medium", "small"]);
         check(6, &["large", "medium", "small", "garbage", "truncate", "offline"]);
-        check(8, &["large", "large", "medium", "medium", "small", "garbage", "truncate", "offline"]);
+        check(
+            8,
+            &[
+                "large", "large", "medium", "medium", "small", "garbage", "truncate", "offline",
+            ],
+        );
     }
 
     #[test]

@@ -110,22 +110,49 @@ pub async fn run(session: &Session, args: &LocalnetArgs) -> anyhow::Result<()> {
     let programs = Programs::find(&cast)?;
     let models = Models::find(args.models.as_deref())?;
     let folder = open_folder(args.dir.as_deref())?;
-    let stage = Stage { folder: &folder, programs: &programs, models: &models, block_ms: args.block_ms };
+    let stage = Stage {
+        folder: &folder,
+        programs: &programs,
+        models: &models,
+        block_ms: args.block_ms,
+    };
     let actors = stage.actors(cast)?;
     let report = Report::new(session.json, began);
-    let played = Play { args, stage: &stage, actors: &actors, report, run: Run::default() }.play(&shutdown).await;
+    let played = Play {
+        args,
+        stage: &stage,
+        actors: &actors,
+        report,
+        run: Run::default(),
+    }
+    .play(&shutdown)
+    .await;
     leave_folder(args, &folder, played.is_ok())?;
-    played
+    let (end, tempos) = played?;
+    let all = args.tempos;
+    anyhow::ensure!(
+        end == End::Over || all == 0,
+        "ended by a signal after {tempos} of {all} tempos"
+    );
+    Ok(())
 }
 
 /// An empty folder: the one that was named, or a new temporary one.
 fn open_folder(named: Option<&Path>) -> anyhow::Result<Folder> {
     let dir = match named {
-        None => tempfile::Builder::new().prefix("agon-localnet-").tempdir().context("make a temporary folder")?.keep(),
+        None => tempfile::Builder::new()
+            .prefix("agon-localnet-")
+            .tempdir()
+            .context("make a temporary folder")?
+            .keep(),
         Some(dir) => {
             std::fs::create_dir_all(dir).with_context(|| format!("create {}", dir.display()))?;
             let mut entries = std::fs::read_dir(dir).with_context(|| format!("read {}", dir.display()))?;
-            anyhow::ensure!(entries.next().is_none(), "{} is not empty: name another folder with --dir", dir.display());
+            anyhow::ensure!(
+                entries.next().is_none(),
+                "{} is not empty: name another folder with --dir",
+                dir.display()
+            );
             std::path::absolute(dir)?
         }
     };
@@ -148,7 +175,8 @@ fn leave_folder(args: &LocalnetArgs, folder: &Folder, went_well: bool) -> anyhow
 #[derive(Debug, Default)]
 struct Run {
     netuid: Netuid,
-    issuance_before: Amount,
+    /// All base units before the first transaction; none before the ledger was open.
+    issuance_before: Option<Amount>,
     /// The first tempo in which somebody holds a permit.
     counted_from: Option<u64>,
     tempos: u64,
@@ -167,15 +195,26 @@ struct Play<'a> {
 }
 
 impl Play<'_> {
-    async fn play(mut self, shutdown: &Shutdown) -> anyhow::Result<()> {
+    /// Plays to the end and gives how it ended, and how many tempos counted.
+    async fn play(mut self, shutdown: &Shutdown) -> anyhow::Result<(End, u64)> {
         let (mut troupe, mut exits) = Troupe::new(self.stage.folder.logs());
         let ended = self.act(&mut troupe, &mut exits, shutdown).await;
         self.report.step("stopping every process");
         troupe.stop().await;
-        self.conclude(ended?, &troupe).await
+        let end = ended?;
+        if let Some(issuance_before) = self.run.issuance_before {
+            self.conclude(issuance_before, troupe.resident_bytes_peak())
+                .await?;
+        }
+        Ok((end, self.run.tempos))
     }
 
-    async fn act(&mut self, troupe: &mut Troupe, exits: &mut Exits, shutdown: &Shutdown) -> anyhow::Result<End> {
+    async fn act(
+        &mut self,
+        troupe: &mut Troupe,
+        exits: &mut Exits,
+        shutdown: &Shutdown,
+    ) -> anyhow::Result<End> {
         tokio::select! {
             biased;
             () = shutdown.requested() => Ok(End::Asked),
@@ -192,12 +231,17 @@ impl Play<'_> {
 
     async fn perform(&mut self, troupe: &mut Troupe) -> anyhow::Result<()> {
         let ledger = self.stage.ledger(troupe, self.actors).await?;
-        self.report.step(&format!("ledger open at {}", ledger.client.uri()));
-        self.run.issuance_before = ledger.issuance;
+        self.report
+            .step(&format!("ledger open at {}", ledger.client.uri()));
+        self.run.issuance_before = Some(ledger.issuance);
         let netuid = ledger.open_subnet(self.actors).await?;
         self.run.netuid = netuid;
-        self.report.step(&format!("subnet {netuid} created and started, {} neurons registered", self.actors.len()));
-        self.stage.enter(troupe, self.actors, ledger.client.uri(), netuid)?;
+        self.report.step(&format!(
+            "subnet {netuid} created and started, {} neurons registered",
+            self.actors.len()
+        ));
+        self.stage
+            .enter(troupe, self.actors, ledger.client.uri(), netuid)?;
         troupe.weigh();
         self.report.step("processes started, models are being loaded");
         let axons = ledger.announced(netuid, self.actors).await?;
@@ -209,7 +253,9 @@ impl Play<'_> {
 
     fn tell_started(&mut self, ledger: &Ledger, axons: &BTreeMap<Hotkey, SocketAddr>) -> anyhow::Result<()> {
         let address = |actor: &Actor| {
-            axons.get(&actor.hotkey).map(|address| (actor.member.name.clone(), address.to_string()))
+            axons
+                .get(&actor.hotkey)
+                .map(|address| (actor.member.name.clone(), address.to_string()))
         };
         let miners: BTreeMap<String, String> = self.actors.iter().filter_map(address).collect();
         let (uri, dir) = (ledger.client.uri(), self.stage.folder.dir().display());
@@ -226,11 +272,20 @@ impl Play<'_> {
 
     /// Follows the ledger's blocks until all tempos are over.
     async fn watch(&mut self, ledger: &Ledger) -> anyhow::Result<()> {
-        let board = Board::new(ledger.client.clone(), self.run.netuid, self.actors, self.stage.folder);
+        let board = Board::new(
+            ledger.client.clone(),
+            self.run.netuid,
+            self.actors,
+            self.stage.folder,
+        );
         let blocks = ledger.client.events(BlockNumber(0)).await.map_err(told)?;
         pin_mut!(blocks);
         loop {
-            let block = blocks.next().await.context("the node ended its stream of blocks")?.map_err(told)?;
+            let block = blocks
+                .next()
+                .await
+                .context("the node ended its stream of blocks")?
+                .map_err(told)?;
             if self.see(&block, &board).await? {
                 return Ok(());
             }
@@ -250,7 +305,10 @@ impl Play<'_> {
             None => false,
             Some(epoch) => self.see_epoch(epoch, block.height, permitted)?,
         };
-        self.report.draw(&format!("block {}, {}", block.height, self.progress()), &self.run.rows)?;
+        self.report.draw(
+            &format!("block {}, {}", block.height, self.progress()),
+            &self.run.rows,
+        )?;
         Ok(is_over)
     }
 
@@ -260,7 +318,8 @@ impl Play<'_> {
             let seconds = self.report.seconds();
             self.run.seconds_to_first_paid_epoch.get_or_insert(seconds);
         }
-        self.report.tell(&Event::of_epoch(epoch, height.0), || epoch_text(epoch, height))?;
+        self.report
+            .tell(&Event::of_epoch(epoch, height.0), || epoch_text(epoch, height))?;
         let tempo = epoch.tempo;
         let Some(first) = self.run.counted_from.filter(|first| *first <= tempo) else {
             if permitted {
@@ -269,7 +328,11 @@ impl Play<'_> {
             return Ok(false);
         };
         self.run.tempos = tempo - first + 1;
-        let event = Event::Tempo { tempo, counted: self.run.tempos, rows: &self.run.rows };
+        let event = Event::Tempo {
+            tempo,
+            counted: self.run.tempos,
+            rows: &self.run.rows,
+        };
         let rows = || table(&self.run.rows, Clock::system().now_ms()).to_string() + "\n";
         self.report.tell(&event, rows)?;
         Ok(self.args.tempos != 0 && self.run.tempos >= self.args.tempos)
@@ -284,9 +347,8 @@ impl Play<'_> {
     }
 
     /// Verifies the ledger and tells how it all ended.
-    async fn conclude(mut self, end: End, troupe: &Troupe) -> anyhow::Result<()> {
+    async fn conclude(&mut self, issuance_before: Amount, resident_bytes_peak: u64) -> anyhow::Result<()> {
         let verify = self.verify().await?;
-        let resident_bytes_peak = troupe.resident_bytes_peak();
         let issuance_after = verify["issuance"].as_u64();
         let summary = Summary {
             neurons: self.run.rows.iter().map(Neuron::from).collect(),
@@ -295,39 +357,59 @@ impl Play<'_> {
             seconds_to_first_paid_epoch: self.run.seconds_to_first_paid_epoch,
             seconds: self.report.seconds(),
             resident_bytes_peak,
-            issuance_before: self.run.issuance_before.base_units(),
+            issuance_before: issuance_before.base_units(),
             issuance_after,
             holdings: verify["holdings"].clone(),
-            holdings_match: issuance_after.is_some() && verify["holdings"]["total"].as_u64() == issuance_after,
+            holdings_match: issuance_after.is_some()
+                && verify["holdings"]["total"].as_u64() == issuance_after,
             verify,
         };
         let text = summary_text(&summary, &self.run.rows);
-        let judgement = judge(&summary, end, self.args.tempos);
+        let judgement = judge(&summary);
         self.report.tell(&Event::Summary(Box::new(summary)), || text)?;
         judgement
     }
 
     async fn verify(&self) -> anyhow::Result<Value> {
         let mut verify = Command::new(&self.stage.programs.node);
-        verify.args(["verify", "--json", "--dir"]).arg(self.stage.folder.node());
-        let output = verify.kill_on_drop(true).output().await.context("start agon-node verify")?;
+        verify
+            .args(["verify", "--json", "--dir"])
+            .arg(self.stage.folder.node());
+        let output = verify
+            .kill_on_drop(true)
+            .output()
+            .await
+            .context("start agon-node verify")?;
         serde_json::from_slice(&output.stdout).with_context(|| {
-            format!("agon-node verify failed: {}", String::from_utf8_lossy(&output.stderr).trim())
+            format!(
+                "agon-node verify failed: {}",
+                String::from_utf8_lossy(&output.stderr).trim()
+            )
         })
     }
 }
 
-/// What a run must end with to have gone well.
-fn judge(summary: &Summary, end: End, tempos: u64) -> anyhow::Result<()> {
-    anyhow::ensure!(summary.verify["ok"] == Value::Bool(true), "the ledger does not verify: {}", summary.verify["error"]);
-    anyhow::ensure!(summary.holdings_match, "what all hold does not sum to the issuance: {}", summary.holdings);
-    anyhow::ensure!(end == End::Over || tempos == 0, "ended by a signal after {} of {tempos} tempos", summary.tempos);
+/// What a ledger must be at the end.
+fn judge(summary: &Summary) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        summary.verify["ok"] == Value::Bool(true),
+        "the ledger does not verify: {}",
+        summary.verify["error"]
+    );
+    anyhow::ensure!(
+        summary.holdings_match,
+        "what all hold does not sum to the issuance: {}",
+        summary.holdings
+    );
     Ok(())
 }
 
 fn started_text(uri: &str, folder: &Folder, netuid: Netuid, miners: &BTreeMap<String, String>) -> String {
     let dir = folder.dir().display();
-    let miners: Vec<String> = miners.iter().map(|(name, address)| format!("{name} {address}")).collect();
+    let miners: Vec<String> = miners
+        .iter()
+        .map(|(name, address)| format!("{name} {address}"))
+        .collect();
     format!(
         "ledger   {uri}\nminers   {}\nfolder   {dir}\nlogs     {}\n\
          try      agon metagraph --netuid {netuid} --ledger {uri}\n\
@@ -353,7 +435,13 @@ fn epoch_text(epoch: &EpochView, height: BlockNumber) -> String {
 }
 
 fn summary_text(summary: &Summary, rows: &[Row]) -> String {
-    let Summary { tempos, epochs_paid, seconds, resident_bytes_peak, .. } = summary;
+    let Summary {
+        tempos,
+        epochs_paid,
+        seconds,
+        resident_bytes_peak,
+        ..
+    } = summary;
     let first = match summary.seconds_to_first_paid_epoch {
         Some(first) => format!("the first paid epoch came after {first:.1} s"),
         None => "no epoch paid miners".to_owned(),

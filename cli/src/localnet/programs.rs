@@ -72,8 +72,13 @@ impl Models {
                 .find(|dir| dir.is_dir())
                 .context("there is no folder models here or above this program: name it with --models DIR")?,
         };
-        let models = Self { dir: std::path::absolute(&dir).with_context(|| format!("look for {}", dir.display()))? };
-        match Rung::ALL.into_iter().find(|rung| !models.folder(*rung).join("config.json").is_file()) {
+        let models = Self {
+            dir: std::path::absolute(&dir).with_context(|| format!("look for {}", dir.display()))?,
+        };
+        match Rung::ALL
+            .into_iter()
+            .find(|rung| !models.folder(*rung).join("config.json").is_file())
+        {
             None => Ok(models),
             Some(rung) => anyhow::bail!(
                 "{} holds no model: cargo xtask train --rung {} makes it, or name another folder with --models",
@@ -113,15 +118,22 @@ mod tests {
     #[test]
     fn a_missing_program_is_named_with_how_to_build_it() {
         let dir = folder(&["agon-node", "agon-miner"]);
-        let error = Programs::find_in(dir.path(), &cast(1, 1)).unwrap_err().to_string();
-        assert!(error.contains("agon-validator") && error.contains("cargo"), "{error}");
+        let error = Programs::find_in(dir.path(), &cast(1, 1))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("agon-validator") && error.contains("cargo"),
+            "{error}"
+        );
     }
 
     #[test]
     fn the_cheater_is_needed_only_where_somebody_cheats() {
         let dir = folder(&["agon-node", "agon-miner", "agon-validator"]);
         assert!(Programs::find_in(dir.path(), &cast(1, 5)).is_ok());
-        let error = Programs::find_in(dir.path(), &cast(1, 8)).unwrap_err().to_string();
+        let error = Programs::find_in(dir.path(), &cast(1, 8))
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("agon-test-miner"), "{error}");
     }
 

@@ -134,7 +134,13 @@ impl Report {
     #[must_use]
     pub fn new(json: bool, began: Instant) -> Self {
         let live = !json && io::stdout().is_terminal();
-        Self { json, live, began, drawn: None, lines_drawn: 0 }
+        Self {
+            json,
+            live,
+            began,
+            drawn: None,
+            lines_drawn: 0,
+        }
     }
 
     /// Seconds since the command was given.
@@ -219,8 +225,15 @@ mod tests {
 
     #[test]
     fn an_event_names_itself() {
-        let event = Event::Tempo { tempo: 3, counted: 1, rows: &[] };
-        assert_eq!(serde_json::to_string(&event).unwrap(), r#"{"event":"tempo","tempo":3,"counted":1,"rows":[]}"#);
+        let event = Event::Tempo {
+            tempo: 3,
+            counted: 1,
+            rows: &[],
+        };
+        assert_eq!(
+            serde_json::to_string(&event).unwrap(),
+            r#"{"event":"tempo","tempo":3,"counted":1,"rows":[]}"#
+        );
     }
 
     #[test]
@@ -239,6 +252,9 @@ mod tests {
             verify: Value::Null,
         };
         let value = serde_json::to_value(Event::Summary(Box::new(summary))).unwrap();
-        assert_eq!((&value["event"], &value["issuance_after"]), (&"summary".into(), &2.into()));
+        assert_eq!(
+            (&value["event"], &value["issuance_after"]),
+            (&"summary".into(), &2.into())
+        );
     }
 }

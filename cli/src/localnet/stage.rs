@@ -34,10 +34,14 @@ const HOTKEY: &str = "default";
 const TASK: &str = "reading";
 /// What an account has beside what it stakes or locks, whole units.
 const FUNDS_UNITS: u64 = 100;
-/// Time from one round of a validator to the next, milliseconds.
-const ROUND_MS: u64 = 1_000;
-/// Items that a round asks each miner.
-const ITEMS: u32 = 3;
+/// Rounds of a validator last this many blocks, within the bounds below: ten in a tempo.
+const ROUND_BLOCKS: u64 = 4;
+/// Shortest time from one round to the next, milliseconds.
+const ROUND_MS_MIN: u64 = 200;
+/// Longest.
+const ROUND_MS_MAX: u64 = 1_000;
+/// Items that a round asks each miner: weights of a tempo then rest on some sixty, enough to tell rungs apart.
+const ITEMS: u32 = 6;
 /// Time for an answer, milliseconds: small models answer far sooner on two cores, and a miner that is away does not
 /// hold up a round for long.
 const DEADLINE_MS: u64 = 4_000;
@@ -93,7 +97,10 @@ impl Folder {
     pub fn create(&self) -> anyhow::Result<()> {
         use std::os::unix::fs::DirBuilderExt;
         for dir in [self.wallets(), self.logs()] {
-            let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir);
+            let made = std::fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(&dir);
             made.with_context(|| format!("create {}", dir.display()))?;
         }
         Ok(())
@@ -148,7 +155,11 @@ impl Stage<'_> {
         let wallet = self.wallet(&member.name)?;
         let (hotkey, _) = wallet.create_hotkey(HOTKEY, &mut rng)?;
         let coldkey = wallet.coldkey(None)?;
-        Ok(Actor { member, coldkey, hotkey })
+        Ok(Actor {
+            member,
+            coldkey,
+            hotkey,
+        })
     }
 
     fn wallet(&self, name: &str) -> anyhow::Result<Wallet> {
@@ -167,19 +178,34 @@ impl Stage<'_> {
         self.begin(&owner, actors).await?;
         let mut run = Command::new(&self.programs.node);
         run.arg("run").arg("--dir").arg(self.folder.node());
-        run.args(["--listen", "127.0.0.1:0", "--block-ms", &self.block_ms.to_string()]);
+        run.args([
+            "--listen",
+            "127.0.0.1:0",
+            "--block-ms",
+            &self.block_ms.to_string(),
+        ]);
         let line = troupe.start_node("node", run).await?;
-        let address: SocketAddr = line.trim().parse().with_context(|| format!("the node said {line:?}"))?;
+        let address: SocketAddr = line
+            .trim()
+            .parse()
+            .with_context(|| format!("the node said {line:?}"))?;
         let client = LedgerClient::new(&Net::tcp(), &format!("http://{address}")).map_err(told)?;
         let issuance = client.head().await.map_err(told)?.issuance;
-        Ok(Ledger { client, issuance, owner })
+        Ok(Ledger {
+            client,
+            issuance,
+            owner,
+        })
     }
 
     async fn begin(&self, owner: &Keypair, actors: &[Actor]) -> anyhow::Result<()> {
         let mut init = Command::new(&self.programs.node);
-        init.args(["init", "--preset", "localnet", "--name", "localnet", "--dir"]).arg(self.folder.node());
+        init.args(["init", "--preset", "localnet", "--name", "localnet", "--dir"])
+            .arg(self.folder.node());
         let own = [format!("{}={}", owner.coldkey(), funds(SUBNET_LOCK))];
-        let others = actors.iter().map(|actor| format!("{}={}", actor.coldkey.coldkey(), funds(actor.stake())));
+        let others = actors
+            .iter()
+            .map(|actor| format!("{}={}", actor.coldkey.coldkey(), funds(actor.stake())));
         for fund in own.into_iter().chain(others) {
             init.args(["--fund", &fund]);
         }
@@ -197,7 +223,13 @@ impl Stage<'_> {
     /// # Errors
     ///
     /// When a program cannot be started.
-    pub fn enter(&self, troupe: &mut Troupe, actors: &[Actor], ledger: &str, netuid: Netuid) -> anyhow::Result<()> {
+    pub fn enter(
+        &self,
+        troupe: &mut Troupe,
+        actors: &[Actor],
+        ledger: &str,
+        netuid: Netuid,
+    ) -> anyhow::Result<()> {
         let miners = actors.iter().filter(|actor| actor.stake().is_zero()).count();
         for actor in actors {
             let command = self.command(&actor.member, ledger, netuid, miners);
@@ -212,22 +244,35 @@ impl Stage<'_> {
             Part::Miner(rung) => self.miner(member, &self.programs.miner, rung),
             Part::Cheater(cheat) => self.cheater(member, cheat),
         };
-        command.args(["--wallet", &member.name, "--hotkey", HOTKEY, "--wallets-dir"]).arg(self.folder.wallets());
+        command
+            .args(["--wallet", &member.name, "--hotkey", HOTKEY, "--wallets-dir"])
+            .arg(self.folder.wallets());
         command.args(["--netuid", &netuid.to_string(), "--ledger", ledger]);
         command
     }
 
     fn validator(&self, member: &Member, miners: usize) -> Command {
         let mut command = Command::new(&self.programs.validator);
-        command.arg("run").arg("--dir").arg(self.folder.member(&member.name));
+        command
+            .arg("run")
+            .arg("--dir")
+            .arg(self.folder.member(&member.name));
         command.args(["--miners", &miners.to_string(), "--items", &ITEMS.to_string()]);
-        command.args(["--round-ms", &ROUND_MS.to_string(), "--deadline-ms", &DEADLINE_MS.to_string()]);
+        let round_ms = (self.block_ms * ROUND_BLOCKS).clamp(ROUND_MS_MIN, ROUND_MS_MAX);
+        command.args([
+            "--round-ms",
+            &round_ms.to_string(),
+            "--deadline-ms",
+            &DEADLINE_MS.to_string(),
+        ]);
         command
     }
 
     fn miner(&self, member: &Member, program: &Path, rung: Rung) -> Command {
         let mut command = Command::new(program);
-        command.args(["serve", "--listen", "127.0.0.1:0", "--state-dir"]).arg(self.folder.member(&member.name));
+        command
+            .args(["serve", "--listen", "127.0.0.1:0", "--state-dir"])
+            .arg(self.folder.member(&member.name));
         command.arg("--model").arg(self.models.folder(rung));
         command
     }
@@ -256,12 +301,29 @@ impl Ledger {
     ///
     /// When the ledger refuses or goes away.
     pub async fn open_subnet(&self, actors: &[Actor]) -> anyhow::Result<Netuid> {
-        self.send(&self.owner, Call::CreateSubnet { task: TASK.to_owned(), lock_max: SUBNET_LOCK }).await?;
+        self.send(
+            &self.owner,
+            Call::CreateSubnet {
+                task: TASK.to_owned(),
+                lock_max: SUBNET_LOCK,
+            },
+        )
+        .await?;
         let subnets = self.client.subnets().await.map_err(told)?;
-        let netuid = subnets.last().context("the subnet that was created is not listed")?.netuid;
+        let netuid = subnets
+            .last()
+            .context("the subnet that was created is not listed")?
+            .netuid;
         let price_max = Amount::from_units(1).expect("one unit fits an amount");
         let registrations = actors.iter().map(|actor| {
-            self.send(&actor.coldkey, Call::Register { netuid, hotkey: actor.hotkey, price_max })
+            self.send(
+                &actor.coldkey,
+                Call::Register {
+                    netuid,
+                    hotkey: actor.hotkey,
+                    price_max,
+                },
+            )
         });
         let start = self.send(&self.owner, Call::StartSubnet { netuid });
         tokio::try_join!(start, try_join_all(registrations))?;
@@ -273,7 +335,11 @@ impl Ledger {
     /// # Errors
     ///
     /// When some have not within [`ANNOUNCE_DEADLINE`], with their names.
-    pub async fn announced(&self, netuid: Netuid, actors: &[Actor]) -> anyhow::Result<BTreeMap<Hotkey, SocketAddr>> {
+    pub async fn announced(
+        &self,
+        netuid: Netuid,
+        actors: &[Actor],
+    ) -> anyhow::Result<BTreeMap<Hotkey, SocketAddr>> {
         let miners: Vec<&Actor> = actors.iter().filter(|actor| actor.stake().is_zero()).collect();
         let mut axons = BTreeMap::new();
         let all = self.wait_for_axons(netuid, miners.len(), &mut axons);
@@ -283,7 +349,10 @@ impl Ledger {
                 let missing = miners.iter().filter(|actor| !axons.contains_key(&actor.hotkey));
                 let missing: Vec<&str> = missing.map(|actor| actor.member.name.as_str()).collect();
                 let limit = ANNOUNCE_DEADLINE.as_secs();
-                anyhow::bail!("not announced within {limit} s: {}; see their logs", missing.join(", "));
+                anyhow::bail!(
+                    "not announced within {limit} s: {}; see their logs",
+                    missing.join(", ")
+                );
             }
         }
         Ok(axons)
@@ -298,11 +367,17 @@ impl Ledger {
         let blocks = self.client.events(BlockNumber(0)).await.map_err(told)?;
         pin_mut!(blocks);
         while axons.len() < count {
-            let block = blocks.next().await.context("the node ended its stream of blocks")?;
+            let block = blocks
+                .next()
+                .await
+                .context("the node ended its stream of blocks")?;
             block.map_err(told)?;
             let metagraph = self.client.metagraph(netuid, None).await.map_err(told)?;
             let announced = metagraph.neurons.iter().filter_map(|neuron| {
-                neuron.axon.as_ref().map(|axon| (neuron.hotkey, axon.socket_addr()))
+                neuron
+                    .axon
+                    .as_ref()
+                    .map(|axon| (neuron.hotkey, axon.socket_addr()))
             });
             axons.extend(announced);
         }
@@ -318,14 +393,25 @@ impl Ledger {
         let validators = actors.iter().filter(|actor| !actor.stake().is_zero());
         let stakes = validators.map(|actor| {
             let Actor { coldkey, hotkey, .. } = actor;
-            self.send(coldkey, Call::AddStake { netuid, hotkey: *hotkey, amount: actor.stake() })
+            self.send(
+                coldkey,
+                Call::AddStake {
+                    netuid,
+                    hotkey: *hotkey,
+                    amount: actor.stake(),
+                },
+            )
         });
         try_join_all(stakes).await.map(drop)
     }
 
     async fn send(&self, pair: &Keypair, call: Call) -> anyhow::Result<()> {
         let name = call.name();
-        self.client.send(pair, call).await.map_err(told).with_context(|| name.to_owned())?;
+        self.client
+            .send(pair, call)
+            .await
+            .map_err(told)
+            .with_context(|| name.to_owned())?;
         Ok(())
     }
 }

@@ -44,7 +44,11 @@ impl Exit {
     pub fn into_error(self) -> anyhow::Error {
         let Self { name, log, status } = self;
         let status = status.map_or_else(|error| error.to_string(), |status| status.to_string());
-        anyhow::anyhow!("{name} ended unasked ({status}); the end of {}:\n{}", log.display(), tail(&log))
+        anyhow::anyhow!(
+            "{name} ended unasked ({status}); the end of {}:\n{}",
+            log.display(),
+            tail(&log)
+        )
     }
 }
 
@@ -71,7 +75,10 @@ struct Group {
 
 impl Group {
     fn new() -> Self {
-        Self { stop: Shutdown::new(), attendants: JoinSet::new() }
+        Self {
+            stop: Shutdown::new(),
+            attendants: JoinSet::new(),
+        }
     }
 
     async fn stop(&mut self) {
@@ -114,16 +121,37 @@ impl Troupe {
     /// As [`start`](Self::start), and when the node ends before it printed anything.
     pub async fn start_node(&mut self, name: &str, command: Command) -> anyhow::Result<String> {
         let (mut child, log) = spawn(&self.logs, name, command, Stdio::piped())?;
-        let stdout = child.stdout.take().expect("standard output was asked for as a pipe");
+        let stdout = child
+            .stdout
+            .take()
+            .expect("standard output was asked for as a pipe");
         self.attend(name, log.clone(), child, true);
-        let line = first_line(stdout).await.with_context(|| format!("read what {name} prints"))?;
-        line.with_context(|| format!("{name} did not start; the end of {}:\n{}", log.display(), tail(&log)))
+        let line = first_line(stdout)
+            .await
+            .with_context(|| format!("read what {name} prints"))?;
+        line.with_context(|| {
+            format!(
+                "{name} did not start; the end of {}:\n{}",
+                log.display(),
+                tail(&log)
+            )
+        })
     }
 
     fn attend(&mut self, name: &str, log: PathBuf, child: Child, is_node: bool) {
         self.pids.extend(child.id());
-        let group = if is_node { &mut self.node } else { &mut self.members };
-        let attendant = attend(name.to_owned(), log, child, group.stop.clone(), self.exits.clone());
+        let group = if is_node {
+            &mut self.node
+        } else {
+            &mut self.members
+        };
+        let attendant = attend(
+            name.to_owned(),
+            log,
+            child,
+            group.stop.clone(),
+            self.exits.clone(),
+        );
         group.attendants.spawn(attendant);
     }
 
@@ -136,6 +164,7 @@ impl Troupe {
                 let sum = pids.iter().filter_map(|pid| resident_bytes(*pid)).sum();
                 peak.fetch_max(sum, Ordering::Relaxed);
                 tokio::select! {
+                    biased;
                     () = stop.requested() => return,
                     () = tokio::time::sleep(WEIGHING) => {}
                 }
@@ -184,6 +213,7 @@ async fn attend(
     exits: mpsc::UnboundedSender<Exit>,
 ) {
     tokio::select! {
+        biased;
         status = child.wait() => {
             // Nobody listens any more once the end has begun.
             let _ = exits.send(Exit { name, log, status });
@@ -197,15 +227,23 @@ async fn end(name: &str, mut child: Child) {
         terminate(pid);
     }
     if tokio::time::timeout(GRACE, child.wait()).await.is_err() {
-        note(format!("{name} did not end within {} s and is killed", GRACE.as_secs()));
+        note(format!(
+            "{name} did not end within {} s and is killed",
+            GRACE.as_secs()
+        ));
         // It is waited for as well; a process that is gone already is what we want.
         let _ = child.kill().await;
     }
 }
 
-#[expect(unsafe_code, reason = "std and tokio send no other signal than SIGKILL; kill takes plain integers")]
+#[expect(
+    unsafe_code,
+    reason = "std and tokio send no other signal than SIGKILL; kill takes plain integers"
+)]
 fn terminate(pid: u32) {
-    let Ok(pid) = libc::pid_t::try_from(pid) else { return };
+    let Ok(pid) = libc::pid_t::try_from(pid) else {
+        return;
+    };
     // SAFETY: kill reads two integers. The child was not waited for yet, so the number is still its own.
     unsafe {
         libc::kill(pid, libc::SIGTERM);
@@ -250,16 +288,24 @@ mod tests {
     async fn a_process_that_ends_unasked_is_told_with_the_end_of_its_log() {
         let dir = tempfile::tempdir().unwrap();
         let (mut troupe, mut exits) = Troupe::new(dir.path().to_owned());
-        troupe.start("miner-0", shell("echo out of luck >&2; exit 7")).unwrap();
+        troupe
+            .start("miner-0", shell("echo out of luck >&2; exit 7"))
+            .unwrap();
         let error = exits.recv().await.unwrap().into_error().to_string();
-        assert!(error.contains("miner-0") && error.contains('7') && error.contains("out of luck"), "{error}");
+        assert!(
+            error.contains("miner-0") && error.contains('7') && error.contains("out of luck"),
+            "{error}"
+        );
     }
 
     #[tokio::test]
     async fn processes_are_ended_when_asked_and_that_is_no_crash() {
         let dir = tempfile::tempdir().unwrap();
         let (mut troupe, mut exits) = Troupe::new(dir.path().to_owned());
-        let line = troupe.start_node("node", shell("echo here; exec sleep 600")).await.unwrap();
+        let line = troupe
+            .start_node("node", shell("echo here; exec sleep 600"))
+            .await
+            .unwrap();
         assert_eq!(line, "here");
         troupe.start("miner-0", shell("exec sleep 600")).unwrap();
         troupe.weigh();
@@ -272,7 +318,10 @@ mod tests {
     async fn a_node_that_prints_nothing_is_told_with_its_log() {
         let dir = tempfile::tempdir().unwrap();
         let (mut troupe, _exits) = Troupe::new(dir.path().to_owned());
-        let error = troupe.start_node("node", shell("echo port is taken >&2; exit 1")).await.unwrap_err();
+        let error = troupe
+            .start_node("node", shell("echo port is taken >&2; exit 1"))
+            .await
+            .unwrap_err();
         assert!(error.to_string().contains("port is taken"), "{error}");
     }
 }
