@@ -1,6 +1,9 @@
 //! The commands as programs see them: the real binary against a ledger in this process, exit codes and JSON.
 
-#![expect(clippy::unwrap_used, reason = "a failure here is read by the one who caused it")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a failure here is read by the one who caused it"
+)]
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

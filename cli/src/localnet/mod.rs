@@ -333,8 +333,11 @@ impl Play<'_> {
             counted: self.run.tempos,
             rows: &self.run.rows,
         };
-        let rows = || table(&self.run.rows, Clock::system().now_ms()).to_string() + "\n";
-        self.report.tell(&event, rows)?;
+        let is_live = self.report.is_live();
+        self.report.tell(&event, || match is_live {
+            true => String::new(),
+            false => table(&self.run.rows, Clock::system().now_ms()).to_string() + "\n",
+        })?;
         Ok(self.args.tempos != 0 && self.run.tempos >= self.args.tempos)
     }
 
@@ -450,10 +453,13 @@ fn summary_text(summary: &Summary, rows: &[Row]) -> String {
         Value::Bool(true) => "the ledger verifies, and what all hold sums to the issuance".to_owned(),
         _ => format!("the ledger does not verify: {}", summary.verify["error"]),
     };
+    let rows = match rows.is_empty() {
+        true => String::new(),
+        false => format!("{}\n\n", table(rows, Clock::system().now_ms())),
+    };
     format!(
-        "{}\n\n{tempos} tempos, {epochs_paid} paid epochs, {seconds:.1} s; {first}\n\
+        "{rows}{tempos} tempos, {epochs_paid} paid epochs, {seconds:.1} s; {first}\n\
          memory at most {} MB in all processes together\n{verified}",
-        table(rows, Clock::system().now_ms()),
         resident_bytes_peak / 1_000_000
     )
 }

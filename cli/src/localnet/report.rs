@@ -150,7 +150,9 @@ impl Report {
     }
 
     /// Says what is being done, on standard error.
-    pub fn step(&self, text: &str) {
+    pub fn step(&mut self, text: &str) {
+        // A live table stands where the line would go. A closed standard output shows up with the next event.
+        let _ = self.erase();
         note(format!("{:6.1} s  {text}", self.began.elapsed().as_secs_f64()));
     }
 
@@ -169,6 +171,12 @@ impl Report {
         }
         self.erase()?;
         print(text)
+    }
+
+    /// Whether there is a live table, which makes others superfluous.
+    #[must_use]
+    pub const fn is_live(&self) -> bool {
+        self.live
     }
 
     /// Whether a live table is due.
@@ -197,7 +205,9 @@ impl Report {
 
     fn erase(&mut self) -> anyhow::Result<()> {
         if self.lines_drawn > 0 {
-            write!(io::stdout(), "\x1b[{}A\x1b[J", self.lines_drawn)?;
+            let mut stdout = io::stdout().lock();
+            write!(stdout, "\x1b[{}A\x1b[J", self.lines_drawn)?;
+            stdout.flush()?;
             self.lines_drawn = 0;
         }
         Ok(())
