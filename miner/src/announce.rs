@@ -53,6 +53,7 @@ pub async fn keep_announced(
             views.changed().await.is_ok()
         };
         tokio::select! {
+            biased;
             () = shutdown.requested() => return,
             alive = next => if !alive { return },
         }

@@ -21,6 +21,7 @@ pub async fn keep_snapshots(
             snapshots.send_if_modified(|before| update(before, &view));
         }
         tokio::select! {
+            biased;
             () = shutdown.requested() => return,
             alive = views.changed() => if alive.is_err() { return },
         }

@@ -225,6 +225,7 @@ async fn serve<B: Backend>(
         tokio::time::sleep(GRACE).await;
     };
     tokio::select! {
+        biased;
         served = stopped => Ok(served?),
         () = overdue => {
             warn!(grace_ms = GRACE.as_millis() as u64, "answers under way were cut off");
@@ -232,3 +233,6 @@ async fn serve<B: Backend>(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -56,6 +56,8 @@ pub enum ReplayError {
 pub struct Replay {
     /// Living nonces and when their challenges were made.
     living: BTreeMap<Hotkey, BTreeMap<u64, u64>>,
+    /// What was used until then is not known, so challenges made until then count as used.
+    blind_until_ms: u64,
     log: Option<Log>,
 }
 
@@ -74,6 +76,7 @@ impl Replay {
     pub const fn in_memory() -> Self {
         Self {
             living: BTreeMap::new(),
+            blind_until_ms: 0,
             log: None,
         }
     }
@@ -89,8 +92,14 @@ impl Replay {
             source,
         })?;
         let path = dir.join("nonces.log");
-        let (file, recovery) = FramedLog::open(&path, OPTIONS)?;
         let mut replay = Self::in_memory();
+        let (file, recovery) = match FramedLog::open(&path, OPTIONS) {
+            Err(LogError::Damaged { .. }) => {
+                replay.blind_until_ms = now_ms;
+                open_anew(&path)?
+            }
+            opened => opened?,
+        };
         for frame in file.frames_from(agon_runtime::framed_log::FILE_HEADER_BYTES)? {
             match codec::decode::<Entry>(&frame?.payload, ENTRY_BYTES as usize) {
                 Ok((sender, nonce, issued_ms)) if is_alive(issued_ms, now_ms) => {
@@ -140,7 +149,7 @@ impl Replay {
 impl Nonces for Replay {
     fn insert(&mut self, sender: Hotkey, nonce: u64, issued_ms: u64, now_ms: u64) -> NonceUse {
         let nonces = self.living.entry(sender).or_default();
-        if nonces.contains_key(&nonce) {
+        if issued_ms < self.blind_until_ms || nonces.contains_key(&nonce) {
             return NonceUse::Used;
         }
         if nonces.len() >= NONCES_PER_SENDER_MAX {
@@ -160,6 +169,17 @@ impl Nonces for Replay {
         self.living.entry(sender).or_default().insert(nonce, issued_ms);
         NonceUse::New
     }
+}
+
+/// Puts a damaged log aside and begins a new one.
+fn open_anew(path: &Path) -> Result<(FramedLog, agon_runtime::framed_log::Recovery), ReplayError> {
+    let aside = path.with_extension("log.damaged");
+    warn!(aside = %aside.display(), "the replay store is damaged; challenges made before now count as used");
+    std::fs::rename(path, &aside).map_err(|source| ReplayError::Replace {
+        path: path.to_owned(),
+        source,
+    })?;
+    Ok(FramedLog::open(path, OPTIONS)?)
 }
 
 const fn is_alive(issued_ms: u64, now_ms: u64) -> bool {
@@ -225,6 +245,23 @@ mod tests {
         drop(replay);
         let replay = Replay::open(dir.path(), NOW_MS + AGE_MS_MAX + 1).unwrap();
         assert!(replay.is_empty(), "its challenge would be refused as stale");
+    }
+
+    #[test]
+    fn after_damage_whatever_was_made_before_counts_as_used() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut replay = Replay::open(dir.path(), NOW_MS).unwrap();
+        for nonce in 0..4 {
+            assert_eq!(note(&mut replay, nonce, NOW_MS), NonceUse::New);
+        }
+        drop(replay);
+        let path = dir.path().join("nonces.log");
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[40] ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+        let mut replay = Replay::open(dir.path(), NOW_MS + 5).unwrap();
+        assert_eq!(note(&mut replay, 9, NOW_MS), NonceUse::Used);
+        assert_eq!(note(&mut replay, 9, NOW_MS + 5), NonceUse::New);
     }
 
     #[test]

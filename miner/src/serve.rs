@@ -208,6 +208,7 @@ impl<B: Backend> Answer<B> {
     async fn stream(mut self, mut parts: Parts, sender: mpsc::Sender<Result<AskReply, Status>>) {
         let outcome = loop {
             let part = tokio::select! {
+                biased;
                 part = parts.next() => part,
                 () = sender.closed() => break "abandoned",
             };

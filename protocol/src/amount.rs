@@ -149,15 +149,26 @@ impl FromStr for Amount {
         let (whole, decimals) = text.split_once('.').unwrap_or((text, "0"));
         let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
         if !digits(whole) || !digits(decimals) {
-            return Err(AmountError::NotANumber { text: text.chars().take(40).collect() });
+            return Err(AmountError::NotANumber {
+                text: text.chars().take(40).collect(),
+            });
         }
         if decimals.len() > DECIMALS {
-            return Err(AmountError::TooFine { text: text.chars().take(40).collect(), digits: decimals.len() });
+            return Err(AmountError::TooFine {
+                text: text.chars().take(40).collect(),
+                digits: decimals.len(),
+            });
         }
-        let too_large = || AmountError::TooLarge { text: text.chars().take(40).collect() };
+        let too_large = || AmountError::TooLarge {
+            text: text.chars().take(40).collect(),
+        };
         let whole: u64 = whole.parse().map_err(|_| too_large())?;
-        let rest: u64 = format!("{decimals:0<DECIMALS$}").parse().map_err(|_| too_large())?;
-        let base_units = whole.checked_mul(BASE_UNITS_PER_UNIT).and_then(|units| units.checked_add(rest));
+        let rest: u64 = format!("{decimals:0<DECIMALS$}")
+            .parse()
+            .map_err(|_| too_large())?;
+        let base_units = whole
+            .checked_mul(BASE_UNITS_PER_UNIT)
+            .and_then(|units| units.checked_add(rest));
         base_units.map(Self).ok_or_else(too_large)
     }
 }
@@ -184,7 +195,18 @@ mod tests {
 
     #[test]
     fn a_text_that_is_no_amount_is_refused() {
-        for text in ["", ".", "1.", ".5", "-1", "1e9", "1,5", "1.0000000001", "18446744073.709551616", "١"] {
+        for text in [
+            "",
+            ".",
+            "1.",
+            ".5",
+            "-1",
+            "1e9",
+            "1,5",
+            "1.0000000001",
+            "18446744073.709551616",
+            "١",
+        ] {
             assert!(text.parse::<Amount>().is_err(), "{text:?} was read");
         }
     }

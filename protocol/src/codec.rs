@@ -45,7 +45,9 @@ pub enum CodecError {
 #[must_use]
 pub fn encode<T: BorshSerialize + ?Sized>(value: &T) -> Vec<u8> {
     let mut bytes = vec![VERSION];
-    value.serialize(&mut bytes).expect("writing to a vector does not fail");
+    value
+        .serialize(&mut bytes)
+        .expect("writing to a vector does not fail");
     bytes
 }
 
@@ -56,13 +58,16 @@ pub fn encode<T: BorshSerialize + ?Sized>(value: &T) -> Vec<u8> {
 /// [`CodecError`] when the bytes are too many, of another version, malformed or followed by more.
 pub fn decode<T: BorshDeserialize>(bytes: &[u8], bytes_max: usize) -> Result<T, CodecError> {
     if bytes.len() > bytes_max {
-        return Err(CodecError::TooLong { bytes: bytes.len(), bytes_max });
+        return Err(CodecError::TooLong {
+            bytes: bytes.len(),
+            bytes_max,
+        });
     }
     match bytes.split_first() {
         None => Err(CodecError::Empty),
-        Some((&VERSION, body)) => {
-            T::try_from_slice(body).map_err(|error| CodecError::Malformed { reason: error.to_string() })
-        }
+        Some((&VERSION, body)) => T::try_from_slice(body).map_err(|error| CodecError::Malformed {
+            reason: error.to_string(),
+        }),
         Some((&found, _)) => Err(CodecError::Version { found }),
     }
 }
@@ -85,18 +90,36 @@ mod tests {
     #[test]
     fn a_value_survives_the_round_trip() {
         let bytes = encode(&(7u16, String::from("seven")));
-        assert_eq!(decode::<(u16, String)>(&bytes, 64), Ok((7, String::from("seven"))));
+        assert_eq!(
+            decode::<(u16, String)>(&bytes, 64),
+            Ok((7, String::from("seven")))
+        );
     }
 
     #[test]
     fn anything_but_the_one_encoding_is_refused() {
         let bytes = encode(&7u16);
         let longer = [bytes.as_slice(), &[0]].concat();
-        assert_eq!(decode::<u16>(&bytes, 2), Err(CodecError::TooLong { bytes: 3, bytes_max: 2 }));
+        assert_eq!(
+            decode::<u16>(&bytes, 2),
+            Err(CodecError::TooLong {
+                bytes: 3,
+                bytes_max: 2
+            })
+        );
         assert_eq!(decode::<u16>(&[], 64), Err(CodecError::Empty));
-        assert_eq!(decode::<u16>(&[2, 7, 0], 64), Err(CodecError::Version { found: 2 }));
-        assert!(matches!(decode::<u16>(&longer, 64), Err(CodecError::Malformed { .. })));
-        assert!(matches!(decode::<u16>(&bytes[..2], 64), Err(CodecError::Malformed { .. })));
+        assert_eq!(
+            decode::<u16>(&[2, 7, 0], 64),
+            Err(CodecError::Version { found: 2 })
+        );
+        assert!(matches!(
+            decode::<u16>(&longer, 64),
+            Err(CodecError::Malformed { .. })
+        ));
+        assert!(matches!(
+            decode::<u16>(&bytes[..2], 64),
+            Err(CodecError::Malformed { .. })
+        ));
     }
 
     #[test]

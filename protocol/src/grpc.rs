@@ -14,11 +14,7 @@ use crate::message::{
 use crate::sign::Signature;
 
 /// The generated messages, clients and servers of `proto/agon/v1`.
-#[expect(
-    missing_docs,
-    clippy::all,
-    reason = "generated code, documented in proto/"
-)]
+#[expect(missing_docs, reason = "generated code, documented in proto/")]
 pub mod v1 {
     tonic::include_proto!("agon.v1");
 }

@@ -98,6 +98,7 @@ impl Signals {
 
     async fn next(&mut self) -> &'static str {
         tokio::select! {
+            biased;
             _ = self.interrupt.recv() => "SIGINT",
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.hangup.recv() => "SIGHUP",

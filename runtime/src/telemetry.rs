@@ -213,6 +213,7 @@ pub async fn serve_metrics(addr: SocketAddr, shutdown: &Shutdown) -> Result<Sock
     let requested = shutdown.requested();
     tokio::spawn(async move {
         tokio::select! {
+            biased;
             () = requested => {}
             () = serve_scrapers(incoming, handle.clone()) => {}
             () = keep_up(handle) => {}

@@ -10,7 +10,7 @@ use agon_protocol::codec::{self, CodecError};
 use agon_protocol::id::{BlockNumber, Digest, Hotkey, Netuid, Uid};
 use agon_protocol::message::{Challenge, Signed, WeightsCommit};
 use agon_protocol::sign::DrawProof;
-use agon_runtime::framed_log::{FramedLog, Frames, LogError, LogOptions};
+use agon_runtime::framed_log::{FILE_HEADER_BYTES, FramedLog, Frames, LogError, LogOptions};
 use borsh::{BorshDeserialize, BorshSerialize};
 use thiserror::Error;
 
@@ -44,6 +44,8 @@ pub struct Round {
     pub tempo: u64,
     /// Number of the round within the tempo.
     pub round: u32,
+    /// Number of the round among all of this validator's.
+    pub sequence: u64,
     /// When it began, Unix milliseconds.
     pub time_ms: u64,
     /// Beacon of the tempo.
@@ -168,6 +170,22 @@ impl Evidence {
     pub fn open(dir: &Path) -> Result<(Self, u64), EvidenceError> {
         let (log, recovery) = FramedLog::open(&path(dir), OPTIONS)?;
         Ok((Self(log), recovery.truncated_bytes))
+    }
+
+    /// Where the next record will begin.
+    #[must_use]
+    pub fn end(&self) -> u64 {
+        self.0.end()
+    }
+
+    /// The records from the one at `offset` on.
+    ///
+    /// # Errors
+    ///
+    /// [`EvidenceError::Log`] when no record can begin there.
+    pub fn records_from(&self, offset: u64) -> Result<Records, EvidenceError> {
+        let offset = offset.max(FILE_HEADER_BYTES);
+        Ok(Records(self.0.frames_from(offset)?))
     }
 
     /// Appends a record and makes it survive a power failure.

@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | [`round`] | one round as a pure plan: whom to ask what, what to make of the answers |
 //! | [`query`] | asks one miner, under a deadline |
+//! | [`fold`] | the one way from judged answers to ratings |
 //! | [`commit`] | decides when weights are committed and revealed |
 //! | [`state`] | what must not be forgotten |
 //! | [`evidence`] | the append-only log of everything that was done |
@@ -16,6 +17,7 @@
 pub mod args;
 pub mod commit;
 pub mod evidence;
+pub mod fold;
 pub mod query;
 pub mod round;
 pub mod state;

@@ -16,6 +16,8 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use thiserror::Error;
 
 use crate::commit::Pending;
+use crate::evidence::{Evidence, EvidenceError, Record};
+use crate::fold::fold;
 
 /// Most bytes of the file: 4,096 windows and room.
 const BYTES_MAX: usize = 256 * 1024 * 1024;
@@ -33,6 +35,8 @@ pub struct State {
     pub round: u32,
     /// Rounds ever judged or abstained from; orders who was asked when.
     pub rounds: u64,
+    /// Where the evidence ended when this state was written; what follows is not folded in yet.
+    pub evidence_end: u64,
     /// The windows of answers.
     pub ratings: Ratings,
     /// In which of [`Self::rounds`] each UID was asked last.
@@ -128,6 +132,34 @@ impl State {
     pub const fn count_round(&mut self) {
         self.round = self.round.saturating_add(1);
         self.rounds = self.rounds.saturating_add(1);
+    }
+
+    /// Folds judged rounds that are in the evidence but came too late for the written state.
+    ///
+    /// Gives how many there were.
+    ///
+    /// # Errors
+    ///
+    /// [`EvidenceError`] when the evidence cannot be read.
+    pub fn catch_up(&mut self, evidence: &Evidence) -> Result<u64, EvidenceError> {
+        let mut folded = 0;
+        // A log that was cut or replaced is shorter than the state remembers; then there is nothing to add.
+        let from = self.evidence_end.min(evidence.end());
+        for record in evidence.records_from(from)? {
+            let Record::Round(mut round) = record? else {
+                continue;
+            };
+            if round.sequence < self.rounds {
+                continue;
+            }
+            self.tempo = round.tempo;
+            self.round = round.round;
+            fold(self, &mut round);
+            self.count_round();
+            folded += 1;
+        }
+        self.evidence_end = evidence.end();
+        Ok(folded)
     }
 }
 

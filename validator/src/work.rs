@@ -9,11 +9,10 @@ use std::time::Duration;
 
 use agon_ledger_client::follow::{View, Views};
 use agon_ledger_client::{ClientError, LedgerClient};
-use agon_protocol::id::{Digest, Netuid, Uid};
-use agon_protocol::message::{Call, NeuronView, answer_digest};
+use agon_protocol::id::{Digest, Netuid};
+use agon_protocol::message::{Call, NeuronView};
 use agon_runtime::files::write_atomic;
 use agon_runtime::shutdown::Shutdown;
-use agon_scoring::compare::{Anchor, JudgedAnswer, compare};
 use agon_scoring::weights::{WeightPolicy, weights};
 use agon_subnets::Task;
 use futures::future::join_all;
@@ -24,6 +23,7 @@ use crate::commit::{self, Due, Pending, Rules};
 use crate::evidence::{
     Abstained, AnswerRecord, Evidence, ItemRecord, MinerRecord, Record, Round, WeightsResult, WeightsStep,
 };
+use crate::fold::fold;
 use crate::query::{self, Miners, Outcome};
 use crate::round::{self, Ask, NonceCounter, Plan, Score, Setting};
 use crate::state::State;
@@ -51,6 +51,15 @@ pub struct Work {
     next_round_ms: u64,
     /// Height at which the last step of weights failed, so that it is tried once per block at most.
     failed_at: Option<u64>,
+}
+
+/// A round that was asked and is not judged yet.
+struct Asked<'a> {
+    tempo: u64,
+    beacon: Digest,
+    time_ms: u64,
+    plan: &'a Plan,
+    outcomes: &'a [Outcome],
 }
 
 /// What a validator says of itself, in `status.json`.
@@ -84,12 +93,19 @@ impl Work {
     ///
     /// [`RunError`].
     pub async fn open(config: Config, world: World, client: LedgerClient) -> Result<Self, RunError> {
-        let state = State::load(&config.dir)?;
+        let mut state = State::load(&config.dir)?;
         let (evidence, torn_bytes) = Evidence::open(&config.dir)?;
         if torn_bytes > 0 {
             warn!(
                 torn_bytes,
                 "the last record of the evidence was torn and is cut off"
+            );
+        }
+        let caught_up = state.catch_up(&evidence)?;
+        if caught_up > 0 {
+            info!(
+                rounds = caught_up,
+                "rounds of the evidence that the state had not seen are folded in"
             );
         }
         let genesis = client.head().await?.genesis;
@@ -121,6 +137,7 @@ impl Work {
         loop {
             let pause = self.pause();
             tokio::select! {
+                biased;
                 () = shutdown.requested() => return Ok(()),
                 alive = views.changed() => if alive.is_err() { return Ok(()) },
                 () = tokio::time::sleep(pause) => {}
@@ -128,6 +145,7 @@ impl Work {
             let view = views.borrow_and_update().clone();
             let Some(view) = view else { continue };
             tokio::select! {
+                biased;
                 () = shutdown.requested() => return Ok(()),
                 stepped = self.step(&view) => stepped?,
             }
@@ -176,9 +194,15 @@ impl Work {
         }
         if entered || !fresh.is_empty() {
             commit::drop_expired(&mut self.state.pending, &Rules::of(&view.subnet), tempo);
-            self.state.save(&self.config.dir)?;
+            self.save()?;
         }
         Ok(())
+    }
+
+    /// Writes the state, which accounts for all evidence so far.
+    fn save(&mut self) -> Result<(), RunError> {
+        self.state.evidence_end = self.evidence.end();
+        Ok(self.state.save(&self.config.dir)?)
     }
 
     /// Whether this validator can work in this tempo, or why not.
@@ -243,18 +267,26 @@ impl Work {
         let (size, asked) = (&self.config.size, &self.state.last_asked);
         let plan = round::plan(&setting, size, &miners, asked, &mut self.nonces, now_ms);
         let outcomes = self.ask_all(&plan).await;
-        self.state.count_round();
+        let asked = Asked {
+            tempo: view.subnet.tempo,
+            beacon,
+            time_ms: now_ms,
+            plan: &plan,
+            outcomes: &outcomes,
+        };
         match round::judge(task, &plan, &outcomes) {
             Ok(scores) => {
-                let record = self.record_round(view, beacon, number, now_ms, &plan, &outcomes, &scores);
+                let mut record = self.record(&asked, &scores);
+                fold(&mut self.state, &mut record);
                 self.evidence.append(&Record::Round(record))?;
                 self.said = None;
                 metrics::counter!("agon_validator_rounds_total", "outcome" => "judged").increment(1);
             }
             Err(reason) => self.abstain(view, Some(number), reason)?,
         }
+        self.state.count_round();
         metrics::histogram!("agon_validator_round_seconds").record(started.elapsed().as_secs_f64());
-        self.state.save(&self.config.dir)?;
+        self.save()?;
         self.write_status(view);
         Ok(())
     }
@@ -283,92 +315,29 @@ impl Work {
         outcomes
     }
 
-    /// Folds a judged round into ratings and gives its record.
-    #[expect(clippy::too_many_arguments, reason = "a round's parts, each used once")]
-    fn record_round(
-        &mut self,
-        view: &View,
-        beacon: Digest,
-        number: u32,
-        time_ms: u64,
-        plan: &Plan,
-        outcomes: &[Outcome],
-        scores: &[Score],
-    ) -> Round {
-        let strengths = self.fold(plan, outcomes, scores);
-        let answers = plan.asks.iter().zip(outcomes).zip(scores).zip(strengths);
-        let answers = answers.map(|(((ask, outcome), score), strength_ppm)| AnswerRecord {
+    /// The record of a judged round, before it is folded.
+    fn record(&self, asked: &Asked<'_>, scores: &[Score]) -> Round {
+        let answers = asked.plan.asks.iter().zip(asked.outcomes).zip(scores);
+        let answers = answers.map(|((ask, outcome), score)| AnswerRecord {
             uid: ask.miner.uid,
             challenge: ask.challenge.clone(),
             outcome: outcome.clone(),
             score_ppm: score.score_ppm,
             reason: score.reason.clone(),
-            strength_ppm,
+            strength_ppm: 0,
         });
         Round {
             netuid: self.config.netuid,
-            tempo: view.subnet.tempo,
-            round: number,
-            time_ms,
-            beacon,
-            draw: plan.draw,
-            items: plan.items.iter().map(item_record).collect(),
-            miners: self.miner_records(plan),
+            tempo: asked.tempo,
+            round: self.state.round,
+            sequence: self.state.rounds,
+            time_ms: asked.time_ms,
+            beacon: asked.beacon,
+            draw: asked.plan.draw,
+            items: asked.plan.items.iter().map(item_record).collect(),
+            miners: miner_records(asked.plan),
             answers: answers.collect(),
         }
-    }
-
-    /// Compares the answers of each item and adds them to the windows; gives each answer's strength.
-    fn fold(&mut self, plan: &Plan, outcomes: &[Outcome], scores: &[Score]) -> Vec<u32> {
-        let mut strengths = vec![0; plan.asks.len()];
-        for (index, planned) in (0u32..).zip(&plan.items) {
-            let of_item: Vec<usize> = (0..plan.asks.len())
-                .filter(|&ask| plan.asks[ask].item_index == index)
-                .collect();
-            let judged: Vec<JudgedAnswer> = of_item
-                .iter()
-                .map(|&ask| judged(&plan.asks[ask], &outcomes[ask], &scores[ask]))
-                .collect();
-            let anchor = Anchor::perfect(answer_digest(&planned.item.reference).0);
-            let comparison = match compare(&judged, &anchor) {
-                Ok(comparison) => comparison,
-                Err(error) => {
-                    warn!(%error, item = index, "an item cannot be compared and says nothing");
-                    continue;
-                }
-            };
-            let valued = self.state.ratings.record(&comparison);
-            for &ask in &of_item {
-                let uid = plan.asks[ask].miner.uid;
-                if let Some(value) = valued.iter().find(|value| value.uid == uid.0) {
-                    strengths[ask] = value.value_ppm;
-                }
-            }
-        }
-        for ask in &plan.asks {
-            self.state.last_asked.insert(ask.miner.uid, self.state.rounds);
-        }
-        strengths
-    }
-
-    fn miner_records(&self, plan: &Plan) -> Vec<MinerRecord> {
-        let standings = self.state.ratings.standings();
-        let rating_ppm = |uid: Uid| {
-            let standing = standings.iter().find(|standing| standing.uid == uid.0);
-            standing.map_or(0, |standing| (standing.rating * 1_000_000.0).round() as u32)
-        };
-        let mut miners: Vec<MinerRecord> = plan
-            .asks
-            .iter()
-            .filter(|ask| ask.item_index == 0)
-            .map(|Ask { miner, .. }| MinerRecord {
-                uid: miner.uid,
-                hotkey: miner.hotkey,
-                rating_ppm: rating_ppm(miner.uid),
-            })
-            .collect();
-        miners.sort_unstable_by_key(|miner| miner.uid);
-        miners
     }
 
     async fn weights_step(&mut self, view: &View, neuron: &NeuronView) -> Result<(), RunError> {
@@ -404,7 +373,7 @@ impl Work {
             committed: false,
             tries: 0,
         });
-        self.state.save(&self.config.dir)?;
+        self.save()?;
         let index = self.state.pending.len() - 1;
         if Rules::of(&view.subnet).commit_reveal {
             self.submit_commit(view, index).await
@@ -446,7 +415,7 @@ impl Work {
             // Shown for this tempo; kept until the next so that it is not made twice.
             self.state.pending[index].tries = u32::MAX;
         }
-        self.state.save(&self.config.dir)?;
+        self.save()?;
         Ok(())
     }
 
@@ -487,7 +456,7 @@ impl Work {
                 .collect(),
             result,
         }))?;
-        self.state.save(&self.config.dir)?;
+        self.save()?;
         Ok(())
     }
 
@@ -530,16 +499,16 @@ fn item_record(planned: &round::PlannedItem) -> ItemRecord {
     }
 }
 
-fn judged(ask: &Ask, outcome: &Outcome, score: &Score) -> JudgedAnswer {
-    let digest = match outcome {
-        Outcome::Answered { text, .. } => Some(answer_digest(text).0),
-        Outcome::Failed { .. } => None,
+fn miner_records(plan: &Plan) -> Vec<MinerRecord> {
+    let first_asks = plan.asks.iter().filter(|ask| ask.item_index == 0);
+    let record = |ask: &Ask| MinerRecord {
+        uid: ask.miner.uid,
+        hotkey: ask.miner.hotkey,
+        rating_ppm: 0,
     };
-    JudgedAnswer {
-        uid: ask.miner.uid.0,
-        digest,
-        score_ppm: score.score_ppm,
-    }
+    let mut miners: Vec<MinerRecord> = first_asks.map(record).collect();
+    miners.sort_unstable_by_key(|miner| miner.uid);
+    miners
 }
 
 fn count_outcome(ask: &Ask, outcome: &Outcome) {

@@ -77,12 +77,14 @@ impl Follower {
         let mut pause = PAUSE_MIN;
         loop {
             tokio::select! {
+                biased;
                 () = shutdown.requested() => return,
                 error = self.follow(&mut pause) => {
                     warn!(%error, pause_ms = pause.as_millis() as u64, "the ledger is out of reach");
                 }
             }
             tokio::select! {
+                biased;
                 () = shutdown.requested() => return,
                 () = tokio::time::sleep(pause) => {}
             }

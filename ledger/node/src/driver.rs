@@ -56,6 +56,7 @@ impl Driver for Solo {
         let mut requested = std::pin::pin!(shutdown.requested());
         loop {
             tokio::select! {
+                biased;
                 () = &mut requested => break,
                 _ = ticks.tick() => {}
             }

@@ -305,6 +305,7 @@ impl Follower {
     async fn next_or_end(&mut self) -> Result<EventView, Status> {
         let requested = self.shutdown.requested();
         tokio::select! {
+            biased;
             () = requested => Err(desk_status(DeskError::Closed)),
             event = self.next() => event,
         }

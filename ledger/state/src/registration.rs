@@ -191,7 +191,9 @@ impl State {
         subnet: &Subnet,
         now: BlockNumber,
     ) -> Result<(Uid, Option<Hotkey>), RegisterRefusal> {
-        let max_uids = subnet.parameters.value(ParameterId::MaxUids);
+        // An announced lower limit holds at once: UIDs are only ever replaced, so no more may come before it is in force.
+        let in_force = subnet.parameters.value(ParameterId::MaxUids);
+        let max_uids = in_force.min(subnet.parameters_announced().value(ParameterId::MaxUids));
         if u64::from(subnet.neuron_count) < max_uids {
             return Ok((Uid(subnet.neuron_count), None));
         }

@@ -51,6 +51,7 @@ async fn connections_beyond_the_limit_are_closed_until_a_place_is_free() {
     let mut second = TcpStream::connect(incoming.local_addr()).await.unwrap();
     let mut byte = [0];
     tokio::select! {
+        biased;
         _ = incoming.next() => panic!("a connection beyond the limit was let in"),
         read = second.read(&mut byte) => assert!(matches!(read, Ok(0) | Err(_))),
     }

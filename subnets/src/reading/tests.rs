@@ -128,7 +128,7 @@ fn naming_what_was_mentioned_last_is_right_less_than_45_times_in_100() {
     assert!(all * 100 < 45 * 4_000, "{all} of 4000, by kind {right:?}");
 }
 
-/// With `BLESS=1` in the environment the golden file is rewritten, to be read in the diff.
+/// With `AGON_BLESS=1` in the environment the golden file is rewritten, to be read in the diff.
 #[test]
 fn items_of_known_seeds_stay_as_they_are() {
     let path = concat!(
@@ -138,7 +138,7 @@ fn items_of_known_seeds_stay_as_they_are() {
     let made: String = (0..8)
         .map(|number| written_out(number, &Reading.item(seed(number))))
         .collect();
-    if std::env::var_os("BLESS").is_some() {
+    if std::env::var_os("AGON_BLESS").is_some() {
         std::fs::write(path, &made).unwrap();
     }
     let golden = std::fs::read_to_string(path).unwrap();

@@ -70,6 +70,18 @@ fn a_closed_subnet_registers_nobody_and_earns_nothing() {
     assert_eq!(ledger.state.issuance(), issuance);
 }
 
+#[test]
+fn an_announced_lower_limit_lets_nobody_slip_in_before_it_is_in_force() {
+    let mut ledger = Ledger::with_subnet();
+    ledger.register(2, [101, 102]);
+    ledger.ok(1, set("max_uids", 3));
+    ledger.ok(3, register(103));
+    ledger.ok(3, register(104));
+    assert_eq!(ledger.subnet().neuron_count, 3, "the fourth replaced one");
+    ledger.close_tempo();
+    ledger.state.check_invariants().unwrap();
+}
+
 /// Twelve UIDs, none immune, all taken: 0 and 1 by coldkey 2, the rest by coldkey 3.
 fn full() -> Ledger {
     let mut ledger = Ledger::with_subnet();
