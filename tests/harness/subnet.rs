@@ -14,7 +14,7 @@ use agon_ledger_node::{Config as NodeConfig, Memory, Storage};
 use agon_miner::backend::{Backend, BackendError, ModelIdentity, Parts, Prompt};
 use agon_protocol::amount::Amount;
 use agon_protocol::id::{BlockNumber, Digest, Netuid};
-use agon_protocol::message::{Call, Genesis, GenesisAccount, Metagraph, Preset};
+use agon_protocol::message::{Block, Call, Genesis, GenesisAccount, Metagraph, Preset};
 use agon_protocol::sign::Keypair;
 use agon_runtime::clock::Clock;
 use agon_runtime::entropy::Entropy;
@@ -69,6 +69,8 @@ pub struct Picture {
     pub state_root: Digest,
     /// All base units in existence.
     pub issuance: Amount,
+    /// Every block up to the picture.
+    pub blocks: Vec<Block>,
     /// How many validators there are: the UID of the first miner.
     pub validator_count: usize,
     /// Folders of the validators, with evidence and status.
@@ -298,7 +300,12 @@ async fn operate(
     registered.send_replace(true);
     let last = wait_for_tempos(&client, cast.tempos, &cast.weather).await?;
     let head = client.head().await?;
+    let mut blocks = Vec::new();
+    for height in 1..=last.0 {
+        blocks.push(client.block(BlockNumber(height)).await?);
+    }
     Ok(Picture {
+        blocks,
         metagraph: client.metagraph(NETUID, Some(last)).await?,
         state_root: head.state_root,
         issuance: head.issuance,

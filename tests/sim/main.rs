@@ -70,6 +70,9 @@ fn a_seed_replays_a_run_to_the_last_bit() {
     let miners = || vec![reader("large", 900_000), reader("small", 400_000)];
     let (first, _first_dir) = run(seed(), cast(miners(), 2));
     let (second, _second_dir) = run(seed(), cast(miners(), 2));
+    for (first, second) in first.blocks.iter().zip(&second.blocks) {
+        assert_eq!(first, second, "block {}", first.header.height);
+    }
     assert_eq!(first.metagraph, second.metagraph);
     assert_eq!(first.state_root, second.state_root);
 }

@@ -11,10 +11,11 @@ use agon_ledger_state::{Effect, Refusal, State};
 use agon_protocol::id::BlockNumber;
 use agon_protocol::message::{EventView, Signed, Transaction};
 use thiserror::Error;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 use tracing::{debug, info};
 
 use crate::archive::Recent;
+use crate::bulletin::{Publisher, Reader, bulletin};
 use crate::chain::{Chain, CommitError, Committed, Head, Ledger, Reject};
 use crate::mempool::{Mempool, SubmitError, Verdict};
 use crate::metrics;
@@ -52,19 +53,19 @@ pub enum ProduceError {
 pub struct Clerk {
     ledger: Chain,
     mempool: Mempool,
-    news: watch::Sender<News>,
+    news: Publisher<News>,
     recent: Arc<Mutex<Recent>>,
 }
 
 impl Clerk {
     /// A clerk with an empty mempool, and where to hear what it publishes.
-    pub(crate) fn new(ledger: Chain, recent: Arc<Mutex<Recent>>) -> (Self, watch::Receiver<News>) {
+    pub(crate) fn new(ledger: Chain, recent: Arc<Mutex<Recent>>) -> (Self, Reader<News>) {
         let first = News {
             head: ledger.head(),
             state: Arc::clone(ledger.state()),
             event: None,
         };
-        let (news, heard) = watch::channel(first);
+        let (news, heard) = bulletin(first);
         let clerk = Self {
             ledger,
             mempool: Mempool::default(),
@@ -135,7 +136,7 @@ impl Clerk {
         count(committed, &event);
         self.remember();
         let (head, state) = (self.ledger.head(), Arc::clone(self.ledger.state()));
-        self.news.send_replace(News {
+        self.news.publish(News {
             head,
             state,
             event: Some(Arc::new(event)),

@@ -11,6 +11,7 @@
 //! | [`clerk`], [`mempool`], [`desk`] | the ledger's thread and what waits for it |
 //! | [`blocks`], [`store`], [`open`], [`folder`] | the block log, the state store, and how they recover |
 //! | [`archive`] | blocks, events and states of earlier heights |
+//! | `bulletin` | the newest block, for those who wait for it |
 //! | `service` | the gRPC service |
 //! | [`verify`] | the audit of a stopped node's folder |
 //!
@@ -23,6 +24,7 @@
 pub mod archive;
 pub mod args;
 pub mod blocks;
+mod bulletin;
 pub mod chain;
 pub mod clerk;
 pub mod desk;
@@ -52,11 +54,11 @@ use agon_runtime::net::{self, Incoming, Net};
 use agon_runtime::shutdown::{self, Tasks};
 use agon_runtime::{Clock, Shutdown};
 use thiserror::Error;
-use tokio::sync::watch;
 use tracing::info;
 
 use crate::archive::{Archive, Recent};
 use crate::blocks::Blocks;
+use crate::bulletin::Reader;
 use crate::chain::{Chain, Ledger};
 use crate::clerk::{Clerk, News};
 use crate::desk::{Closed, Desk};
@@ -244,7 +246,7 @@ impl Opened {
 struct Parts {
     clerk: Desk<Clerk>,
     archive: Desk<Archive>,
-    news: watch::Receiver<News>,
+    news: Reader<News>,
     closed: [Closed; 2],
 }
 

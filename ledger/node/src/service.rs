@@ -17,11 +17,12 @@ use agon_protocol::message::{self, EventView, MessageError, Metagraph, Signed, S
 use agon_runtime::Shutdown;
 use agon_runtime::flags::sentence;
 use futures::Stream;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::{Request, Response, Status};
 use tracing::error;
 
 use crate::archive::{self, Archive, ArchiveError};
+use crate::bulletin::Reader;
 use crate::clerk::{Clerk, News};
 use crate::desk::{Desk, DeskError};
 use crate::mempool::{SubmitError, Verdict};
@@ -50,7 +51,7 @@ pub(crate) struct Service {
     identity: Identity,
     clerk: Desk<Clerk>,
     archive: Desk<Archive>,
-    news: watch::Receiver<News>,
+    news: Reader<News>,
     shutdown: Shutdown,
     streams: Arc<Semaphore>,
 }
@@ -60,7 +61,7 @@ impl Service {
         identity: Identity,
         clerk: Desk<Clerk>,
         archive: Desk<Archive>,
-        news: watch::Receiver<News>,
+        news: Reader<News>,
         shutdown: Shutdown,
     ) -> Self {
         let streams = Arc::new(Semaphore::new(EVENT_STREAMS_MAX));
@@ -82,7 +83,7 @@ impl Service {
     }
 
     fn newest(&self) -> News {
-        self.news.borrow().clone()
+        self.news.latest()
     }
 
     fn head(&self) -> message::Head {
@@ -278,7 +279,7 @@ impl Ledger for Service {
 
 /// A reader of events: tells each height once, in order.
 struct Follower {
-    news: watch::Receiver<News>,
+    news: Reader<News>,
     archive: Desk<Archive>,
     next: BlockNumber,
     shutdown: Shutdown,
@@ -314,7 +315,7 @@ impl Follower {
     async fn next(&mut self) -> Result<EventView, Status> {
         let height = self.next;
         let heard = self.news.wait_for(|news| news.head.height >= height).await;
-        let live = heard.map_err(|_| desk_status(DeskError::Closed))?.event.clone();
+        let live = heard.ok_or_else(|| desk_status(DeskError::Closed))?.event;
         let event = match live.filter(|event| event.height == height) {
             Some(event) => EventView::clone(&event),
             None => self.read(height).await?,
