@@ -79,6 +79,8 @@ struct Explanation {
     held_before: u64,
     owner_cut: u64,
     miners_pot: u64,
+    /// What of it nobody earned, so that it waits for a later epoch.
+    miners_held: u64,
     validators_pot: u64,
     voices: Vec<Voice>,
     consensus: f64,
@@ -164,6 +166,7 @@ fn explain(record: &EpochRecord, uid: Uid) -> anyhow::Result<Explanation> {
             .base_units(),
         owner_cut: payouts.owner_cut.base_units(),
         miners_pot: pot(&payouts.miners, payouts.miners_held).base_units(),
+        miners_held: payouts.miners_held.base_units(),
         validators_pot: pot(&payouts.validators, payouts.validators_held).base_units(),
         voices: voices(&trace, uid.0),
         consensus: share(trace.consensus[index]),
@@ -238,17 +241,20 @@ fn text(it: &Explanation) -> String {
             amount(it.miners_pot),
             amount(it.validators_pot)
         ),
-        miner_text(it),
     ];
-    if it.permit {
-        parts.push(validator_text(it));
-    }
+    // A validator that nobody took for a miner has no pay as one to explain.
+    let is_miner = it.paid_as_miner > 0 || it.burned > 0 || !it.permit;
+    parts.extend(is_miner.then(|| miner_text(it)));
+    parts.extend(it.permit.then(|| validator_text(it)));
     parts.join("\n\n")
 }
 
 fn miner_text(it: &Explanation) -> String {
-    if it.voices.is_empty() {
-        return "As a miner: no validator's weights counted in this epoch, so nobody earned and the half is held.".into();
+    if it.miners_held > 0 {
+        let held = Amount::from_base_units(it.miners_held);
+        return format!(
+            "As a miner: nobody's weights counted in this epoch, so {held} waits for the next one"
+        );
     }
     let mut table = Table::new(&[
         ("validator", Align::Right),

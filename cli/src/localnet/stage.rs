@@ -11,7 +11,7 @@ use std::time::Duration;
 use agon_ledger_client::LedgerClient;
 use agon_ledger_state::SUBNET_LOCK;
 use agon_protocol::amount::Amount;
-use agon_protocol::id::{BlockNumber, Hotkey, Netuid};
+use agon_protocol::id::{BlockNumber, Hotkey, Netuid, Uid};
 use agon_protocol::message::Call;
 use agon_protocol::sign::Keypair;
 use agon_protocol::wallet::{ColdkeyProtection, Wallet};
@@ -330,7 +330,7 @@ impl Ledger {
         Ok(netuid)
     }
 
-    /// Waits until every miner has announced where it serves; gives the addresses by hotkey.
+    /// Waits until every miner has announced where it serves; gives UID and address by hotkey.
     ///
     /// # Errors
     ///
@@ -339,7 +339,7 @@ impl Ledger {
         &self,
         netuid: Netuid,
         actors: &[Actor],
-    ) -> anyhow::Result<BTreeMap<Hotkey, SocketAddr>> {
+    ) -> anyhow::Result<BTreeMap<Hotkey, (Uid, SocketAddr)>> {
         let miners: Vec<&Actor> = actors.iter().filter(|actor| actor.stake().is_zero()).collect();
         let mut axons = BTreeMap::new();
         let all = self.wait_for_axons(netuid, miners.len(), &mut axons);
@@ -362,7 +362,7 @@ impl Ledger {
         &self,
         netuid: Netuid,
         count: usize,
-        axons: &mut BTreeMap<Hotkey, SocketAddr>,
+        axons: &mut BTreeMap<Hotkey, (Uid, SocketAddr)>,
     ) -> anyhow::Result<()> {
         let blocks = self.client.events(BlockNumber(0)).await.map_err(told)?;
         pin_mut!(blocks);
@@ -377,7 +377,7 @@ impl Ledger {
                 neuron
                     .axon
                     .as_ref()
-                    .map(|axon| (neuron.hotkey, axon.socket_addr()))
+                    .map(|axon| (neuron.hotkey, (neuron.uid, axon.socket_addr())))
             });
             axons.extend(announced);
         }
