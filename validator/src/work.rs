@@ -4,12 +4,13 @@
 //! and its side effects. Order matters where a crash may come between: evidence before state, weights and salt on
 //! disk before their commit is submitted.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use agon_ledger_client::follow::{View, Views};
 use agon_ledger_client::{ClientError, LedgerClient};
-use agon_protocol::id::{Digest, Netuid};
+use agon_protocol::id::{Digest, Netuid, Uid};
 use agon_protocol::message::{Call, NeuronView};
 use agon_runtime::files::write_atomic;
 use agon_runtime::shutdown::Shutdown;
@@ -51,6 +52,8 @@ pub struct Work {
     next_round_ms: u64,
     /// Height at which the last step of weights failed, so that it is tried once per block at most.
     failed_at: Option<u64>,
+    /// When each UID last answered, Unix milliseconds; for the status, so it is not kept over a restart.
+    last_answers_ms: BTreeMap<Uid, u64>,
 }
 
 /// A round that was asked and is not judged yet.
@@ -84,6 +87,7 @@ struct Rating {
     rating: f64,
     items: usize,
     voices: usize,
+    last_answer_ms: Option<u64>,
 }
 
 impl Work {
@@ -125,6 +129,7 @@ impl Work {
             said: None,
             next_round_ms: 0,
             failed_at: None,
+            last_answers_ms: BTreeMap::new(),
         })
     }
 
@@ -185,6 +190,7 @@ impl Work {
         let fresh = self.state.meet(&view.metagraph);
         if !fresh.is_empty() {
             info!(?fresh, "UIDs changed hands and start fresh");
+            self.last_answers_ms.retain(|uid, _| !fresh.contains(uid));
         }
         let entered = self.state.tempo != tempo;
         self.state.enter(tempo);
@@ -309,8 +315,12 @@ impl Work {
         });
         let asked: Vec<_> = asked.collect();
         let outcomes = join_all(asked).await;
+        let now_ms = self.world.clock.now_ms();
         for (ask, outcome) in plan.asks.iter().zip(&outcomes) {
             count_outcome(ask, outcome);
+            if matches!(outcome, Outcome::Answered { .. }) {
+                self.last_answers_ms.insert(ask.miner.uid, now_ms);
+            }
         }
         outcomes
     }
@@ -468,6 +478,7 @@ impl Work {
             rating: standing.rating,
             items: standing.item_count,
             voices: standing.voices,
+            last_answer_ms: self.last_answers_ms.get(&Uid(standing.uid)).copied(),
         });
         let hotkey = self.config.pair.hotkey();
         let status = Status {
