@@ -139,7 +139,7 @@ impl Backend for Misbehaving {
                 self.honest(prompt).map(|parts| delay(parts, wait))
             }
             Behaviour::Copy => self.copy(prompt),
-            Behaviour::Offline if count % OFFLINE_PERIOD != 0 => {
+            Behaviour::Offline if !count.is_multiple_of(OFFLINE_PERIOD) => {
                 Err(BackendError::Failed("out of service".to_owned()))
             }
             Behaviour::Offline => self.honest(prompt),

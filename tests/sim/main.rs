@@ -2,6 +2,12 @@
 //!
 //! `SEED=17 cargo test -p agon-tests --test sim` runs the suite under another seed.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test that cannot go on ends, and says its seed"
+)]
+
 use std::sync::Arc;
 
 use agon_miner::backend::Backend;

@@ -32,7 +32,7 @@ pub enum Outcome {
         /// The text.
         text: String,
         /// The miner's signed statement.
-        receipt: Signed<Receipt>,
+        receipt: Box<Signed<Receipt>>,
     },
     /// No answer, or none that can be used.
     Failed {
@@ -187,7 +187,7 @@ async fn read(mut stream: Streaming<AskReply>, challenge: &Signed<Challenge>) ->
                 return match check_receipt(receipt, challenge, &text) {
                     Ok(receipt) => Outcome::Answered {
                         text,
-                        receipt: receipt.into_signed(),
+                        receipt: Box::new(receipt.into_signed()),
                     },
                     Err(reason) => Outcome::failed(Failure::Invalid, reason),
                 };
