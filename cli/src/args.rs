@@ -28,14 +28,17 @@ Environment: AGON_LEDGER (--ledger), AGON_WALLETS (--wallets-dir), AGON_PASSWORD
 
 Exit codes: 0 done, 1 failure, 2 usage, 3 refused by the ledger, 4 ledger out of reach.";
 
+/// Heading of the flags that every command takes.
+const GLOBAL: &str = "Options of every command";
+
 /// The operator's tool of an Agon network
 #[derive(Debug, Parser)]
 #[command(name = "agon", version, after_help = EXAMPLES, max_term_width = 110)]
 pub struct Cli {
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = GLOBAL)]
     ledger: LedgerFlags,
     /// Print JSON for programs instead of tables for people
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = GLOBAL)]
     json: bool,
     /// What to log to standard error, as in `warn,agon_ledger_client=debug`
     #[arg(
@@ -43,7 +46,8 @@ pub struct Cli {
         value_name = "FILTER",
         env = "AGON_LOG",
         default_value = "warn",
-        global = true
+        global = true,
+        help_heading = GLOBAL
     )]
     pub(crate) log: String,
     #[command(subcommand)]

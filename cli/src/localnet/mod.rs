@@ -33,7 +33,7 @@ use self::play::{End, Play};
 use self::programs::{Models, Programs};
 use self::report::Report;
 use self::stage::{Folder, Stage};
-use crate::output::note;
+use crate::output::{Closed, note};
 use crate::session::Session;
 
 const EXAMPLES: &str = "Examples:
@@ -86,8 +86,8 @@ pub struct LocalnetArgs {
 ///
 /// # Errors
 ///
-/// When a program or model is missing, a process ends unasked, the ledger does not verify, or somebody asked for the
-/// end before all tempos were over. The folder then stays.
+/// When a program or model is missing, a process ends unasked, or the ledger does not verify: the folder then stays.
+/// Also when somebody asked for the end before all tempos were over.
 pub async fn run(session: &Session, args: &LocalnetArgs) -> anyhow::Result<()> {
     let began = Instant::now();
     let shutdown = Shutdown::on_signals().context("listen for signals")?;
@@ -106,7 +106,10 @@ pub async fn run(session: &Session, args: &LocalnetArgs) -> anyhow::Result<()> {
     let played = Play::new(args.tempos, &stage, &actors, report)
         .play(&shutdown)
         .await;
-    leave_folder(args, &folder, played.is_ok())?;
+    let went_well = played
+        .as_ref()
+        .map_or_else(|error| error.is::<Closed>(), |_| true);
+    leave_folder(args, &folder, went_well)?;
     let (end, tempos) = played?;
     let all = args.tempos;
     anyhow::ensure!(

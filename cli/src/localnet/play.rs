@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use agon_protocol::amount::Amount;
 use agon_protocol::id::{BlockNumber, Hotkey, Netuid, Uid};
@@ -18,6 +19,9 @@ use super::stage::{Actor, Ledger, Stage};
 use super::text::{Started, epoch_text, summary_text};
 use super::troupe::{Exits, Troupe};
 use crate::session::told;
+
+/// How long after an error the end of a process may be noticed.
+const EXIT_NOTICED: Duration = Duration::from_millis(500);
 
 /// How a run ended well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,13 +99,10 @@ impl<'a> Play<'a> {
             biased;
             () = shutdown.requested() => Ok(End::Asked),
             Some(exit) = exits.recv() => Err(exit.into_error()),
-            played = self.perform(troupe) => {
-                // A process that is gone is the cause of most errors, and says more than they do.
-                match (played, exits.try_recv()) {
-                    (Err(_), Ok(exit)) => Err(exit.into_error()),
-                    (played, _) => played.map(|()| End::Over),
-                }
-            }
+            played = self.perform(troupe) => match played {
+                Ok(()) => Ok(End::Over),
+                Err(error) => Err(cause(error, exits).await),
+            },
         }
     }
 
@@ -277,6 +278,14 @@ impl<'a> Play<'a> {
                 String::from_utf8_lossy(&output.stderr).trim()
             )
         })
+    }
+}
+
+/// A process that is gone is the cause of most errors and says more than they do, but is noticed a moment later.
+async fn cause(error: anyhow::Error, exits: &mut Exits) -> anyhow::Error {
+    match tokio::time::timeout(EXIT_NOTICED, exits.recv()).await {
+        Ok(Some(exit)) => exit.into_error(),
+        _ => error,
     }
 }
 
