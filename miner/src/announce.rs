@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use agon_ledger_client::follow::Views;
 use agon_ledger_client::{ClientError, LedgerClient};
-use agon_protocol::id::Netuid;
+use agon_protocol::id::{BlockNumber, Netuid};
 use agon_protocol::message::{Axon, Call, Metagraph, NeuronView};
 use agon_protocol::sign::Keypair;
 use agon_runtime::shutdown::Shutdown;
@@ -28,8 +28,11 @@ pub async fn keep_announced(
     mut views: Views,
     shutdown: Shutdown,
 ) {
+    let mut announced = BlockNumber(0);
     loop {
         let view = views.borrow_and_update().clone();
+        // A metagraph that was read before our own announcement says nothing about it.
+        let view = view.filter(|view| view.metagraph.height >= announced);
         let wanting = view.is_some_and(|view| is_wanting(&view.metagraph, &pair, &axon));
         if wanting {
             match client
@@ -42,7 +45,10 @@ pub async fn keep_announced(
                 )
                 .await
             {
-                Ok(included) => info!(height = %included.height, address = %axon.socket_addr(), "announced"),
+                Ok(included) => {
+                    announced = included.height;
+                    info!(height = %included.height, address = %axon.socket_addr(), "announced");
+                }
                 Err(error) => warn!(%error, retry_ms = PAUSE.as_millis() as u64, "not announced"),
             }
         }

@@ -100,6 +100,14 @@ pub enum RunError {
     /// The replay store cannot be used.
     #[error(transparent)]
     Replay(#[from] ReplayError),
+    /// A part of the miner failed, and the miner ended with it.
+    #[error("the {name} failed: {reason}")]
+    Task {
+        /// Which part.
+        name: &'static str,
+        /// Why.
+        reason: String,
+    },
     /// The server broke.
     #[error("serve: {0}")]
     Serve(#[from] tonic::transport::Error),
@@ -167,6 +175,9 @@ pub async fn run<B: Backend>(
     let report = grace(tasks, GRACE).await;
     if !report.is_clean() {
         warn!(?report, "not everything ended cleanly");
+    }
+    if let Some((name, reason)) = report.failed.into_iter().next() {
+        return Err(RunError::Task { name, reason });
     }
     served
 }

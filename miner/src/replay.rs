@@ -14,11 +14,11 @@ use agon_runtime::framed_log::{FramedLog, LogError, LogOptions};
 use thiserror::Error;
 use tracing::{error, info, warn};
 
-use crate::admission::{AGE_MS_MAX, NonceUse, Nonces};
+use crate::admission::{AGE_MS_MAX, AHEAD_MS_MAX, NonceUse, Nonces};
 
 /// Living nonces of one sender: more than it can use in the time they live, and 3 MiB at most.
 const NONCES_PER_SENDER_MAX: usize = 65_536;
-/// The log is rewritten when it has this many entries and most of them are dead.
+/// The log is rewritten when it has this many entries, and twice what was alive when it was written last.
 const ENTRIES_BEFORE_REWRITE: usize = 65_536;
 /// Bytes of an entry: version, key, nonce, time.
 const ENTRY_BYTES: u32 = 1 + 32 + 8 + 8;
@@ -66,9 +66,14 @@ struct Log {
     path: PathBuf,
     file: FramedLog,
     entries: usize,
+    /// At so many entries it is rewritten.
+    entries_max: usize,
 }
 
 type Entry = (Hotkey, u64, u64);
+
+/// Stands in the log for nobody: its time is the end of what is not known.
+const BLIND: Hotkey = Hotkey([0; 32]);
 
 impl Replay {
     /// A store that forgets when the process ends; for tests and simulations.
@@ -95,13 +100,14 @@ impl Replay {
         let mut replay = Self::in_memory();
         let (file, recovery) = match FramedLog::open(&path, OPTIONS) {
             Err(LogError::Damaged { .. }) => {
-                replay.blind_until_ms = now_ms;
+                replay.blind_until_ms = now_ms.saturating_add(AHEAD_MS_MAX);
                 open_anew(&path)?
             }
             opened => opened?,
         };
         for frame in file.frames_from(agon_runtime::framed_log::FILE_HEADER_BYTES)? {
             match codec::decode::<Entry>(&frame?.payload, ENTRY_BYTES as usize) {
+                Ok((BLIND, _, until_ms)) => replay.blind_until_ms = replay.blind_until_ms.max(until_ms),
                 Ok((sender, nonce, issued_ms)) if is_alive(issued_ms, now_ms) => {
                     replay.living.entry(sender).or_default().insert(nonce, issued_ms);
                 }
@@ -111,7 +117,7 @@ impl Replay {
         }
         info!(entries = recovery.frames, living = replay.len(), "replay store");
         drop(file);
-        replay.log = Some(rewrite(&path, &replay.living)?);
+        replay.log = Some(rewrite(&path, &replay.living, replay.blind_until_ms)?);
         Ok(replay)
     }
 
@@ -134,11 +140,14 @@ impl Replay {
     }
 
     /// Appends to the log; without that a nonce does not count as noted.
-    fn write(&mut self, entry: &Entry) -> Result<(), ReplayError> {
-        let living = self.len();
+    fn write(&mut self, entry: &Entry, now_ms: u64) -> Result<(), ReplayError> {
         let Some(log) = &mut self.log else { return Ok(()) };
-        if log.entries >= ENTRIES_BEFORE_REWRITE.max(living.saturating_mul(2)) {
-            *log = rewrite(&log.path, &self.living)?;
+        if log.entries >= log.entries_max {
+            self.living.retain(|_, nonces| {
+                nonces.retain(|_, issued_ms| is_alive(*issued_ms, now_ms));
+                !nonces.is_empty()
+            });
+            *log = rewrite(&log.path, &self.living, self.blind_until_ms)?;
         }
         log.file.append(&codec::encode(entry))?;
         log.entries += 1;
@@ -162,7 +171,7 @@ impl Nonces for Replay {
         {
             return NonceUse::TooMany;
         }
-        if let Err(error) = self.write(&(sender, nonce, issued_ms)) {
+        if let Err(error) = self.write(&(sender, nonce, issued_ms), now_ms) {
             error!(%error, "a nonce could not be written down, so its challenge is refused");
             return NonceUse::NotNoted;
         }
@@ -187,7 +196,11 @@ const fn is_alive(issued_ms: u64, now_ms: u64) -> bool {
 }
 
 /// Writes the living nonces to a new log and puts it in the old one's place.
-fn rewrite(path: &Path, living: &BTreeMap<Hotkey, BTreeMap<u64, u64>>) -> Result<Log, ReplayError> {
+fn rewrite(
+    path: &Path,
+    living: &BTreeMap<Hotkey, BTreeMap<u64, u64>>,
+    blind_until_ms: u64,
+) -> Result<Log, ReplayError> {
     let fresh = path.with_extension("log.new");
     let replaced = |source| ReplayError::Replace {
         path: path.to_owned(),
@@ -197,7 +210,8 @@ fn rewrite(path: &Path, living: &BTreeMap<Hotkey, BTreeMap<u64, u64>>) -> Result
         std::fs::remove_file(&fresh).map_err(replaced)?;
     }
     let (mut file, _) = FramedLog::open(&fresh, OPTIONS)?;
-    let mut entries = 0;
+    file.append(&codec::encode(&(BLIND, 0u64, blind_until_ms)))?;
+    let mut entries = 1;
     for (sender, nonces) in living {
         for (nonce, issued_ms) in nonces {
             file.append(&codec::encode(&(*sender, *nonce, *issued_ms)))?;
@@ -207,10 +221,12 @@ fn rewrite(path: &Path, living: &BTreeMap<Hotkey, BTreeMap<u64, u64>>) -> Result
     file.sync()?;
     std::fs::rename(&fresh, path).map_err(replaced)?;
     agon_runtime::files::sync_dir_of(path).map_err(replaced)?;
+    let entries_max = ENTRIES_BEFORE_REWRITE.max(entries * 2);
     Ok(Log {
         path: path.to_owned(),
         file,
         entries,
+        entries_max,
     })
 }
 
@@ -261,7 +277,14 @@ mod tests {
         std::fs::write(&path, bytes).unwrap();
         let mut replay = Replay::open(dir.path(), NOW_MS + 5).unwrap();
         assert_eq!(note(&mut replay, 9, NOW_MS), NonceUse::Used);
-        assert_eq!(note(&mut replay, 9, NOW_MS + 5), NonceUse::New);
+        drop(replay);
+        let mut replay = Replay::open(dir.path(), NOW_MS + 6).unwrap();
+        assert_eq!(
+            note(&mut replay, 9, NOW_MS + 4),
+            NonceUse::Used,
+            "a second restart remembers"
+        );
+        assert_eq!(note(&mut replay, 9, NOW_MS + 5 + AHEAD_MS_MAX), NonceUse::New);
     }
 
     #[test]

@@ -27,10 +27,12 @@ use crate::admission::{Admission, Refusal, SubnetSnapshot};
 use crate::backend::{Backend, BackendError, Part, Parts, Prompt};
 use crate::replay::Replay;
 
-/// Parts of one answer that wait for a slow reader before generation waits too.
+/// Parts of one answer that wait for a slow reader; more wait in the back end, which bounds them by the tokens asked.
 const PARTS_WAITING_MAX: usize = 64;
 /// Most bytes of an answer: far more than the most tokens of any vocabulary.
 const ANSWER_BYTES_MAX: usize = 256 * 1024;
+/// How long past the deadline a reader may take the last parts.
+const READER_GRACE: Duration = Duration::from_secs(5);
 /// What is kept of the deadline for the receipt's way back.
 const RECEIPT_MARGIN: Duration = Duration::from_millis(50);
 
@@ -137,7 +139,9 @@ impl<B: Backend> miner_server::Miner for Handle<B> {
             .map_err(refused)?;
         let (sender, receiver) = mpsc::channel(PARTS_WAITING_MAX);
         let answer = Answer::new(Arc::clone(service), challenge, received_ms);
-        tokio::spawn(answer.stream(parts, sender));
+        // A reader that neither reads nor goes away is left when the answer is too late anyway.
+        let lifetime = Duration::from_millis(answer.deadline_ms().saturating_sub(received_ms)) + READER_GRACE;
+        tokio::spawn(tokio::time::timeout(lifetime, answer.stream(parts, sender)));
         Ok(Response::new(ReceiverStream::new(receiver)))
     }
 }
@@ -237,6 +241,10 @@ impl<B: Backend> Answer<B> {
         };
         metrics::counter!("agon_miner_challenges_total", "outcome" => outcome).increment(1);
         metrics::histogram!("agon_miner_answer_seconds").record(self.started.elapsed().as_secs_f64());
+    }
+
+    fn deadline_ms(&self) -> u64 {
+        self.challenge.message().deadline_ms
     }
 
     fn step(&mut self, part: Option<Result<Part, BackendError>>) -> Step {

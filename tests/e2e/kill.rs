@@ -1,26 +1,26 @@
 //! `kill -9` of a validator at random moments: it goes on where it was, repeats no round, loses no weights.
 
-use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use agon_ledger_client::LedgerClient;
 use agon_protocol::amount::Amount;
-use agon_protocol::id::{BlockNumber, Netuid};
-use agon_protocol::message::{Call, EventView};
+use agon_protocol::id::{BlockNumber, Hotkey, Netuid};
+use agon_protocol::message::{Call, EventView, WeightsCommit};
 use agon_protocol::sign::Keypair;
 use agon_protocol::wallet::{ColdkeyProtection, Wallet};
 use agon_runtime::entropy::Entropy;
 use agon_runtime::net::Net;
 use agon_tests::process::{Process, binaries, binary};
-use agon_validator::evidence::{self, Record, WeightsResult};
+use agon_validator::evidence::{self, Record};
 use futures::StreamExt;
 use rand_core::RngCore;
 
 const TEST_MINER: &str = env!("CARGO_BIN_EXE_agon-test-miner");
 const NETUID: Netuid = Netuid(1);
 const KILLS: u32 = 50;
+const TEMPO_BLOCKS: u64 = 40;
 
 /// A node, a miner without a model, and the wallets of all.
 struct Stage {
@@ -91,12 +91,7 @@ impl Stage {
             Call::SetParameter {
                 netuid: NETUID,
                 name: "tempo_blocks".to_owned(),
-                value: 15,
-            },
-            Call::SetParameter {
-                netuid: NETUID,
-                name: "weights_rate_limit_blocks".to_owned(),
-                value: 0,
+                value: TEMPO_BLOCKS,
             },
             Call::StartSubnet { netuid: NETUID },
             Call::Register {
@@ -180,13 +175,23 @@ fn rounds(records: &[Record]) -> Vec<(u64, u32)> {
     records.iter().filter_map(round).collect()
 }
 
-/// Tempos whose weights have this result, by its kind.
-fn tempos(records: &[Record], kind: fn(&WeightsResult) -> bool) -> BTreeSet<u64> {
-    let step = |record: &Record| match record {
-        Record::Weights(step) if kind(&step.result) => Some(step.tempo),
-        _ => None,
-    };
-    records.iter().filter_map(step).collect()
+/// The weights that the ledger has from the validator: commits with their heights, and what was revealed.
+async fn weights_on_ledger(
+    client: &LedgerClient,
+    hotkey: Hotkey,
+) -> (Vec<(u64, WeightsCommit)>, Vec<WeightsCommit>) {
+    let head = client.head().await.unwrap().height.0;
+    let (mut commits, mut reveals) = (Vec::new(), Vec::new());
+    for height in 1..=head {
+        for transaction in client.block(BlockNumber(height)).await.unwrap().transactions {
+            match &transaction.message().call {
+                Call::CommitWeights { commit, .. } => commits.push((height, *commit)),
+                Call::RevealWeights { weights, .. } => reveals.push(weights.commit(NETUID, hotkey)),
+                _ => {}
+            }
+        }
+    }
+    (commits, reveals)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -207,7 +212,7 @@ async fn a_killed_validator_goes_on_where_it_was() {
         before = now;
     }
     let mut validator = stage.start_validator();
-    wait_blocks(&mut events, 60).await;
+    wait_blocks(&mut events, 90).await;
     validator.signal("TERM");
     assert!(validator.wait().success());
 
@@ -218,12 +223,20 @@ async fn a_killed_validator_goes_on_where_it_was() {
         rounds.is_sorted_by(|earlier, later| earlier < later),
         "a round was judged twice: {rounds:?}"
     );
-    let committed = tempos(&records, |result| matches!(result, WeightsResult::Committed(_)));
-    let revealed = tempos(&records, |result| matches!(result, WeightsResult::Revealed(_)));
-    assert!(
-        !committed.is_empty() && !revealed.is_empty(),
-        "{committed:?} {revealed:?}"
-    );
+    let head = client.head().await.unwrap().height.0;
+    let hotkey = stage.wallet.hotkey_public("validator").unwrap();
+    let (commits, reveals) = weights_on_ledger(&client, hotkey).await;
+    let due: Vec<_> = commits
+        .iter()
+        .filter(|(height, _)| height + 2 * TEMPO_BLOCKS < head)
+        .collect();
+    assert!(due.len() > 3, "{} commits in {head} blocks", due.len());
+    for (height, commit) in due {
+        assert!(
+            reveals.contains(commit),
+            "the weights committed in block {height} were never revealed"
+        );
+    }
     drop(stage.miner);
     drop(stage.node);
 }

@@ -72,6 +72,7 @@ fn two_tempos_pay_better_models_more_and_cheaters_next_to_nothing() {
         );
     }
 
+    assert_eq!(summary["holdings_match"], true, "{}", summary["holdings"]);
     let earned: u64 = summary["neurons"]
         .as_array()
         .unwrap()
@@ -130,4 +131,23 @@ fn a_child_that_crashes_ends_everything_with_its_last_words() {
     localnet.rest();
     assert_eq!(localnet.wait().code(), Some(1));
     assert_nothing_left(dir.path());
+}
+
+#[test]
+fn a_localnet_that_is_killed_takes_its_children_with_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut localnet = localnet(
+        dir.path(),
+        &["--tempos", "0", "--miners", "3", "--validators", "1"],
+    );
+    until(&mut localnet, "started");
+    assert!(!mentioning(&dir.path().display().to_string()).is_empty());
+    localnet.kill();
+    // Each child is told by the kernel, a moment later; the suite's own time limit ends a wait in vain.
+    while mentioning(&dir.path().display().to_string())
+        .iter()
+        .any(|(_, line)| !line.is_empty())
+    {
+        std::thread::yield_now();
+    }
 }

@@ -15,16 +15,25 @@ use std::io::stdout;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Trains one rung of the ladder of small models.
+/// The rungs that ship, lowest first.
+const LADDER: [&str; 3] = ["small", "medium", "large"];
+
+const EXAMPLES: &str = "Examples:
+  agon-train                                       # the whole ladder into models/, about an hour
+  agon-train --rung large --threads 2              # one rung
+  agon-train --rung large --threads 2 --resume     # on from where Ctrl-C stopped it
+  agon-train --rung tiny --out /somewhere/tiny     # seconds, to see that it works";
+
+/// Trains the ladder of small models, or one rung of it.
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(version, after_help = EXAMPLES)]
 struct Args {
-    /// Which rung: tiny, small, medium or large
+    /// Which rung: tiny, small, medium or large [default: small, medium and large, one after the other]
     #[arg(long)]
-    rung: String,
-    /// Folder for the model, its card and its curve
-    #[arg(long)]
-    out: PathBuf,
+    rung: Option<String>,
+    /// Folder for the model, its card and its curve [default: models/RUNG]
+    #[arg(long, requires = "rung")]
+    out: Option<PathBuf>,
     /// Fixes the parameters at the start and all stories
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -37,8 +46,8 @@ struct Args {
     /// Go on from the checkpoint of an earlier run that was stopped
     #[arg(long)]
     resume: bool,
-    /// Folder for the checkpoint; without it, target/train and the name of the rung
-    #[arg(long)]
+    /// Folder for the checkpoint [default: target/train/RUNG]
+    #[arg(long, requires = "rung")]
     work: Option<PathBuf>,
     /// Train nothing: examine the model in the folder again and rewrite its card
     #[arg(long, conflicts_with_all = ["resume", "minutes"])]
@@ -62,13 +71,19 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> Result<ExitCode> {
-    let rung = find_rung(&args.rung)?;
-    if !args.examine && teach(args, rung)? == Ended::Stopped {
-        println!("stopped; the same command with --resume goes on");
-        return Ok(ExitCode::SUCCESS);
+    let names = args.rung.as_deref().map_or(LADDER.to_vec(), |name| vec![name]);
+    let rungs: Vec<&'static Rung> = names.into_iter().map(find_rung).collect::<Result<_>>()?;
+    for rung in rungs {
+        let out = args
+            .out
+            .clone()
+            .unwrap_or_else(|| Path::new("models").join(rung.name));
+        if !args.examine && teach(args, rung, &out)? == Ended::Stopped {
+            println!("stopped; the same command with --resume goes on");
+            break;
+        }
+        show(rung, &examine(args, rung, &out)?);
     }
-    let report = examine(args, rung)?;
-    show(rung, &report);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -78,7 +93,7 @@ fn find_rung(name: &str) -> Result<&'static Rung> {
 }
 
 /// Trains, and writes everything but the card's marks.
-fn teach(args: &Args, rung: &'static Rung) -> Result<Ended> {
+fn teach(args: &Args, rung: &'static Rung, out: &Path) -> Result<Ended> {
     let work = args
         .work
         .clone()
@@ -100,27 +115,22 @@ fn teach(args: &Args, rung: &'static Rung) -> Result<Ended> {
     );
     let ended = run.teach(interrupt::watch()?.as_ref(), &mut stdout())?;
     if ended == Ended::Finished {
-        write_folder(&args.out, &run.learner, &vocabulary()).context("write the model")?;
-        curve::write(&args.out, &run.progress.points, rung.stages)?;
-        Record::of(&run.progress, args.threads).write(&args.out)?;
+        write_folder(out, &run.learner, &vocabulary()).context("write the model")?;
+        curve::write(out, &run.progress.points, rung.stages)?;
+        Record::of(&run.progress, args.threads).write(out)?;
     }
     Ok(ended)
 }
 
 /// Examines the model as it was written, rounded to bf16, and writes its card.
-fn examine(args: &Args, rung: &Rung) -> Result<Report> {
-    let record = Record::read(&args.out)?;
+fn examine(args: &Args, rung: &Rung, out: &Path) -> Result<Report> {
+    let record = Record::read(out)?;
     if record.rung != rung.name {
-        bail!(
-            "{} holds rung {}, not {}",
-            args.out.display(),
-            record.rung,
-            rung.name
-        );
+        bail!("{} holds rung {}, not {}", out.display(), record.rung, rung.name);
     }
-    let learner = open_folder(&args.out).context("open the model")?;
+    let learner = open_folder(out).context("open the model")?;
     let report = exam::sit(&learner, args.exam, args.items);
-    card::write(&args.out, rung, &record, args.exam, &report)?;
+    card::write(out, rung, &record, args.exam, &report)?;
     Ok(report)
 }
 

@@ -52,7 +52,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
     /// Most miners that a round asks
-    #[arg(long, value_name = "COUNT", default_value_t = 16)]
+    #[arg(long, value_name = "COUNT", default_value_t = 16, value_parser = miners)]
     pub miners: usize,
     /// Items that each of them is asked in a round
     #[arg(long, value_name = "COUNT", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=16))]
@@ -69,6 +69,16 @@ pub struct RunArgs {
     /// How it ends with its parent.
     #[command(flatten)]
     pub child: ChildFlags,
+}
+
+/// Most miners of a round: their channels and answers are held at the same time.
+const MINERS_MAX: usize = 256;
+
+fn miners(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(count) if (1..=MINERS_MAX).contains(&count) => Ok(count),
+        _ => Err(format!("a round asks 1 to {MINERS_MAX} miners")),
+    }
 }
 
 impl RunArgs {

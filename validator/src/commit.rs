@@ -12,16 +12,31 @@ use borsh::{BorshDeserialize, BorshSerialize};
 const MARGIN_DIVISOR: u64 = 6;
 /// Fewest blocks between a commit's submission and the end of its tempo.
 const MARGIN_BLOCKS_MIN: u64 = 3;
-/// Tries of one step before it is given up; each is a block or more apart.
-const TRIES_MAX: u32 = 8;
+/// A commit sent with fewer blocks left could land in the next tempo, where it could never be revealed.
+const BLOCKS_LEFT_MIN: u64 = 2;
+/// Longest pause between two tries of a step that keeps failing, blocks.
+const PAUSE_BLOCKS_MAX: u64 = 16;
 
-/// Weights between the first thought of a commit and their reveal.
+/// How far weights have come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub enum Progress {
+    /// Made and written down.
+    Made,
+    /// Their commit was sent; whether the ledger has it is not known.
+    Submitted,
+    /// The ledger has their commit.
+    Committed,
+    /// The ledger has the weights themselves.
+    Shown,
+}
+
+/// Weights between the first thought of a commit and the end of their window.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct Pending {
     /// The weights, with tempo and salt.
     pub weights: Weights,
-    /// Whether the ledger has the commit.
-    pub committed: bool,
+    /// How far they have come.
+    pub progress: Progress,
     /// How often the next step failed.
     pub tries: u32,
 }
@@ -89,8 +104,7 @@ pub fn drop_expired(pending: &mut Vec<Pending>, rules: &Rules, tempo: u64) {
 #[must_use]
 pub fn due(pending: &[Pending], rules: &Rules, tempo: u64, blocks_left: u64) -> Due {
     let reveal = pending.iter().position(|weights| {
-        let shown = weights.committed || !rules.commit_reveal;
-        shown && weights.tries < TRIES_MAX && rules.reveal_tempo(weights.weights.tempo) == tempo
+        may_be_shown(weights.progress, rules) && rules.reveal_tempo(weights.weights.tempo) == tempo
     });
     if let Some(index) = reveal {
         return Due::Reveal(index);
@@ -99,13 +113,42 @@ pub fn due(pending: &[Pending], rules: &Rules, tempo: u64, blocks_left: u64) -> 
         return Due::Nothing;
     }
     match pending.iter().position(|weights| weights.weights.tempo == tempo) {
-        None => Due::Weigh,
-        Some(index) => {
-            let Pending { committed, tries, .. } = pending[index];
-            let open = rules.commit_reveal && !committed && tries < TRIES_MAX;
-            if open { Due::Commit(index) } else { Due::Nothing }
+        None if blocks_left >= BLOCKS_LEFT_MIN => Due::Weigh,
+        Some(index) if blocks_left >= BLOCKS_LEFT_MIN && wants_commit(&pending[index], rules) => {
+            Due::Commit(index)
         }
+        _ => Due::Nothing,
     }
+}
+
+/// Without commits, weights are shown as soon as they are made. A commit whose answer was lost is worth a try.
+const fn may_be_shown(progress: Progress, rules: &Rules) -> bool {
+    match progress {
+        Progress::Made => !rules.commit_reveal,
+        Progress::Submitted | Progress::Committed => true,
+        Progress::Shown => false,
+    }
+}
+
+const fn wants_commit(pending: &Pending, rules: &Rules) -> bool {
+    let open = matches!(pending.progress, Progress::Made | Progress::Submitted);
+    rules.commit_reveal && open
+}
+
+/// Whether a commit to weights of `tempo`, or the weights themselves, were sent.
+#[must_use]
+pub fn was_sent(pending: &[Pending], tempo: u64) -> bool {
+    let of_tempo = pending.iter().filter(|weights| weights.weights.tempo == tempo);
+    of_tempo
+        .into_iter()
+        .any(|weights| weights.progress != Progress::Made)
+}
+
+/// Blocks until a step that failed `tries` times is tried again. Refusals such as a rate limit pass by themselves, so
+/// no step is given up before its window closes.
+#[must_use]
+pub fn pause_blocks(tries: u32) -> u64 {
+    (u64::from(tries) / 4 + 1).min(PAUSE_BLOCKS_MAX)
 }
 
 /// Pairs of UID and weight as a row for the ledger.
@@ -131,10 +174,10 @@ mod tests {
         tempo_blocks: 60,
     };
 
-    fn pending(tempo: u64, committed: bool) -> Pending {
+    fn pending(tempo: u64, progress: Progress) -> Pending {
         Pending {
             weights: row(tempo, &[(0, 1)], [0; 32], 0),
-            committed,
+            progress,
             tries: 0,
         }
     }
@@ -143,45 +186,90 @@ mod tests {
     fn weights_are_made_and_committed_in_the_last_sixth_of_a_tempo() {
         assert_eq!(due(&[], &RULES, 5, 11), Due::Nothing);
         assert_eq!(due(&[], &RULES, 5, 10), Due::Weigh);
-        assert_eq!(due(&[pending(5, false)], &RULES, 5, 10), Due::Commit(0));
-        assert_eq!(due(&[pending(5, true)], &RULES, 5, 9), Due::Nothing);
-    }
-
-    #[test]
-    fn weights_are_revealed_as_soon_as_the_window_opens_and_only_then() {
-        assert_eq!(due(&[pending(5, true)], &RULES, 5, 50), Due::Nothing);
-        assert_eq!(due(&[pending(5, true)], &RULES, 6, 60), Due::Reveal(0));
-        assert_eq!(due(&[pending(5, true)], &RULES, 7, 60), Due::Nothing);
+        assert_eq!(due(&[pending(5, Progress::Made)], &RULES, 5, 10), Due::Commit(0));
         assert_eq!(
-            due(&[pending(5, false)], &RULES, 6, 60),
-            Due::Nothing,
-            "there is no commit to open"
+            due(&[pending(5, Progress::Committed)], &RULES, 5, 9),
+            Due::Nothing
         );
     }
 
     #[test]
-    fn without_commit_reveal_weights_are_shown_in_their_own_tempo() {
+    fn nothing_is_committed_that_could_land_in_the_next_tempo() {
+        assert_eq!(due(&[], &RULES, 5, 2), Due::Weigh);
+        assert_eq!(due(&[], &RULES, 5, 1), Due::Nothing);
+        assert_eq!(due(&[pending(5, Progress::Made)], &RULES, 5, 1), Due::Nothing);
+    }
+
+    #[test]
+    fn weights_are_revealed_as_soon_as_the_window_opens_and_only_then() {
+        assert_eq!(
+            due(&[pending(5, Progress::Committed)], &RULES, 5, 50),
+            Due::Nothing
+        );
+        assert_eq!(
+            due(&[pending(5, Progress::Committed)], &RULES, 6, 60),
+            Due::Reveal(0)
+        );
+        assert_eq!(due(&[pending(5, Progress::Shown)], &RULES, 6, 60), Due::Nothing);
+        assert_eq!(
+            due(&[pending(5, Progress::Committed)], &RULES, 7, 60),
+            Due::Nothing
+        );
+        assert_eq!(
+            due(&[pending(5, Progress::Made)], &RULES, 6, 60),
+            Due::Nothing,
+            "no commit was sent"
+        );
+    }
+
+    #[test]
+    fn a_commit_whose_answer_was_lost_is_sent_again_and_revealed_all_the_same() {
+        assert_eq!(
+            due(&[pending(5, Progress::Submitted)], &RULES, 5, 8),
+            Due::Commit(0)
+        );
+        assert_eq!(
+            due(&[pending(5, Progress::Submitted)], &RULES, 6, 60),
+            Due::Reveal(0)
+        );
+    }
+
+    #[test]
+    fn without_commit_reveal_weights_are_shown_once_in_their_own_tempo() {
         let rules = Rules {
             commit_reveal: false,
             ..RULES
         };
         assert_eq!(due(&[], &rules, 5, 10), Due::Weigh);
-        assert_eq!(due(&[pending(5, false)], &rules, 5, 10), Due::Reveal(0));
+        assert_eq!(due(&[pending(5, Progress::Made)], &rules, 5, 10), Due::Reveal(0));
+        assert_eq!(due(&[pending(5, Progress::Shown)], &rules, 5, 9), Due::Nothing);
     }
 
     #[test]
     fn weights_past_their_window_are_forgotten() {
-        let mut all = vec![pending(3, true), pending(4, true), pending(5, false)];
+        let [old, open, new] = [3, 4, 5].map(|tempo| pending(tempo, Progress::Committed));
+        let mut all = vec![old, open.clone(), new.clone()];
         drop_expired(&mut all, &RULES, 5);
-        assert_eq!(all, [pending(4, true), pending(5, false)]);
+        assert_eq!(all, [open, new]);
     }
 
     #[test]
-    fn a_step_that_keeps_failing_is_given_up() {
+    fn a_step_that_keeps_failing_is_tried_ever_less_often_until_its_window_closes() {
         let stuck = Pending {
-            tries: TRIES_MAX,
-            ..pending(5, false)
+            tries: 1_000,
+            ..pending(5, Progress::Submitted)
         };
-        assert_eq!(due(&[stuck], &RULES, 5, 2), Due::Nothing);
+        assert_eq!(due(&[stuck], &RULES, 6, 60), Due::Reveal(0));
+        assert_eq!([1, 3, 4, 40, u32::MAX].map(pause_blocks), [1, 1, 2, 11, 16]);
+    }
+
+    #[test]
+    fn a_tempo_without_a_commit_is_noticed() {
+        assert!(!was_sent(&[], 5));
+        assert!(!was_sent(
+            &[pending(5, Progress::Made), pending(4, Progress::Committed)],
+            5
+        ));
+        assert!(was_sent(&[pending(5, Progress::Submitted)], 5));
     }
 }

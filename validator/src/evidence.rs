@@ -199,6 +199,13 @@ impl Evidence {
     }
 }
 
+/// Whether a round's record is short enough to be kept.
+#[must_use]
+pub fn fits(round: &Round) -> bool {
+    // One byte for the version, one for the kind of record.
+    codec::encode(round).len() < RECORD_BYTES_MAX as usize
+}
+
 /// Reads the records in `dir` while a validator may be writing them.
 ///
 /// # Errors

@@ -44,7 +44,7 @@ use crate::round::Size;
 use crate::state::StateError;
 use crate::work::Work;
 
-/// How long the running step may take once shutdown was asked for.
+/// How long the other tasks may take once shutdown was asked for; the running step is dropped at once.
 const GRACE: Duration = Duration::from_secs(15);
 
 /// What a validator needs to know before it asks anybody.
@@ -99,6 +99,14 @@ pub enum RunError {
     /// The evidence cannot be read or written.
     #[error(transparent)]
     Evidence(#[from] EvidenceError),
+    /// A part of the validator failed, and the validator ended with it.
+    #[error("the {name} failed: {reason}")]
+    Task {
+        /// Which part.
+        name: &'static str,
+        /// Why.
+        reason: String,
+    },
 }
 
 /// The validator's metrics.
@@ -126,7 +134,7 @@ pub const METRICS: &[Metric] = &[
 ///
 /// # Errors
 ///
-/// [`RunError`]. A ledger that goes away later is not an error: the validator waits for it and says so.
+/// [`RunError`]. A ledger that goes away later is not an error: the validator abstains and waits for it.
 pub async fn run(config: Config, world: World, shutdown: Shutdown) -> Result<(), RunError> {
     telemetry::describe(METRICS);
     std::fs::create_dir_all(&config.dir).map_err(|source| RunError::Folder {
@@ -145,6 +153,9 @@ pub async fn run(config: Config, world: World, shutdown: Shutdown) -> Result<(),
     let report = grace(tasks, GRACE).await;
     if !report.is_clean() {
         warn!(?report, "not everything ended cleanly");
+    }
+    if let Some((name, reason)) = report.failed.into_iter().next() {
+        return Err(RunError::Task { name, reason });
     }
     worked
 }

@@ -19,6 +19,8 @@ use tonic::{Code, Request, Status, Streaming};
 
 /// Most bytes of an answer that are read; a task's answers are far shorter.
 pub const ANSWER_BYTES_MAX: usize = 64 * 1024;
+/// Most bytes of text that a token is allowed on average.
+const TOKEN_BYTES_MAX: usize = 64;
 /// Most bytes of a reason that are kept.
 const REASON_BYTES_MAX: usize = 256;
 /// Channels that are kept open; more than a round asks.
@@ -170,13 +172,14 @@ fn request(challenge: &Signed<Challenge>) -> Request<AskRequest> {
 
 async fn read(mut stream: Streaming<AskReply>, challenge: &Signed<Challenge>) -> Outcome {
     let mut text = String::new();
+    let bytes_max = (challenge.message().tokens_max as usize * TOKEN_BYTES_MAX).min(ANSWER_BYTES_MAX);
     loop {
         match stream.message().await {
             Ok(Some(AskReply {
                 part: Some(Part::Text(piece)),
             })) => {
-                if text.len() + piece.len() > ANSWER_BYTES_MAX {
-                    let reason = format!("more than {ANSWER_BYTES_MAX} bytes of answer");
+                if text.len() + piece.len() > bytes_max {
+                    let reason = format!("more than {bytes_max} bytes of answer");
                     return Outcome::failed(Failure::Invalid, reason);
                 }
                 text.push_str(&piece);

@@ -6,7 +6,7 @@
 //! # When a validator abstains
 //!
 //! A round says nothing about miners when the fault is the validator's own: when every miner it asked is out of
-//! reach, or when at least half of them refuse its challenges. Then [`judge`] gives a reason instead of scores and
+//! reach, or when at least half of them refuse its challenges and not one answers. Then [`judge`] gives a reason instead of scores and
 //! ratings stay as they are. Otherwise a refusal counts as a failure to answer like any other, or a miner could
 //! refuse what it cannot answer.
 
@@ -302,7 +302,11 @@ fn abstention(plan: &Plan, outcomes: &[Outcome]) -> Option<String> {
         )
     };
     let refused = failed(Failure::Refused);
-    if refused * 2 >= asked {
+    let answered = miners_of(plan, outcomes, |outcome| {
+        matches!(outcome, Outcome::Answered { .. })
+    });
+    // One answer proves that our challenges are good; without this, half the miners could freeze everyone's ratings.
+    if answered == 0 && refused * 2 >= asked {
         let reason = outcomes.iter().find_map(|outcome| match outcome {
             Outcome::Failed {
                 failure: Failure::Refused,

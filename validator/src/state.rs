@@ -60,7 +60,10 @@ pub enum StateError {
         source: std::io::Error,
     },
     /// The file is not a state.
-    #[error("{} is damaged: {source}; move it away to start with empty ratings", path.display())]
+    #[error(
+        "{} is damaged: {source}; move it away to have ratings made again from the evidence, without the weights \
+         that are under way", path.display()
+    )]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -110,14 +113,18 @@ impl State {
         let changed = self
             .holders
             .iter()
-            .filter(|(uid, holder)| now.get(uid) != Some(holder));
+            .filter(|(uid, holder)| !is_same(holder, now.get(uid)));
         let changed: Vec<Uid> = changed.map(|(uid, _)| *uid).collect();
         for uid in &changed {
-            self.ratings.forget(uid.0);
-            self.last_asked.remove(uid);
+            self.forget(*uid);
         }
         self.holders = now;
         changed
+    }
+
+    fn forget(&mut self, uid: Uid) {
+        self.ratings.forget(uid.0);
+        self.last_asked.remove(&uid);
     }
 
     /// Moves on to `tempo`; rounds are counted from 0 in each.
@@ -143,24 +150,42 @@ impl State {
     /// [`EvidenceError`] when the evidence cannot be read.
     pub fn catch_up(&mut self, evidence: &Evidence) -> Result<u64, EvidenceError> {
         let mut folded = 0;
+        let mut seen: BTreeMap<Uid, Hotkey> = self
+            .holders
+            .iter()
+            .map(|(uid, (hotkey, _))| (*uid, *hotkey))
+            .collect();
         // A log that was cut or replaced is shorter than the state remembers; then there is nothing to add.
         let from = self.evidence_end.min(evidence.end());
         for record in evidence.records_from(from)? {
             let Record::Round(mut round) = record? else {
                 continue;
             };
-            if round.sequence < self.rounds {
-                continue;
+            for miner in &round.miners {
+                let before = seen.insert(miner.uid, miner.hotkey);
+                if before.is_some_and(|before| before != miner.hotkey) {
+                    self.forget(miner.uid);
+                }
             }
-            self.tempo = round.tempo;
-            self.round = round.round;
+            (self.tempo, self.round, self.rounds) = (round.tempo, round.round, round.sequence);
             fold(self, &mut round);
             self.count_round();
             folded += 1;
         }
         self.evidence_end = evidence.end();
+        self.holders
+            .retain(|uid, (hotkey, _)| seen.get(uid).is_none_or(|seen| seen == hotkey));
+        for (uid, hotkey) in seen {
+            // When it was registered is not in the evidence, so only the key can be told from the next holder's.
+            self.holders.entry(uid).or_insert((hotkey, BlockNumber(0)));
+        }
         Ok(folded)
     }
+}
+
+/// Whether the holder of a UID is still the one who was noted; a block of 0 stands for one that is not known.
+fn is_same(noted: &Holder, now: Option<&Holder>) -> bool {
+    now.is_some_and(|now| noted.0 == now.0 && (noted.1 == now.1 || noted.1 == BlockNumber(0)))
 }
 
 #[cfg(test)]

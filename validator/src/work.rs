@@ -4,26 +4,26 @@
 //! and its side effects. Order matters where a crash may come between: evidence before state, weights and salt on
 //! disk before their commit is submitted.
 
+mod weighing;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use agon_ledger_client::LedgerClient;
 use agon_ledger_client::follow::{View, Views};
-use agon_ledger_client::{ClientError, LedgerClient};
-use agon_protocol::id::{Digest, Netuid, Uid};
-use agon_protocol::message::{Call, NeuronView};
+use agon_protocol::id::{Digest, Uid};
+use agon_protocol::message::NeuronView;
 use agon_runtime::files::write_atomic;
 use agon_runtime::shutdown::Shutdown;
-use agon_scoring::weights::{WeightPolicy, weights};
 use agon_subnets::Task;
 use futures::future::join_all;
 use serde::Serialize;
+use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
-use crate::commit::{self, Due, Pending, Rules};
-use crate::evidence::{
-    Abstained, AnswerRecord, Evidence, ItemRecord, MinerRecord, Record, Round, WeightsResult, WeightsStep,
-};
+use crate::commit::{self, Rules};
+use crate::evidence::{self, Abstained, AnswerRecord, Evidence, ItemRecord, MinerRecord, Record, Round};
 use crate::fold::fold;
 use crate::query::{self, Miners, Outcome};
 use crate::round::{self, Ask, NonceCounter, Plan, Score, Setting};
@@ -32,6 +32,8 @@ use crate::{Config, RunError, World};
 
 /// Longest time between two looks at the ledger's view when nothing else wakes the loop.
 const IDLE: Duration = Duration::from_secs(5);
+/// Without news of the ledger for longer, its last picture is no ground for asking anybody.
+const SILENCE_MAX: Duration = Duration::from_secs(60);
 /// Name of the status file in a validator's folder.
 pub const STATUS_FILE: &str = "status.json";
 
@@ -48,16 +50,20 @@ pub struct Work {
     nonces: NonceCounter,
     /// What was said last, so that a standing obstacle is said once and not in every block.
     said: Option<String>,
-    /// When the next round may begin, by the clock.
-    next_round_ms: u64,
-    /// Height at which the last step of weights failed, so that it is tried once per block at most.
-    failed_at: Option<u64>,
+    /// When the next round may begin.
+    next_round: Instant,
+    /// When the ledger was heard of last.
+    heard: Instant,
+    /// Height at which a step of weights may be tried again.
+    retry_height: u64,
     /// When each UID last answered, Unix milliseconds; for the status, so it is not kept over a restart.
     last_answers_ms: BTreeMap<Uid, u64>,
 }
 
 /// A round that was asked and is not judged yet.
 struct Asked<'a> {
+    number: u32,
+    sequence: u64,
     tempo: u64,
     beacon: Digest,
     time_ms: u64,
@@ -127,8 +133,9 @@ impl Work {
             miners,
             nonces: NonceCounter::default(),
             said: None,
-            next_round_ms: 0,
-            failed_at: None,
+            next_round: Instant::now(),
+            heard: Instant::now(),
+            retry_height: 0,
             last_answers_ms: BTreeMap::new(),
         })
     }
@@ -140,49 +147,61 @@ impl Work {
     /// [`RunError`] when state or evidence cannot be written: what cannot be proven must not be done.
     pub async fn run(mut self, mut views: Views, shutdown: Shutdown) -> Result<(), RunError> {
         loop {
-            let pause = self.pause();
             tokio::select! {
                 biased;
                 () = shutdown.requested() => return Ok(()),
-                alive = views.changed() => if alive.is_err() { return Ok(()) },
-                () = tokio::time::sleep(pause) => {}
+                alive = views.changed() => if alive.is_err() { return Ok(()) } else { self.heard = Instant::now() },
+                () = tokio::time::sleep_until(self.wake_up()) => {}
             }
             let view = views.borrow_and_update().clone();
             let Some(view) = view else { continue };
             tokio::select! {
                 biased;
                 () = shutdown.requested() => return Ok(()),
-                stepped = self.step(&view) => stepped?,
+                stepped = self.step(&view, &mut views) => stepped?,
             }
         }
     }
 
-    fn pause(&self) -> Duration {
-        let left_ms = self.next_round_ms.saturating_sub(self.world.clock.now_ms());
-        if left_ms == 0 {
-            IDLE
+    fn wake_up(&self) -> Instant {
+        let (now, idle) = (Instant::now(), Instant::now() + IDLE);
+        if self.next_round > now {
+            self.next_round.min(idle)
         } else {
-            Duration::from_millis(left_ms).min(IDLE)
+            idle
         }
     }
 
     /// Does what is due now: weights first, they have windows; then a round.
-    async fn step(&mut self, view: &View) -> Result<(), RunError> {
+    async fn step(&mut self, view: &View, views: &mut Views) -> Result<(), RunError> {
+        let silent = self.heard.elapsed();
+        if silent > SILENCE_MAX {
+            return self.abstain(
+                view,
+                None,
+                "the ledger has not been heard of for a minute".to_owned(),
+            );
+        }
         self.enter_tempo(view)?;
         let (neuron, task) = match self.ready(view) {
             Ok(ready) => ready,
-            Err(obstacle) => return self.abstain(view, None, obstacle),
+            Err(obstacle) => {
+                // What was committed is still owed.
+                self.reveal_step(view).await?;
+                return self.abstain(view, None, obstacle);
+            }
         };
         self.weights_step(view, &neuron).await?;
-        let now_ms = self.world.clock.now_ms();
-        if now_ms < self.next_round_ms {
-            return Ok(());
-        }
-        let Some(beacon) = view.beacon() else {
+        // One block into the tempo, so that miners have heard of it too.
+        let tempo_is_known = view.height > view.subnet.tempo_start;
+        let Some(beacon) = view.beacon().filter(|_| tempo_is_known) else {
             return Ok(());
         };
-        self.next_round_ms = now_ms.saturating_add(self.config.round_ms);
-        self.round(view, beacon, task).await
+        if Instant::now() < self.next_round {
+            return Ok(());
+        }
+        self.next_round = Instant::now() + Duration::from_millis(self.config.round_ms);
+        self.round(view, beacon, task, views).await
     }
 
     fn enter_tempo(&mut self, view: &View) -> Result<(), RunError> {
@@ -192,11 +211,15 @@ impl Work {
             info!(?fresh, "UIDs changed hands and start fresh");
             self.last_answers_ms.retain(|uid, _| !fresh.contains(uid));
         }
-        let entered = self.state.tempo != tempo;
+        let (entered, left) = (self.state.tempo != tempo, self.state.tempo);
+        let missed = entered && self.state.round > 0 && !commit::was_sent(&self.state.pending, left);
         self.state.enter(tempo);
         if entered {
             self.said = None;
             metrics::gauge!("agon_validator_tempo").set(tempo as f64);
+        }
+        if missed {
+            self.abstain(view, None, format!("no weights were committed in tempo {left}"))?;
         }
         if entered || !fresh.is_empty() {
             commit::drop_expired(&mut self.state.pending, &Rules::of(&view.subnet), tempo);
@@ -235,12 +258,15 @@ impl Work {
         Ok((neuron.clone(), task))
     }
 
-    /// Says once why nothing is done, in log, evidence and status.
+    /// Says why nothing is done, in log, evidence and status: of each round, and once of a standing obstacle.
     fn abstain(&mut self, view: &View, round: Option<u32>, reason: String) -> Result<(), RunError> {
-        if self.said.as_ref() == Some(&reason) {
+        let standing = self.said.as_ref() == Some(&reason);
+        if standing && round.is_none() {
             return Ok(());
         }
-        warn!(tempo = view.subnet.tempo, ?round, reason, "abstains");
+        if !standing {
+            warn!(tempo = view.subnet.tempo, ?round, reason, "abstains");
+        }
         metrics::counter!("agon_validator_rounds_total", "outcome" => "abstained").increment(1);
         self.evidence.append(&Record::Abstained(Abstained {
             netuid: self.config.netuid,
@@ -254,13 +280,19 @@ impl Work {
         Ok(())
     }
 
-    async fn round(&mut self, view: &View, beacon: Digest, task: &'static dyn Task) -> Result<(), RunError> {
-        let started = tokio::time::Instant::now();
+    async fn round(
+        &mut self,
+        view: &View,
+        beacon: Digest,
+        task: &'static dyn Task,
+        views: &mut Views,
+    ) -> Result<(), RunError> {
+        let started = Instant::now();
         let now_ms = self.world.clock.now_ms();
         let miners = round::miners(&view.metagraph, self.config.pair.hotkey());
         self.miners
             .keep_only(|addr| miners.iter().any(|miner| miner.addr == *addr));
-        let number = self.state.round;
+        let (number, sequence) = (self.state.round, self.state.rounds);
         let setting = Setting {
             pair: &self.config.pair,
             genesis: self.genesis,
@@ -272,8 +304,13 @@ impl Work {
         };
         let (size, asked) = (&self.config.size, &self.state.last_asked);
         let plan = round::plan(&setting, size, &miners, asked, &mut self.nonces, now_ms);
-        let outcomes = self.ask_all(&plan).await;
+        // Counted before anybody is asked, so that no draw is used twice, whatever happens meanwhile.
+        self.state.count_round();
+        self.save()?;
+        let outcomes = self.ask_all(&plan, views).await?;
         let asked = Asked {
+            number,
+            sequence,
             tempo: view.subnet.tempo,
             beacon,
             time_ms: now_ms,
@@ -283,22 +320,26 @@ impl Work {
         match round::judge(task, &plan, &outcomes) {
             Ok(scores) => {
                 let mut record = self.record(&asked, &scores);
-                fold(&mut self.state, &mut record);
-                self.evidence.append(&Record::Round(record))?;
-                self.said = None;
-                metrics::counter!("agon_validator_rounds_total", "outcome" => "judged").increment(1);
+                if evidence::fits(&record) {
+                    fold(&mut self.state, &mut record);
+                    self.evidence.append(&Record::Round(record))?;
+                    self.said = None;
+                    metrics::counter!("agon_validator_rounds_total", "outcome" => "judged").increment(1);
+                } else {
+                    let reason = "the round's evidence is too long: lower --miners or --items".to_owned();
+                    self.abstain(view, Some(number), reason)?;
+                }
             }
             Err(reason) => self.abstain(view, Some(number), reason)?,
         }
-        self.state.count_round();
         metrics::histogram!("agon_validator_round_seconds").record(started.elapsed().as_secs_f64());
         self.save()?;
         self.write_status(view);
         Ok(())
     }
 
-    /// Asks everything at once, under one deadline.
-    async fn ask_all(&mut self, plan: &Plan) -> Vec<Outcome> {
+    /// Asks everything at once, under one deadline; weights that fall due meanwhile do not wait for it.
+    async fn ask_all(&mut self, plan: &Plan, views: &mut Views) -> Result<Vec<Outcome>, RunError> {
         let deadline = Duration::from_millis(self.config.size.deadline_ms);
         let miners = &mut self.miners;
         let asked = plan.asks.iter().map(|ask| {
@@ -314,7 +355,20 @@ impl Work {
             }
         });
         let asked: Vec<_> = asked.collect();
-        let outcomes = join_all(asked).await;
+        let mut asking = std::pin::pin!(join_all(asked));
+        let outcomes = loop {
+            tokio::select! {
+                biased;
+                outcomes = &mut asking => break outcomes,
+                Ok(()) = views.changed() => {
+                    self.heard = Instant::now();
+                    let view = views.borrow_and_update().clone();
+                    if let Some(view) = view {
+                        self.weights_meanwhile(&view).await?;
+                    }
+                }
+            }
+        };
         let now_ms = self.world.clock.now_ms();
         for (ask, outcome) in plan.asks.iter().zip(&outcomes) {
             count_outcome(ask, outcome);
@@ -322,7 +376,7 @@ impl Work {
                 self.last_answers_ms.insert(ask.miner.uid, now_ms);
             }
         }
-        outcomes
+        Ok(outcomes)
     }
 
     /// The record of a judged round, before it is folded.
@@ -339,8 +393,8 @@ impl Work {
         Round {
             netuid: self.config.netuid,
             tempo: asked.tempo,
-            round: self.state.round,
-            sequence: self.state.rounds,
+            round: asked.number,
+            sequence: asked.sequence,
             time_ms: asked.time_ms,
             beacon: asked.beacon,
             draw: asked.plan.draw,
@@ -348,126 +402,6 @@ impl Work {
             miners: miner_records(asked.plan),
             answers: answers.collect(),
         }
-    }
-
-    async fn weights_step(&mut self, view: &View, neuron: &NeuronView) -> Result<(), RunError> {
-        if self.failed_at == Some(view.height.0) {
-            return Ok(());
-        }
-        let rules = Rules::of(&view.subnet);
-        let tempo = view.subnet.tempo;
-        let blocks_left = view.subnet.next_epoch.0.saturating_sub(view.height.0);
-        match commit::due(&self.state.pending, &rules, tempo, blocks_left) {
-            Due::Nothing => Ok(()),
-            Due::Weigh => self.weigh(view, neuron).await,
-            Due::Commit(index) => self.submit_commit(view, index).await,
-            Due::Reveal(index) => self.submit_reveal(view, index).await,
-        }
-    }
-
-    /// Makes weights of the ratings, writes them down, then commits them.
-    async fn weigh(&mut self, view: &View, neuron: &NeuronView) -> Result<(), RunError> {
-        let standings = self.state.ratings.standings();
-        let standings: Vec<_> = standings
-            .into_iter()
-            .filter(|standing| standing.uid != neuron.uid.0)
-            .collect();
-        let pairs = match weights(&standings, &WeightPolicy::default()) {
-            Ok(pairs) => pairs,
-            Err(error) => return self.abstain(view, None, format!("no weights: {error}")),
-        };
-        let version = view.subnet.parameter("version_key").unwrap_or(0);
-        let weights = commit::row(view.subnet.tempo, &pairs, self.world.entropy.bytes32(), version);
-        self.state.pending.push(Pending {
-            weights,
-            committed: false,
-            tries: 0,
-        });
-        self.save()?;
-        let index = self.state.pending.len() - 1;
-        if Rules::of(&view.subnet).commit_reveal {
-            self.submit_commit(view, index).await
-        } else {
-            self.submit_reveal(view, index).await
-        }
-    }
-
-    async fn submit_commit(&mut self, view: &View, index: usize) -> Result<(), RunError> {
-        let netuid = self.config.netuid;
-        let commit = self.state.pending[index]
-            .weights
-            .commit(netuid, self.config.pair.hotkey());
-        let sent = self
-            .client
-            .send(&self.config.pair, Call::CommitWeights { netuid, commit })
-            .await;
-        if sent.is_ok() {
-            self.state.pending[index].committed = true;
-            self.state.pending[index].tries = 0;
-        }
-        let result = sent.map(|included| WeightsResult::Committed(included.height));
-        self.note_weights(view, index, "commit", result)
-    }
-
-    async fn submit_reveal(&mut self, view: &View, index: usize) -> Result<(), RunError> {
-        let netuid = self.config.netuid;
-        let weights = self.state.pending[index].weights.clone();
-        let sent = self
-            .client
-            .send(&self.config.pair, Call::RevealWeights { netuid, weights })
-            .await;
-        let revealed = sent.is_ok();
-        let result = sent.map(|included| WeightsResult::Revealed(included.height));
-        self.note_weights(view, index, "reveal", result)?;
-        if revealed && Rules::of(&view.subnet).commit_reveal {
-            self.state.pending.remove(index);
-        } else if revealed {
-            // Shown for this tempo; kept until the next so that it is not made twice.
-            self.state.pending[index].tries = u32::MAX;
-        }
-        self.save()?;
-        Ok(())
-    }
-
-    /// Writes down what came of a step of weights.
-    fn note_weights(
-        &mut self,
-        view: &View,
-        index: usize,
-        step: &'static str,
-        result: Result<WeightsResult, ClientError>,
-    ) -> Result<(), RunError> {
-        let outcome = if result.is_ok() { "ok" } else { "failed" };
-        metrics::counter!("agon_validator_weights_total", "step" => step, "result" => outcome).increment(1);
-        let result = match result {
-            Ok(result) => {
-                info!(tempo = view.subnet.tempo, step, ?result, "weights");
-                result
-            }
-            Err(error) => {
-                warn!(tempo = view.subnet.tempo, step, %error, "weights");
-                self.failed_at = Some(view.height.0);
-                let tries = &mut self.state.pending[index].tries;
-                *tries = tries.saturating_add(1);
-                WeightsResult::Failed(error.to_string())
-            }
-        };
-        let netuid: Netuid = self.config.netuid;
-        let weights = &self.state.pending[index].weights;
-        self.evidence.append(&Record::Weights(WeightsStep {
-            netuid,
-            tempo: weights.tempo,
-            commit: weights.commit(netuid, self.config.pair.hotkey()),
-            weights: weights
-                .uids
-                .iter()
-                .copied()
-                .zip(weights.values.iter().copied())
-                .collect(),
-            result,
-        }))?;
-        self.save()?;
-        Ok(())
     }
 
     /// Writes `status.json` for people and tools; a failure is logged, since nothing depends on it.

@@ -25,8 +25,9 @@ use tonic::{Code, Status};
 
 /// Longest wait for a query.
 const QUERY_DEADLINE: Duration = Duration::from_secs(10);
-/// Longest wait for a transaction to be in a stored block; longer than any block time we run with.
-const SUBMIT_DEADLINE: Duration = Duration::from_secs(60);
+/// Longest wait for a transaction to be in a stored block: longer than a node takes to say that it did not make it,
+/// and shorter than the transport's own limit.
+const SUBMIT_DEADLINE: Duration = Duration::from_secs(28);
 
 /// Why a call to a ledger node gave nothing.
 #[derive(Debug, Error)]
@@ -393,6 +394,10 @@ fn failed(call: &'static str, uri: &str, status: &Status) -> ClientError {
         Code::Unavailable => ClientError::Unreachable {
             uri: uri.to_owned(),
             reason: status.message().to_owned(),
+        },
+        Code::Cancelled | Code::DeadlineExceeded => ClientError::Deadline {
+            call,
+            deadline_ms: SUBMIT_DEADLINE.as_millis() as u64,
         },
         Code::NotFound => ClientError::NotFound(status.message().to_owned()),
         code => ClientError::Failed {

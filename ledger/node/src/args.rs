@@ -25,7 +25,9 @@ Examples:
     agon-node verify --dir ./ledger
 
   A fast one on a free port, which is printed and written to ./ledger/address:
-    agon-node run --dir ./ledger --listen 127.0.0.1:0 --block-ms 250";
+    agon-node run --dir ./ledger --listen 127.0.0.1:0 --block-ms 250
+
+Exit codes: 0 stopped as asked or verified, 1 failure or a ledger that does not verify, 2 usage.";
 
 /// Keeps the ledger of a network: orders transactions, runs epochs, answers queries
 #[derive(Debug, Parser)]

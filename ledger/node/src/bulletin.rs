@@ -102,7 +102,7 @@ mod tests {
     async fn readers_are_woken_in_the_order_in_which_they_began_to_wait() {
         let (publisher, reader) = bulletin(0);
         let woken = Arc::new(Mutex::new(Vec::new()));
-        let readers: Vec<_> = (0..64)
+        let readers: Vec<_> = (0..16)
             .map(|index| {
                 let (reader, woken) = (reader.clone(), Arc::clone(&woken));
                 tokio::spawn(async move {

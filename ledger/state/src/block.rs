@@ -143,10 +143,12 @@ impl State {
     ///
     /// # Panics
     ///
-    /// When `input.height` does not follow the state's height: the caller's own mistake. No transaction panics.
+    /// When `input.height` does not follow the state's height: the caller's own mistake. No transaction panics. When
+    /// holdings do not add up to what exists: ours, and a ledger that stops is better than one that goes on.
     pub fn apply(&mut self, input: BlockInput<'_>) -> Applied {
         let epochs = self.begin_block(input.height, input.parent, input.time_ms);
         let outcomes = input.transactions.iter().map(|tx| self.transact(tx)).collect();
+        assert_eq!(self.check_sums(), Ok(()), "after block {}", input.height);
         debug_assert_eq!(self.check_invariants(), Ok(()), "after block {}", input.height);
         Applied { outcomes, epochs }
     }

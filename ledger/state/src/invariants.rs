@@ -108,7 +108,8 @@ impl State {
         }
     }
 
-    fn check_sums(&self) -> Result<(), InvariantBroken> {
+    /// Checks that free balances, stake, locks and what is held add up to what was created and not burned.
+    pub(crate) fn check_sums(&self) -> Result<(), InvariantBroken> {
         let progress = self.progress();
         let issuance = i128::from(progress.created.base_units())
             .saturating_sub(i128::from(progress.burned.base_units()));

@@ -30,7 +30,7 @@ pub struct Challenge {
     pub task: String,
     /// Tempo of the subnet in which it is asked.
     pub tempo: u64,
-    /// Hash of the block that opened the tempo.
+    /// Hash of the block before the one that opened the tempo.
     pub beacon: Digest,
     /// Round of the validator within the tempo.
     pub round: u32,

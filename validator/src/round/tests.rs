@@ -1,5 +1,7 @@
 //! Plans are drawn, outcomes are judged, and faults of our own are not held against miners.
 
+use agon_protocol::message::{Environment, FinishReason, Receipt, answer_digest};
+
 use super::*;
 
 const NOW_MS: u64 = 1_700_000_000_000;
@@ -136,4 +138,39 @@ fn the_nonce_counter_never_repeats_whatever_the_clock_does() {
     let times = [5, 5, 4, 6, 6];
     let drawn: Vec<u64> = times.iter().map(|&now_ms| nonces.next(now_ms)).collect();
     assert!(drawn.is_sorted_by(|a, b| a < b), "{drawn:?}");
+}
+
+#[test]
+fn half_the_miners_cannot_freeze_ratings_by_refusing() {
+    let plan = planned(0, 4, &BTreeMap::new());
+    let mut outcomes = vec![failed(Failure::Refused); plan.asks.len()];
+    let pair = Keypair::from_mini_secret(&[9; 32]);
+    let receipt = Receipt {
+        challenge: plan.asks[0].challenge.digest(),
+        answer: answer_digest("kitchen"),
+        miner: pair.hotkey(),
+        prompt_tokens: 1,
+        answer_tokens: 1,
+        received_ms: 1,
+        first_token_ms: 1,
+        finished_ms: 1,
+        finish: FinishReason::EndOfText,
+        model: Digest([0; 32]),
+        environment: Environment {
+            dtype: "f32".into(),
+            device: "cpu".into(),
+            libtorch: "none".into(),
+        },
+    };
+    let receipt = Box::new(Signed::sign(receipt, &pair));
+    outcomes[0] = Outcome::Answered {
+        text: "kitchen".into(),
+        receipt,
+    };
+    let scores = judge(agon_subnets::tasks()[0], &plan, &outcomes).unwrap();
+    assert_eq!(
+        scores.len(),
+        plan.asks.len(),
+        "one answer proves that our challenges are good"
+    );
 }
