@@ -36,7 +36,7 @@ pub fn print(text: impl Display) -> anyhow::Result<()> {
 ///
 /// # Errors
 ///
-/// As [`print`].
+/// As [`print()`].
 pub fn print_json<T: Serialize>(value: &T) -> anyhow::Result<()> {
     print(serde_json::to_string(value)?)
 }

@@ -1,7 +1,7 @@
 //! Announces the axon on the ledger and keeps it fresh.
 //!
 //! The ledger's record is compared with what this miner serves whenever the metagraph was read; a difference, or
-//! a record older than [`FRESH_BLOCKS`], is announced again. A refusal is said in full and tried again later, since
+//! a record older than `FRESH_BLOCKS`, is announced again. A refusal is said in full and tried again later, since
 //! its cause (a rate limit, a registration under way) may pass.
 
 use std::time::Duration;

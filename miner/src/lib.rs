@@ -34,6 +34,7 @@ use agon_protocol::id::Netuid;
 use agon_protocol::message::Axon;
 use agon_protocol::sign::Keypair;
 use agon_runtime::clock::Clock;
+use agon_runtime::flags::ExitWith;
 use agon_runtime::net::{self, Incoming, Net};
 use agon_runtime::shutdown::{Shutdown, Tasks, grace};
 use agon_runtime::telemetry::{self, Metric};
@@ -113,6 +114,16 @@ pub enum RunError {
     Serve(#[from] tonic::transport::Error),
 }
 
+impl From<RunError> for ExitWith {
+    /// The exit code of a process that ends with this error.
+    fn from(error: RunError) -> Self {
+        match error {
+            RunError::Ledger(error) => error.into(),
+            other => Self::failure(other),
+        }
+    }
+}
+
 /// The miner's metrics.
 pub const METRICS: &[Metric] = &[
     Metric::counter(
@@ -125,6 +136,17 @@ pub const METRICS: &[Metric] = &[
         "Seconds from admission to the receipt",
     ),
 ];
+
+/// Checks that the ledger answers and that the hotkey holds a UID, without serving anything.
+///
+/// # Errors
+///
+/// [`RunError::Ledger`].
+pub async fn check(config: &Config, net: &Net) -> Result<(), RunError> {
+    let client = LedgerClient::new(net, &config.ledger)?;
+    announce::check_registered(&client, &config.pair, config.netuid).await?;
+    Ok(())
+}
 
 /// Runs a miner until shutdown. `ready` is called with the bound address once challenges are accepted.
 ///

@@ -4,9 +4,10 @@ use std::process::ExitCode;
 
 use agon_miner::args::{Cli, Command, ModelArgs, ServeArgs};
 use agon_miner::backend::ModelBackend;
-use agon_miner::{World, run};
-use agon_model::{Engine, LoadOptions};
+use agon_miner::{World, check, run};
+use agon_model::{Engine, LoadOptions, LoadProgress};
 use agon_runtime::clock::Clock;
+use agon_runtime::flags::ExitWith;
 use agon_runtime::net::Net;
 use agon_runtime::shutdown::Shutdown;
 use agon_runtime::{flags, telemetry};
@@ -38,12 +39,16 @@ async fn serve(cli: &Cli, args: &ServeArgs) -> anyhow::Result<()> {
     if let Some(addr) = args.miner.metrics.metrics_addr {
         telemetry::serve_metrics(addr, &shutdown).await?;
     }
-    let backend = load(&args.model)?;
     let world = World {
         clock: Clock::system(),
         net: Net::tcp(),
     };
-    run(config, backend, world, shutdown, |_| ()).await?;
+    // What can be refused is refused before a large model is read.
+    check(&config, &world.net).await.map_err(ExitWith::from)?;
+    let backend = load(&args.model)?;
+    run(config, backend, world, shutdown, |_| ())
+        .await
+        .map_err(ExitWith::from)?;
     Ok(())
 }
 
@@ -56,7 +61,25 @@ fn load(args: &ModelArgs) -> anyhow::Result<ModelBackend> {
         queue_max: args.queue,
         threads: args.threads,
     };
-    let engine = Engine::load(&args.model, &options, |progress| info!(?progress, "loading"))
+    let engine = Engine::load(&args.model, &options, tell_tenths())
         .with_context(|| format!("load model {}", args.model.display()))?;
     Ok(ModelBackend::new(engine))
+}
+
+/// Tells how much is loaded, ten times in all however often it is called.
+fn tell_tenths() -> impl FnMut(LoadProgress) {
+    let mut told = 0;
+    move |LoadProgress {
+              bytes_done,
+              bytes_total,
+          }| {
+        let percent = bytes_done
+            .saturating_mul(100)
+            .checked_div(bytes_total)
+            .unwrap_or(100);
+        if percent / 10 > told {
+            told = percent / 10;
+            info!(percent, bytes_total, "loading the model");
+        }
+    }
 }

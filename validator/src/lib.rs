@@ -33,6 +33,7 @@ use agon_protocol::sign::Keypair;
 use agon_runtime::clock::Clock;
 use agon_runtime::entropy::Entropy;
 use agon_runtime::files::{LockError, lock_dir};
+use agon_runtime::flags::ExitWith;
 use agon_runtime::net::Net;
 use agon_runtime::shutdown::{Shutdown, Tasks, grace};
 use agon_runtime::telemetry::{self, Metric};
@@ -107,6 +108,16 @@ pub enum RunError {
         /// Why.
         reason: String,
     },
+}
+
+impl From<RunError> for ExitWith {
+    /// The exit code of a process that ends with this error.
+    fn from(error: RunError) -> Self {
+        match error {
+            RunError::Ledger(error) => error.into(),
+            other => Self::failure(other),
+        }
+    }
 }
 
 /// The validator's metrics.

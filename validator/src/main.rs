@@ -33,6 +33,8 @@ async fn start(cli: &Cli) -> anyhow::Result<()> {
         net: Net::tcp(),
         entropy: Entropy::os(),
     };
-    run(config, world, shutdown).await?;
+    run(config, world, shutdown)
+        .await
+        .map_err(flags::ExitWith::from)?;
     Ok(())
 }

@@ -334,7 +334,7 @@ impl Ledger {
     ///
     /// # Errors
     ///
-    /// When some have not within [`ANNOUNCE_DEADLINE`], with their names.
+    /// When some have not within `ANNOUNCE_DEADLINE`, with their names.
     pub async fn announced(
         &self,
         netuid: Netuid,
