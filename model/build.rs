@@ -1,4 +1,6 @@
-//! Lets binaries and tests of this package find libtorch beside themselves, with no `LD_LIBRARY_PATH`.
+//! Lets binaries and tests find libtorch beside themselves, with no `LD_LIBRARY_PATH`.
+//!
+//! The build script of every package that links libtorch: their manifests name this file.
 
 fn main() {
     // From target/<profile>/, from target/<profile>/{deps,examples}/, and from an installed bin/ beside lib/.
@@ -9,5 +11,5 @@ fn main() {
     ] {
         println!("cargo:rustc-link-arg=-Wl,-rpath,$ORIGIN/{place}");
     }
-    println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rerun-if-changed=../model/build.rs");
 }

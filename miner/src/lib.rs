@@ -36,7 +36,7 @@ use agon_protocol::sign::Keypair;
 use agon_runtime::clock::Clock;
 use agon_runtime::flags::ExitWith;
 use agon_runtime::net::{self, Incoming, Net};
-use agon_runtime::shutdown::{Shutdown, Tasks, grace};
+use agon_runtime::shutdown::{Shutdown, TaskFailed, Tasks, grace};
 use agon_runtime::telemetry::{self, Metric};
 use thiserror::Error;
 use tokio::sync::watch;
@@ -102,13 +102,8 @@ pub enum RunError {
     #[error(transparent)]
     Replay(#[from] ReplayError),
     /// A part of the miner failed, and the miner ended with it.
-    #[error("the {name} failed: {reason}")]
-    Task {
-        /// Which part.
-        name: &'static str,
-        /// Why.
-        reason: String,
-    },
+    #[error(transparent)]
+    Task(#[from] TaskFailed),
     /// The server broke.
     #[error("serve: {0}")]
     Serve(#[from] tonic::transport::Error),
@@ -198,9 +193,7 @@ pub async fn run<B: Backend>(
     if !report.is_clean() {
         warn!(?report, "not everything ended cleanly");
     }
-    if let Some((name, reason)) = report.failed.into_iter().next() {
-        return Err(RunError::Task { name, reason });
-    }
+    report.into_result()?;
     served
 }
 

@@ -202,6 +202,30 @@ impl GraceReport {
     }
 }
 
+/// A part of a process failed, and the process ended with it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the {name} failed: {reason}")]
+pub struct TaskFailed {
+    /// Which part.
+    pub name: &'static str,
+    /// Why.
+    pub reason: String,
+}
+
+impl GraceReport {
+    /// The first failure, as the error that a process ends with.
+    ///
+    /// # Errors
+    ///
+    /// [`TaskFailed`] when a task failed; being late is no failure.
+    pub fn into_result(self) -> Result<(), TaskFailed> {
+        match self.failed.into_iter().next() {
+            Some((name, reason)) => Err(TaskFailed { name, reason }),
+            None => Ok(()),
+        }
+    }
+}
+
 /// Waits for `tasks`, at most `limit`, then aborts the rest; logs and reports who did not make it.
 ///
 /// To be called once the shutdown was requested: it does not request it.

@@ -35,7 +35,7 @@ use agon_runtime::entropy::Entropy;
 use agon_runtime::files::{LockError, lock_dir};
 use agon_runtime::flags::ExitWith;
 use agon_runtime::net::Net;
-use agon_runtime::shutdown::{Shutdown, Tasks, grace};
+use agon_runtime::shutdown::{Shutdown, TaskFailed, Tasks, grace};
 use agon_runtime::telemetry::{self, Metric};
 use thiserror::Error;
 use tracing::warn;
@@ -101,13 +101,8 @@ pub enum RunError {
     #[error(transparent)]
     Evidence(#[from] EvidenceError),
     /// A part of the validator failed, and the validator ended with it.
-    #[error("the {name} failed: {reason}")]
-    Task {
-        /// Which part.
-        name: &'static str,
-        /// Why.
-        reason: String,
-    },
+    #[error(transparent)]
+    Task(#[from] TaskFailed),
 }
 
 impl From<RunError> for ExitWith {
@@ -165,8 +160,6 @@ pub async fn run(config: Config, world: World, shutdown: Shutdown) -> Result<(),
     if !report.is_clean() {
         warn!(?report, "not everything ended cleanly");
     }
-    if let Some((name, reason)) = report.failed.into_iter().next() {
-        return Err(RunError::Task { name, reason });
-    }
+    report.into_result()?;
     worked
 }

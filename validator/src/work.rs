@@ -164,7 +164,8 @@ impl Work {
     }
 
     fn wake_up(&self) -> Instant {
-        let (now, idle) = (Instant::now(), Instant::now() + IDLE);
+        let now = Instant::now();
+        let idle = now + IDLE;
         if self.next_round > now {
             self.next_round.min(idle)
         } else {
@@ -174,8 +175,7 @@ impl Work {
 
     /// Does what is due now: weights first, they have windows; then a round.
     async fn step(&mut self, view: &View, views: &mut Views) -> Result<(), RunError> {
-        let silent = self.heard.elapsed();
-        if silent > SILENCE_MAX {
+        if self.heard.elapsed() > SILENCE_MAX {
             return self.abstain(
                 view,
                 None,

@@ -75,20 +75,6 @@ pub enum ClientError {
     },
 }
 
-impl ClientError {
-    /// Whether the same call may succeed later without any change.
-    #[must_use]
-    pub const fn is_transient(&self) -> bool {
-        match self {
-            Self::Unreachable { .. } | Self::Deadline { .. } => true,
-            Self::Failed { code, .. } => {
-                matches!(code, Code::Unavailable | Code::ResourceExhausted | Code::Aborted)
-            }
-            Self::Refused(_) | Self::NotFound(_) | Self::Malformed { .. } => false,
-        }
-    }
-}
-
 impl From<ClientError> for ExitWith {
     /// The exit code of a process that ends with this error.
     fn from(error: ClientError) -> Self {

@@ -15,12 +15,13 @@ use std::sync::Arc;
 use agon_ledger_state::{Applied, BlockInput, Refusal, State};
 use agon_protocol::codec;
 use agon_protocol::id::{BlockNumber, Digest};
-use agon_protocol::message::{Block, EventView, Header, Message, Signed, Transaction, TransactionView};
+use agon_protocol::message::{
+    Block, EpochView, EventView, Header, Message, Signed, Transaction, TransactionView,
+};
 use borsh::{BorshDeserialize, BorshSerialize};
 use thiserror::Error;
 
 use crate::blocks::{Blocks, BlocksError};
-use crate::outcome::EpochOutcome;
 use crate::store::{Store, StoreError};
 
 /// The newest block of a ledger.
@@ -50,7 +51,7 @@ pub struct Proposal {
 pub struct Committed {
     head: Head,
     block: Block,
-    epochs: Vec<EpochOutcome>,
+    epochs: Vec<EpochView>,
 }
 
 impl Committed {
@@ -71,13 +72,13 @@ impl Committed {
 }
 
 /// What `block` did, given what its epochs paid.
-pub(crate) fn event(block: &Block, epochs: Vec<EpochOutcome>) -> EventView {
+pub(crate) fn event(block: &Block, epochs: Vec<EpochView>) -> EventView {
     EventView {
         height: block.header.height,
         hash: block.hash(),
         time_ms: block.header.time_ms,
         transactions: block.transactions.iter().map(applied_view).collect(),
-        epochs: epochs.into_iter().map(Into::into).collect(),
+        epochs,
     }
 }
 
@@ -228,7 +229,7 @@ pub trait Ledger: Send {
 struct Executed {
     head: Head,
     state: State,
-    epochs: Vec<EpochOutcome>,
+    epochs: Vec<EpochView>,
 }
 
 /// The ledger over a state in memory, a block log and a store.
@@ -355,7 +356,7 @@ pub(crate) fn extend(
     head: &Head,
     state: &mut State,
     block: &Block,
-) -> Result<(Head, Vec<EpochOutcome>), Reject> {
+) -> Result<(Head, Vec<EpochView>), Reject> {
     check_header(head, block)?;
     check_limits(block)?;
     let applied = state.apply(input(head, block.header.time_ms, &block.transactions));
@@ -380,7 +381,7 @@ pub(crate) fn extend(
         time_ms,
         state_root: expected,
     };
-    Ok((next, applied.epochs.into_iter().map(Into::into).collect()))
+    Ok((next, applied.epochs))
 }
 
 fn check_header(head: &Head, block: &Block) -> Result<(), Reject> {

@@ -35,7 +35,6 @@ pub mod folder;
 pub mod mempool;
 pub mod metrics;
 pub mod open;
-mod outcome;
 mod service;
 pub mod store;
 pub mod verify;
@@ -51,7 +50,7 @@ use agon_protocol::message::Genesis;
 use agon_runtime::files::{self, DirLock, LockError};
 use agon_runtime::flags::sentence;
 use agon_runtime::net::{self, Incoming, Net};
-use agon_runtime::shutdown::{self, Tasks};
+use agon_runtime::shutdown::{self, TaskFailed, Tasks};
 use agon_runtime::{Clock, Shutdown};
 use thiserror::Error;
 use tracing::info;
@@ -146,13 +145,8 @@ pub enum NodeError {
     #[error("start a thread")]
     Thread(#[source] io::Error),
     /// A part of the node failed, and the node ended with it.
-    #[error("the {part} failed: {reason}")]
-    Part {
-        /// Which part.
-        part: &'static str,
-        /// Why.
-        reason: String,
-    },
+    #[error(transparent)]
+    Part(#[from] TaskFailed),
 }
 
 /// Runs a node until `shutdown`, or until it can store no more blocks.
@@ -307,10 +301,8 @@ async fn serve(
     for thread in closed {
         thread.wait().await;
     }
-    match report.failed.into_iter().next() {
-        Some((part, reason)) => Err(NodeError::Part { part, reason }),
-        None => Ok(lock),
-    }
+    report.into_result()?;
+    Ok(lock)
 }
 
 async fn drive(driver: impl Driver, clerk: Desk<Clerk>, shutdown: Shutdown) -> Result<(), String> {

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use agon_ledger_state::{GenesisError, LoadError, State};
 use agon_protocol::id::{BlockNumber, Digest};
-use agon_protocol::message::{Block, Genesis};
+use agon_protocol::message::{Block, EpochView, Genesis};
 use agon_runtime::files;
 use agon_runtime::flags::sentence;
 use thiserror::Error;
@@ -22,7 +22,6 @@ use tracing::{info, warn};
 use crate::blocks::{Blocks, BlocksError};
 use crate::chain::{self, Chain, Head, Reject};
 use crate::folder::Folder;
-use crate::outcome::EpochOutcome;
 use crate::store::{SledStore, Store, StoreError};
 
 /// sled's snapshot files, which it makes anew from its log.
@@ -296,7 +295,7 @@ fn catch_up(
     Ok(Chain::new(loaded.head, loaded.state, blocks, store))
 }
 
-fn extend(folder: &Folder, loaded: &mut Loaded, block: &Block) -> Result<Vec<EpochOutcome>, OpenError> {
+fn extend(folder: &Folder, loaded: &mut Loaded, block: &Block) -> Result<Vec<EpochView>, OpenError> {
     let (head, epochs) =
         chain::extend(&loaded.head, &mut loaded.state, block).map_err(|source| OpenError::Reject {
             path: folder.blocks(),

@@ -5,6 +5,8 @@
 
 use std::collections::BTreeMap;
 
+use borsh::{BorshDeserialize, BorshSerialize};
+
 use super::Axon;
 use crate::amount::Amount;
 use crate::id::{Account, BlockNumber, Coldkey, Digest, Hotkey, Netuid, Uid};
@@ -192,8 +194,8 @@ pub struct RefusalView {
     pub message: String,
 }
 
-/// An epoch that a block ran.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// An epoch that a block ran. A node keeps it in canonical bytes to tell about old blocks.
+#[derive(Clone, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct EpochView {
     /// Which subnet.
     pub netuid: Netuid,

@@ -104,13 +104,11 @@ impl Work {
             .client
             .send(&self.config.pair, Call::RevealWeights { netuid, weights })
             .await;
-        let revealed = sent.is_ok();
-        let result = sent.map(|included| WeightsResult::Revealed(included.height));
-        self.note_weights(view, index, "reveal", result)?;
-        if revealed {
+        if sent.is_ok() {
             self.state.pending[index].progress = Progress::Shown;
         }
-        self.save()
+        let result = sent.map(|included| WeightsResult::Revealed(included.height));
+        self.note_weights(view, index, "reveal", result)
     }
 
     /// Writes down what came of a step of weights.

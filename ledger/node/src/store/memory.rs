@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use agon_protocol::id::BlockNumber;
+use agon_protocol::message::EpochView;
 
 use super::{Changes, Entries, Store, StoreError, Table, decode_epochs, decode_head, filling, key, writes};
 use crate::chain::Head;
-use crate::outcome::EpochOutcome;
 
 /// The same keys and values as on disk, in a map.
 #[derive(Debug, Default)]
@@ -49,7 +49,7 @@ impl Store for MemoryStore {
             .collect())
     }
 
-    fn epochs(&self, height: BlockNumber) -> Result<Vec<EpochOutcome>, StoreError> {
+    fn epochs(&self, height: BlockNumber) -> Result<Vec<EpochView>, StoreError> {
         decode_epochs(
             self.map()
                 .get(&key(Table::Epochs, &height.0.to_be_bytes()))
@@ -57,7 +57,7 @@ impl Store for MemoryStore {
         )
     }
 
-    fn commit(&self, head: Head, changes: &Changes, epochs: &[EpochOutcome]) -> Result<(), StoreError> {
+    fn commit(&self, head: Head, changes: &Changes, epochs: &[EpochView]) -> Result<(), StoreError> {
         self.write(writes(head, changes, epochs));
         Ok(())
     }
@@ -66,7 +66,7 @@ impl Store for MemoryStore {
         &self,
         head: Head,
         entries: Entries,
-        epochs: &[(BlockNumber, Vec<EpochOutcome>)],
+        epochs: &[(BlockNumber, Vec<EpochView>)],
     ) -> Result<(), StoreError> {
         self.write(filling(entries, epochs));
         self.write(writes(head, &Changes::new(), &[]));

@@ -12,12 +12,12 @@ use std::fmt;
 
 use agon_protocol::codec::{self, CodecError};
 use agon_protocol::id::BlockNumber;
+use agon_protocol::message::EpochView;
 use thiserror::Error;
 
 pub(crate) use self::memory::MemoryStore;
 pub(crate) use self::sled::SledStore;
 use crate::chain::Head;
-use crate::outcome::EpochOutcome;
 
 /// Entries of a state, as bytes.
 pub(crate) type Entries = Vec<(Vec<u8>, Vec<u8>)>;
@@ -86,10 +86,10 @@ pub(crate) trait Store: fmt::Debug + Send + Sync {
     fn entries(&self) -> Result<Entries, StoreError>;
 
     /// What the epochs of the block at `height` paid.
-    fn epochs(&self, height: BlockNumber) -> Result<Vec<EpochOutcome>, StoreError>;
+    fn epochs(&self, height: BlockNumber) -> Result<Vec<EpochView>, StoreError>;
 
     /// Takes one block in, durably, before it returns.
-    fn commit(&self, head: Head, changes: &Changes, epochs: &[EpochOutcome]) -> Result<(), StoreError>;
+    fn commit(&self, head: Head, changes: &Changes, epochs: &[EpochView]) -> Result<(), StoreError>;
 
     /// Fills an empty store with the state after `head` and what earlier epochs paid, durably. The head goes in
     /// last, so that a store whose filling was interrupted has none.
@@ -97,7 +97,7 @@ pub(crate) trait Store: fmt::Debug + Send + Sync {
         &self,
         head: Head,
         entries: Entries,
-        epochs: &[(BlockNumber, Vec<EpochOutcome>)],
+        epochs: &[(BlockNumber, Vec<EpochView>)],
     ) -> Result<(), StoreError>;
 }
 
@@ -118,7 +118,7 @@ fn key(table: Table, rest: &[u8]) -> Vec<u8> {
 }
 
 /// Every write of a block as key and value, the head included.
-fn writes(head: Head, changes: &Changes, epochs: &[EpochOutcome]) -> Changes {
+fn writes(head: Head, changes: &Changes, epochs: &[EpochView]) -> Changes {
     let mut writes: Changes = changes
         .iter()
         .map(|(entry, value)| (key(Table::State, entry), value.clone()))
@@ -130,7 +130,7 @@ fn writes(head: Head, changes: &Changes, epochs: &[EpochOutcome]) -> Changes {
     writes
 }
 
-fn epochs_write(height: BlockNumber, epochs: &[EpochOutcome]) -> (Vec<u8>, Option<Vec<u8>>) {
+fn epochs_write(height: BlockNumber, epochs: &[EpochView]) -> (Vec<u8>, Option<Vec<u8>>) {
     (
         key(Table::Epochs, &height.0.to_be_bytes()),
         Some(codec::encode(epochs)),
@@ -138,7 +138,7 @@ fn epochs_write(height: BlockNumber, epochs: &[EpochOutcome]) -> (Vec<u8>, Optio
 }
 
 /// Every write that fills a store, without the head.
-fn filling(entries: Entries, epochs: &[(BlockNumber, Vec<EpochOutcome>)]) -> Changes {
+fn filling(entries: Entries, epochs: &[(BlockNumber, Vec<EpochView>)]) -> Changes {
     let entries = entries
         .into_iter()
         .map(|(entry, value)| (key(Table::State, &entry), Some(value)));
@@ -148,7 +148,7 @@ fn filling(entries: Entries, epochs: &[(BlockNumber, Vec<EpochOutcome>)]) -> Cha
     entries.chain(epochs).collect()
 }
 
-fn decode_epochs(bytes: Option<&[u8]>) -> Result<Vec<EpochOutcome>, StoreError> {
+fn decode_epochs(bytes: Option<&[u8]>) -> Result<Vec<EpochView>, StoreError> {
     let Some(bytes) = bytes else { return Ok(Vec::new()) };
     codec::decode(bytes, EPOCHS_BYTES_MAX).map_err(|source| StoreError::Record {
         what: "epochs",
@@ -172,10 +172,10 @@ mod tests {
         }
     }
 
-    fn outcome(tempo: u64) -> EpochOutcome {
-        EpochOutcome {
+    fn outcome(tempo: u64) -> EpochView {
+        EpochView {
             tempo,
-            ..EpochOutcome::default()
+            ..EpochView::default()
         }
     }
 

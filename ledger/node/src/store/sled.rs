@@ -7,11 +7,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use agon_protocol::id::BlockNumber;
+use agon_protocol::message::EpochView;
 use sled::{Batch, Config, Db};
 
 use super::{Changes, Entries, Store, StoreError, Table, decode_epochs, decode_head, filling, key, writes};
 use crate::chain::Head;
-use crate::outcome::EpochOutcome;
 
 /// Bytes of pages sled keeps in memory. The state itself is in memory anyway.
 const CACHE_BYTES: u64 = 64 * 1024 * 1024;
@@ -82,12 +82,12 @@ impl Store for SledStore {
         self.db.scan_prefix(&prefix).map(entry).collect()
     }
 
-    fn epochs(&self, height: BlockNumber) -> Result<Vec<EpochOutcome>, StoreError> {
+    fn epochs(&self, height: BlockNumber) -> Result<Vec<EpochView>, StoreError> {
         let record = self.db.get(key(Table::Epochs, &height.0.to_be_bytes()))?;
         decode_epochs(record.as_deref())
     }
 
-    fn commit(&self, head: Head, changes: &Changes, epochs: &[EpochOutcome]) -> Result<(), StoreError> {
+    fn commit(&self, head: Head, changes: &Changes, epochs: &[EpochView]) -> Result<(), StoreError> {
         self.write(writes(head, changes, epochs))?;
         self.flush()
     }
@@ -96,7 +96,7 @@ impl Store for SledStore {
         &self,
         head: Head,
         entries: Entries,
-        epochs: &[(BlockNumber, Vec<EpochOutcome>)],
+        epochs: &[(BlockNumber, Vec<EpochView>)],
     ) -> Result<(), StoreError> {
         let writes_without_head = filling(entries, epochs);
         for batch in writes_without_head.chunks(FILL_BATCH_WRITES) {
