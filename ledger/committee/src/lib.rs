@@ -1,0 +1,1 @@
+//! The committee: which block is next, agreed by several nodes through a BFT engine.
