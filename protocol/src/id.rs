@@ -62,6 +62,17 @@ key! {
     Account
 }
 
+key! {
+    /// Key that a member of the committee votes with; it holds nothing and lives on the node.
+    ConsensusKey
+}
+
+impl From<ConsensusKey> for Account {
+    fn from(key: ConsensusKey) -> Self {
+        Self(key.0)
+    }
+}
+
 impl From<Hotkey> for Account {
     fn from(hotkey: Hotkey) -> Self {
         Self(hotkey.0)

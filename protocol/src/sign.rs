@@ -20,7 +20,7 @@ use schnorrkel::{ExpansionMode, MiniSecretKey, PublicKey, SecretKey};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use crate::id::{Account, Coldkey, Digest, Hotkey, Netuid};
+use crate::id::{Account, Coldkey, ConsensusKey, Digest, Hotkey, Netuid};
 
 /// What a signature is for; a signature made for one purpose is never valid for another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -32,6 +32,8 @@ pub enum Purpose {
     Challenge,
     /// A miner's receipt for one answer.
     Receipt,
+    /// A vote on a block by a member of the committee.
+    Vote,
     /// A text signed by hand with `agon wallet sign`; the context other sr25519 wallets use.
     Text,
 }
@@ -44,6 +46,7 @@ impl Purpose {
             Self::Transaction => b"agon/v1/transaction",
             Self::Challenge => b"agon/v1/challenge",
             Self::Receipt => b"agon/v1/receipt",
+            Self::Vote => b"agon/v1/vote",
             Self::Text => b"substrate",
         }
     }
@@ -160,6 +163,12 @@ impl Keypair {
     #[must_use]
     pub fn coldkey(&self) -> Coldkey {
         Coldkey(self.public())
+    }
+
+    /// The public key, as a consensus key.
+    #[must_use]
+    pub fn consensus_key(&self) -> ConsensusKey {
+        ConsensusKey(self.public())
     }
 
     /// Signs `message` for `purpose`.

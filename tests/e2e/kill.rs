@@ -183,7 +183,13 @@ async fn weights_on_ledger(
     let head = client.head().await.unwrap().height.0;
     let (mut commits, mut reveals) = (Vec::new(), Vec::new());
     for height in 1..=head {
-        for transaction in client.block(BlockNumber(height)).await.unwrap().transactions {
+        for transaction in client
+            .block(BlockNumber(height))
+            .await
+            .unwrap()
+            .block
+            .transactions
+        {
             match &transaction.message().call {
                 Call::CommitWeights { commit, .. } => commits.push((height, *commit)),
                 Call::RevealWeights { weights, .. } => reveals.push(weights.commit(NETUID, hotkey)),

@@ -302,7 +302,7 @@ async fn operate(
     let head = client.head().await?;
     let mut blocks = Vec::new();
     for height in 1..=last.0 {
-        blocks.push(client.block(BlockNumber(height)).await?);
+        blocks.push(client.block(BlockNumber(height)).await?.block);
     }
     Ok(Picture {
         blocks,

@@ -11,7 +11,7 @@ use std::time::Duration;
 use agon_protocol::grpc::{self, v1, v1::ledger_client};
 use agon_protocol::id::{Account, BlockNumber, Digest, Netuid};
 use agon_protocol::message::{
-    AccountView, Block, Call, EventView, Head, MessageError, Metagraph, RefusalView, Signed, SubnetView,
+    AccountView, Call, EventView, FinalBlock, Head, MessageError, Metagraph, RefusalView, Signed, SubnetView,
     Transaction, WeightRowView,
 };
 use agon_protocol::sign::Keypair;
@@ -237,18 +237,20 @@ impl LedgerClient {
         Ok(self.ask("GetEpoch", stub.get_epoch(request)).await?.record)
     }
 
-    /// A block by its height.
+    /// A block by its height, with what made it final.
     ///
     /// # Errors
     ///
     /// [`ClientError::NotFound`] when there is no such block, and the others.
-    pub async fn block(&self, height: BlockNumber) -> Result<Block, ClientError> {
+    pub async fn block(&self, height: BlockNumber) -> Result<FinalBlock, ClientError> {
         let mut stub = self.stub.clone();
         let request = v1::GetBlockRequest { height: height.0 };
         let reply = self.ask("GetBlock", stub.get_block(request)).await?;
-        codec::decode(&reply.block, Block::BYTES_MAX).map_err(|error: CodecError| ClientError::Malformed {
-            call: "GetBlock",
-            source: error.into(),
+        codec::decode(&reply.block, FinalBlock::BYTES_MAX).map_err(|error: CodecError| {
+            ClientError::Malformed {
+                call: "GetBlock",
+                source: error.into(),
+            }
         })
     }
 

@@ -187,7 +187,7 @@ impl Archive {
             .blocks
             .read(height)?
             .ok_or_else(|| self.no_such_block(height))?;
-        Ok(chain::event(&block, self.store.epochs(height)?))
+        Ok(chain::event(&block.block, self.store.epochs(height)?))
     }
 
     /// A subnet's neurons after the block at `height`.
@@ -248,9 +248,9 @@ impl Archive {
         while head.height < height && transactions < REPLAY_TRANSACTIONS_MAX {
             let next = head.height.next();
             let block = self.blocks.read(next)?.ok_or_else(|| self.no_such_block(next))?;
-            let replayed = chain::extend(&head, &mut state, &block);
+            let replayed = chain::extend(&head, &mut state, &block.block);
             (head, _) = replayed.map_err(|source| ArchiveError::Replay { height: next, source })?;
-            transactions += block.transactions.len();
+            transactions += block.block.transactions.len();
         }
         // What changed on the way is of no interest to anybody.
         drop(state.take_changes());

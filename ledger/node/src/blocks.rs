@@ -1,4 +1,4 @@
-//! Every block of the ledger by its height, as canonical bytes: the truth that all else is derived from.
+//! Every block of the ledger by its height with what made it final, as canonical bytes: the truth that all else is derived from.
 //!
 //! On disk it is a framed log whose frame number `n` holds block `n + 1`; the index from height to offset is in
 //! memory and made anew when the log is opened. Whether the blocks follow each other is for those who replay them.
@@ -8,14 +8,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use agon_protocol::codec::{self, CodecError};
 use agon_protocol::id::BlockNumber;
-use agon_protocol::message::Block;
+use agon_protocol::message::FinalBlock;
 use agon_runtime::framed_log::{Frame, FramedLog, LogError, LogOptions};
 use thiserror::Error;
 use tracing::warn;
 
 /// How the block log is opened.
 const LOG_OPTIONS: LogOptions = LogOptions {
-    frame_bytes_max: Block::BYTES_MAX as u32,
+    frame_bytes_max: FinalBlock::BYTES_MAX as u32,
 };
 
 /// Why a block cannot be appended or read.
@@ -89,7 +89,7 @@ impl Blocks {
     /// # Errors
     ///
     /// [`BlocksError::Log`]; the log then takes no more blocks until it is opened again.
-    pub(crate) fn append(&self, block: &Block) -> Result<(), BlocksError> {
+    pub(crate) fn append(&self, block: &FinalBlock) -> Result<(), BlocksError> {
         let bytes = codec::encode(block);
         match &mut *self.medium() {
             Medium::Disk { log, offsets } => offsets.push(log.append_synced(&bytes)?),
@@ -122,12 +122,12 @@ impl Blocks {
     /// # Errors
     ///
     /// [`BlocksError`] when it cannot be read or is not a block.
-    pub(crate) fn read(&self, height: BlockNumber) -> Result<Option<Block>, BlocksError> {
+    pub(crate) fn read(&self, height: BlockNumber) -> Result<Option<FinalBlock>, BlocksError> {
         let Some(bytes) = self.read_bytes(height)? else {
             return Ok(None);
         };
         let block =
-            codec::decode(&bytes, Block::BYTES_MAX).map_err(|source| self.malformed(height, source))?;
+            codec::decode(&bytes, FinalBlock::BYTES_MAX).map_err(|source| self.malformed(height, source))?;
         Ok(Some(block))
     }
 
@@ -165,7 +165,9 @@ fn index(height: BlockNumber) -> Option<usize> {
 /// # Errors
 ///
 /// [`BlocksError::Log`] when there is no such log.
-pub(crate) fn scan(path: &Path) -> Result<impl Iterator<Item = Result<Block, BlocksError>>, BlocksError> {
+pub(crate) fn scan(
+    path: &Path,
+) -> Result<impl Iterator<Item = Result<FinalBlock, BlocksError>>, BlocksError> {
     let frames = FramedLog::frames(path, LOG_OPTIONS)?;
     let path = path.to_owned();
     Ok(frames
@@ -173,8 +175,8 @@ pub(crate) fn scan(path: &Path) -> Result<impl Iterator<Item = Result<Block, Blo
         .map(move |(frame, height)| decode_frame(&path, BlockNumber(height), frame?)))
 }
 
-fn decode_frame(path: &Path, height: BlockNumber, frame: Frame) -> Result<Block, BlocksError> {
-    codec::decode(&frame.payload, Block::BYTES_MAX).map_err(|source| {
+fn decode_frame(path: &Path, height: BlockNumber, frame: Frame) -> Result<FinalBlock, BlocksError> {
+    codec::decode(&frame.payload, FinalBlock::BYTES_MAX).map_err(|source| {
         let path = path.to_owned();
         BlocksError::Malformed {
             path,

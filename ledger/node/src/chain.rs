@@ -16,7 +16,8 @@ use agon_ledger_state::{Applied, BlockInput, Refusal, State};
 use agon_protocol::codec;
 use agon_protocol::id::{BlockNumber, Digest};
 use agon_protocol::message::{
-    Block, EpochView, EventView, Header, Message, Signed, Transaction, TransactionView,
+    Block, CertificateError, EpochView, EventView, FinalBlock, Header, Message, Signed, Transaction,
+    TransactionView,
 };
 use borsh::{BorshDeserialize, BorshSerialize};
 use thiserror::Error;
@@ -174,6 +175,31 @@ pub enum Reject {
         /// What the state says.
         expected: Digest,
     },
+    /// Its header names another committee for the block after it.
+    #[error("block {height} names the committee {found} for the next block, it is {expected}")]
+    NextCommittee {
+        /// Its height.
+        height: BlockNumber,
+        /// What the header says.
+        found: Digest,
+        /// What the state says.
+        expected: Digest,
+    },
+    /// It has no certificate, and the ledger has a committee.
+    #[error("block {height} has no certificate, and the committee of this ledger did not make it final")]
+    Uncertified {
+        /// Its height.
+        height: BlockNumber,
+    },
+    /// It has a certificate, and the ledger has no committee.
+    #[error("block {height} has a certificate, and no committee decides on it")]
+    NoCommittee {
+        /// Its height.
+        height: BlockNumber,
+    },
+    /// Its certificate does not hold.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
 }
 
 /// Why a block was not committed. After a failure of the disk the node has to be opened again.
@@ -209,19 +235,19 @@ pub trait Ledger: Send {
     /// [`Reject`] with the rule it breaks.
     fn check(&mut self, block: &Block) -> Result<(), Reject>;
 
-    /// Checks `block` unless that was just done, and stores it durably.
+    /// Checks `block` unless that was just done, and stores it durably with what makes it final.
     ///
     /// # Errors
     ///
     /// [`CommitError`]; nothing of the block is to be seen then.
-    fn commit(&mut self, block: Block) -> Result<Committed, CommitError>;
+    fn commit(&mut self, block: FinalBlock) -> Result<Committed, CommitError>;
 
     /// The stored block at `height`, to serve those who lag; `None` when there is none.
     ///
     /// # Errors
     ///
     /// [`BlocksError`] when the log cannot be read.
-    fn decided(&self, height: BlockNumber) -> Result<Option<Block>, BlocksError>;
+    fn decided(&self, height: BlockNumber) -> Result<Option<FinalBlock>, BlocksError>;
 }
 
 /// A block's effect on a copy of the state, kept from the check to the commit.
@@ -300,6 +326,7 @@ impl Ledger for Chain {
             transactions: Block::transactions_digest(&transactions),
             // A refused transaction changes nothing, so the state is the same without it.
             state_root: state.root(),
+            next_committee: state.committee().digest(),
         };
         Proposal {
             block: Block { header, transactions },
@@ -312,21 +339,23 @@ impl Ledger for Chain {
         Ok(())
     }
 
-    fn commit(&mut self, block: Block) -> Result<Committed, CommitError> {
+    fn commit(&mut self, block: FinalBlock) -> Result<Committed, CommitError> {
+        check_certificate(&self.state, &block)?;
         let Executed {
             head,
             mut state,
             epochs,
-        } = self.take_executed(&block)?;
+        } = self.take_executed(&block.block)?;
         let changes = state.take_changes();
         self.blocks.append(&block)?;
         self.store.commit(head, &changes, &epochs)?;
         self.head = head;
         self.state = Arc::new(state);
+        let block = block.block;
         Ok(Committed { head, block, epochs })
     }
 
-    fn decided(&self, height: BlockNumber) -> Result<Option<Block>, BlocksError> {
+    fn decided(&self, height: BlockNumber) -> Result<Option<FinalBlock>, BlocksError> {
         self.blocks.read(height)
     }
 }
@@ -347,7 +376,36 @@ fn sift(
     (kept, refused)
 }
 
-/// Applies `block` to the `state` after `head`, with every check; gives the head after it and what its epochs paid.
+/// Whether the committee that `state` names for the next block made `block` final.
+fn check_certificate(state: &State, block: &FinalBlock) -> Result<(), Reject> {
+    let FinalBlock { block, certificate } = block;
+    let (committee, height) = (state.committee(), block.header.height);
+    match certificate {
+        None if committee.is_empty() => Ok(()),
+        None => Err(Reject::Uncertified { height }),
+        Some(_) if committee.is_empty() => Err(Reject::NoCommittee { height }),
+        Some(certificate) => {
+            certificate.verify(state.genesis_digest(), &committee, height, block.hash())?;
+            Ok(())
+        }
+    }
+}
+
+/// [`extend`] for a block that somebody else made final, which is checked too.
+///
+/// # Errors
+///
+/// As [`extend`].
+pub(crate) fn follow(
+    head: &Head,
+    state: &mut State,
+    block: &FinalBlock,
+) -> Result<(Head, Vec<EpochView>), Reject> {
+    check_certificate(state, block)?;
+    extend(head, state, &block.block)
+}
+
+/// Applies `block` to the `state` after `head`, with every check but that of its certificate; gives the head after it and what its epochs paid.
 ///
 /// # Errors
 ///
@@ -361,15 +419,23 @@ pub(crate) fn extend(
     check_limits(block)?;
     let applied = state.apply(input(head, block.header.time_ms, &block.transactions));
     refuse_refused(block, &applied)?;
-    let expected = state.root();
     let Header {
         height,
         time_ms,
-        state_root: found,
+        state_root,
         ..
     } = block.header;
-    if found != expected {
+    let expected = state.root();
+    if state_root != expected {
         return Err(Reject::StateRoot {
+            height,
+            found: state_root,
+            expected,
+        });
+    }
+    let (found, expected) = (block.header.next_committee, state.committee().digest());
+    if found != expected {
+        return Err(Reject::NextCommittee {
             height,
             found,
             expected,
@@ -379,7 +445,7 @@ pub(crate) fn extend(
         height,
         hash: block.hash(),
         time_ms,
-        state_root: expected,
+        state_root,
     };
     Ok((next, applied.epochs))
 }
@@ -479,7 +545,10 @@ mod tests {
         change(&mut block);
         let reject = chain.check(&block).unwrap_err();
         assert!(expected(&reject), "{reject}");
-        assert!(matches!(chain.commit(block), Err(CommitError::Reject(_))));
+        assert!(matches!(
+            chain.commit(FinalBlock::solo(block)),
+            Err(CommitError::Reject(_))
+        ));
         assert_eq!(chain.head().height, BlockNumber(0));
     }
 
@@ -490,12 +559,15 @@ mod tests {
             chain.propose(vec![transfer(1, 0, 2, 5), transfer(1, 0, 2, 6)], 2_000);
         assert_eq!((block.transactions.len(), refused.len()), (1, 1));
         chain.check(&block).unwrap();
-        let committed = chain.commit(block.clone()).unwrap();
+        let committed = chain.commit(FinalBlock::solo(block.clone())).unwrap();
         assert_eq!(
             (committed.height(), chain.head().hash),
             (BlockNumber(1), block.hash())
         );
-        assert_eq!(chain.decided(BlockNumber(1)).unwrap(), Some(block));
+        assert_eq!(
+            chain.decided(BlockNumber(1)).unwrap(),
+            Some(FinalBlock::solo(block))
+        );
         assert_eq!(chain.decided(BlockNumber(2)).unwrap(), None);
     }
 
@@ -518,6 +590,10 @@ mod tests {
             |it| matches!(it, Reject::StateRoot { .. }),
         );
         check_rejected(
+            |block| block.header.next_committee = Digest([7; 32]),
+            |it| matches!(it, Reject::NextCommittee { .. }),
+        );
+        check_rejected(
             |block| block.transactions.clear(),
             |it| matches!(it, Reject::Transactions { .. }),
         );
@@ -536,7 +612,7 @@ mod tests {
         for (now_ms, time_ms) in [(5_000, 5_000), (3_000, 5_000), (5_001, 5_001)] {
             let block = chain.propose(Vec::new(), now_ms).block;
             assert_eq!(block.header.time_ms, time_ms);
-            chain.commit(block).unwrap();
+            chain.commit(FinalBlock::solo(block)).unwrap();
         }
     }
 }

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use agon_ledger_state::{Effect, Refusal, State};
 use agon_protocol::id::BlockNumber;
-use agon_protocol::message::{EventView, Signed, Transaction};
+use agon_protocol::message::{EventView, FinalBlock, Signed, Transaction};
 use thiserror::Error;
 use tokio::sync::oneshot;
 use tracing::{debug, info};
@@ -124,7 +124,7 @@ impl Clerk {
         let height = proposal.block.header.height;
         let committed = self
             .ledger
-            .commit(proposal.block)
+            .commit(FinalBlock::solo(proposal.block))
             .map_err(|source| ProduceError::Commit { height, source })?;
         self.publish(&committed);
         metrics::block_seconds(begun.elapsed());

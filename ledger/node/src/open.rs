@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use agon_ledger_state::{GenesisError, LoadError, State};
 use agon_protocol::id::{BlockNumber, Digest};
-use agon_protocol::message::{Block, EpochView, Genesis};
+use agon_protocol::message::{EpochView, FinalBlock, Genesis};
 use agon_runtime::files;
 use agon_runtime::flags::sentence;
 use thiserror::Error;
@@ -202,7 +202,7 @@ pub(crate) fn load(store: &dyn Store) -> Result<Option<Loaded>, Useless> {
 fn check_history(head: &Head, genesis: &Genesis, blocks: &Blocks) -> Result<(), Useless> {
     let height = head.height;
     let expected = match blocks.read(height) {
-        Ok(Some(block)) => block.hash(),
+        Ok(Some(block)) => block.block.hash(),
         Ok(None) if height == BlockNumber(0) => genesis.digest(),
         // A block that cannot be read is told by the replay, which needs it.
         Ok(None) | Err(_) => return Ok(()),
@@ -295,9 +295,9 @@ fn catch_up(
     Ok(Chain::new(loaded.head, loaded.state, blocks, store))
 }
 
-fn extend(folder: &Folder, loaded: &mut Loaded, block: &Block) -> Result<Vec<EpochView>, OpenError> {
+fn extend(folder: &Folder, loaded: &mut Loaded, block: &FinalBlock) -> Result<Vec<EpochView>, OpenError> {
     let (head, epochs) =
-        chain::extend(&loaded.head, &mut loaded.state, block).map_err(|source| OpenError::Reject {
+        chain::follow(&loaded.head, &mut loaded.state, block).map_err(|source| OpenError::Reject {
             path: folder.blocks(),
             source,
         })?;

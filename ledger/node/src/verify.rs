@@ -8,6 +8,7 @@
 
 use agon_ledger_state::{Holdings, InvariantBroken, State};
 use agon_protocol::id::BlockNumber;
+use agon_protocol::message::FinalBlock;
 use agon_runtime::files::{self, LockError};
 use serde::{Serialize, Serializer};
 use thiserror::Error;
@@ -196,16 +197,16 @@ impl Replay {
         }
     }
 
-    fn follow(&mut self, block: &agon_protocol::message::Block) -> Result<(), VerifyError> {
+    fn follow(&mut self, block: &FinalBlock) -> Result<(), VerifyError> {
         self.compare_stored()?;
-        let (head, epochs) = chain::extend(&self.now.head, &mut self.now.state, block)?;
+        let (head, epochs) = chain::follow(&self.now.head, &mut self.now.state, block)?;
         self.now.head = head;
         let invariants = State::check_invariants(&self.now.state);
         invariants.map_err(|source| VerifyError::Invariant {
             height: head.height,
             source,
         })?;
-        self.transactions += block.transactions.len() as u64;
+        self.transactions += block.block.transactions.len() as u64;
         self.epochs += epochs.len() as u64;
         self.compare_stored()
     }

@@ -7,6 +7,7 @@
 //! | --- | --- |
 //! | `block` | a block from its first rule to its last; the dry run |
 //! | `accounts`, `stake`, `registration`, `subnet`, `axon`, `weights`, `parameters` | one kind of call each: refusals, check, effect |
+//! | `committee` | who decides which block is next |
 //! | `emission`, `supply` | what is created, how it is divided and paid |
 //! | `epoch` | when epochs run, on what, and what is kept of them |
 //! | `table` | entries as bytes, their root, their changes |
@@ -36,6 +37,7 @@
 mod accounts;
 mod axon;
 mod block;
+mod committee;
 mod emission;
 mod epoch;
 mod genesis;

@@ -5,7 +5,7 @@
 
 use borsh::{BorshDeserialize, BorshSerialize};
 
-use super::{Message, Signed, Transaction};
+use super::{Certificate, Message, Signed, Transaction};
 use crate::amount::Amount;
 use crate::codec;
 use crate::id::{BlockNumber, Coldkey, Digest};
@@ -23,6 +23,8 @@ pub struct Header {
     pub transactions: Digest,
     /// Root of the state after it.
     pub state_root: Digest,
+    /// Digest of the committee that makes the block after it final; zeros where one node decides alone.
+    pub next_committee: Digest,
 }
 
 impl Header {
@@ -66,6 +68,29 @@ impl Block {
     pub fn transaction_len(transaction: &Signed<Transaction>) -> usize {
         // Length prefix of the bytes, the bytes, the signature.
         4 + transaction.bytes().len() + 64
+    }
+}
+
+/// A block and what proves that the committee made it final.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct FinalBlock {
+    /// The block.
+    pub block: Block,
+    /// The proof; `None` where one node decides alone.
+    pub certificate: Option<Certificate>,
+}
+
+impl FinalBlock {
+    /// Most canonical bytes of a block with its certificate.
+    pub const BYTES_MAX: usize = Block::BYTES_MAX + Certificate::BYTES_MAX;
+
+    /// A block of a node that decides alone.
+    #[must_use]
+    pub const fn solo(block: Block) -> Self {
+        Self {
+            block,
+            certificate: None,
+        }
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod block;
 mod challenge;
+mod committee;
 mod receipt;
 mod transaction;
 mod view;
@@ -14,8 +15,12 @@ mod weights;
 use borsh::{BorshDeserialize, BorshSerialize};
 use thiserror::Error;
 
-pub use self::block::{Block, Genesis, GenesisAccount, Header, Preset};
+pub use self::block::{Block, FinalBlock, Genesis, GenesisAccount, Header, Preset};
 pub use self::challenge::{Challenge, Sampling};
+pub use self::committee::{
+    Certificate, CertificateError, CommitSignature, Committee, Equivocation, Member, NoEquivocation, Vote,
+    VoteKind, commit_signature,
+};
 pub use self::receipt::{Environment, FinishReason, Receipt, answer_digest};
 pub use self::transaction::{Axon, Call, Transaction};
 pub use self::view::{

@@ -10,7 +10,9 @@ use agon_ledger_node::{Config, NodeError, Storage};
 use agon_protocol::amount::Amount;
 use agon_protocol::grpc::v1::{self, ledger_client::LedgerClient};
 use agon_protocol::id::{Account, Coldkey, Digest};
-use agon_protocol::message::{Block, Call, Genesis, GenesisAccount, Head, Preset, Signed, Transaction};
+use agon_protocol::message::{
+    Block, Call, FinalBlock, Genesis, GenesisAccount, Head, Preset, Signed, Transaction,
+};
 use agon_protocol::sign::Keypair;
 use agon_runtime::net::ChannelOptions;
 use agon_runtime::{Clock, Net, Shutdown};
@@ -118,7 +120,9 @@ impl Client {
             .await
             .unwrap()
             .into_inner();
-        agon_protocol::codec::decode(&reply.block, Block::BYTES_MAX).unwrap()
+        agon_protocol::codec::decode::<FinalBlock>(&reply.block, FinalBlock::BYTES_MAX)
+            .unwrap()
+            .block
     }
 
     pub(crate) async fn submit(
