@@ -64,7 +64,10 @@ pub use self::epoch::{EPOCH_RECORDS_MAX, EPOCHS_PER_BLOCK_MAX, EpochRecord};
 pub use self::genesis::GenesisError;
 pub use self::invariants::InvariantBroken;
 pub use self::load::LoadError;
-pub use self::parameters::{Parameter, ParameterChange, ParameterId, SetBy, SetParameterRefusal, TABLE};
+pub use self::parameters::{
+    NETWORK_TABLE, NetworkParameterId, Parameter, ParameterChange, ParameterId, SetBy, SetParameterRefusal,
+    TABLE,
+};
 pub use self::refusal::{EnvelopeRefusal, NotOwner, NotRegistered, Refusal, ShortOfFunds, UnknownSubnet};
 pub use self::registration::{RegisterRefusal, Registration};
 pub use self::stake::{AddStakeRefusal, RemoveStakeRefusal, STAKE_MIN, StakeMove};

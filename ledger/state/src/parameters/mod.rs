@@ -1,7 +1,12 @@
-//! The parameters of a subnet: one table of names, meanings, defaults, bounds and who may set them.
+//! The parameters of a subnet and of the network: names, meanings, defaults, bounds and who may set them.
 //!
-//! A new value is announced at once and takes effect when the next tempo opens, so that nothing changes within a
-//! tempo. [`TABLE`] is what the rules, the views and the tools read; there is no second list.
+//! [`TABLE`] is of a subnet's parameters, [`NETWORK_TABLE`] of those that hold for the whole ledger. They are what the
+//! rules, the views, the tools and the documentation read; there is no second list.
+//!
+//! A new value of a subnet is announced at once and takes effect when the next tempo opens, so that nothing changes
+//! within a tempo. A network's values are those of its preset.
+
+mod network;
 
 use std::collections::BTreeMap;
 
@@ -11,6 +16,7 @@ use agon_protocol::message::Preset;
 use borsh::{BorshDeserialize, BorshSerialize};
 use thiserror::Error;
 
+pub use self::network::{NETWORK_TABLE, NetworkParameterId};
 use crate::State;
 use crate::refusal::{NotOwner, UnknownSubnet};
 use crate::subnet::Subnet;
@@ -26,18 +32,18 @@ pub enum SetBy {
     Preset,
 }
 
-/// A row of the parameter table.
+/// A row of a parameter table: of a subnet's parameters, or with [`NetworkParameterId`] of the network's.
 #[derive(Clone, Copy, Debug)]
-pub struct Parameter {
+pub struct Parameter<Id = ParameterId> {
     /// Which parameter.
-    pub id: ParameterId,
+    pub id: Id,
     /// Its name in transactions, views and tools; the unit comes last.
     pub name: &'static str,
     /// What it does.
     pub about: &'static str,
-    /// Value in a new subnet of a public network.
+    /// Value on a public network, or in a new subnet of it.
     pub mainnet: u64,
-    /// Value in a new subnet on one machine: times are shorter, rules are the same.
+    /// Value on one machine: times are shorter, rules are the same.
     pub localnet: u64,
     /// Smallest value.
     pub min: u64,
@@ -47,20 +53,34 @@ pub struct Parameter {
     pub set_by: SetBy,
 }
 
+impl<Id> Parameter<Id> {
+    /// The default under a preset.
+    #[must_use]
+    pub const fn default_in(&self, preset: Preset) -> u64 {
+        match preset {
+            Preset::Mainnet => self.mainnet,
+            Preset::Localnet => self.localnet,
+        }
+    }
+}
+
 /// Declares the identifiers and the table from the same rows.
 macro_rules! parameters {
-    ($($id:ident $name:literal $about:literal: $mainnet:expr, $localnet:expr; $min:expr, $max:expr; $set_by:ident)*) => {
-        /// Names a parameter in code. Values are stored in this order, so new ones are added at the end.
+    (
+        $(#[$ids_about:meta])* $ids:ident, $(#[$table_about:meta])* $table:ident;
+        $($id:ident $name:literal $about:literal: $mainnet:expr, $localnet:expr; $min:expr, $max:expr; $set_by:ident)*
+    ) => {
+        $(#[$ids_about])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, BorshSerialize, BorshDeserialize)]
         #[borsh(use_discriminant = false)]
         #[non_exhaustive]
-        pub enum ParameterId {
+        pub enum $ids {
             $(#[doc = $about] $id,)*
         }
 
-        /// Every parameter, in the order of [`ParameterId`].
-        pub const TABLE: &[Parameter] = &[$(Parameter {
-            id: ParameterId::$id,
+        $(#[$table_about])*
+        pub const $table: &[Parameter<$ids>] = &[$(Parameter {
+            id: $ids::$id,
             name: $name,
             about: $about,
             mainnet: $mainnet,
@@ -69,11 +89,30 @@ macro_rules! parameters {
             max: $max,
             set_by: SetBy::$set_by,
         },)*];
+
+        impl $ids {
+            /// Its row of the table.
+            #[must_use]
+            pub fn row(self) -> &'static Parameter<Self> {
+                &$table[self as usize]
+            }
+
+            /// The parameter of a name, or `None` when there is none.
+            #[must_use]
+            pub fn of_name(name: &str) -> Option<Self> {
+                $table.iter().find(|row| row.name == name).map(|row| row.id)
+            }
+        }
     };
 }
+use parameters;
 
 // Sources: the defaults of Subtensor's runtime 425, except where `localnet` shortens a time.
 parameters! {
+    /// Names a parameter of a subnet in code. Values are stored in this order, so new ones are added at the end.
+    ParameterId,
+    /// Every parameter of a subnet, in the order of [`ParameterId`].
+    TABLE;
 //  identifier               name                               meaning
 //                                                              mainnet, localnet; min, max; who sets it
     TempoBlocks              "tempo_blocks"                     "Blocks between two epochs.":
@@ -149,30 +188,13 @@ const ORDERED: [(ParameterId, ParameterId); 2] = [
     ),
 ];
 
-impl ParameterId {
-    /// Its row of the table.
-    #[must_use]
-    pub fn row(self) -> &'static Parameter {
-        &TABLE[self as usize]
-    }
-
-    /// The parameter of a name, or `None` when there is none.
-    #[must_use]
-    pub fn of_name(name: &str) -> Option<Self> {
-        TABLE.iter().find(|row| row.name == name).map(|row| row.id)
-    }
-}
-
 /// The values of one subnet, in the order of the table.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub(crate) struct Parameters([u64; TABLE.len()]);
 
 impl Parameters {
     pub(crate) fn of_preset(preset: Preset) -> Self {
-        Self(std::array::from_fn(|index| match preset {
-            Preset::Mainnet => TABLE[index].mainnet,
-            Preset::Localnet => TABLE[index].localnet,
-        }))
+        Self(std::array::from_fn(|index| TABLE[index].default_in(preset)))
     }
 
     pub(crate) const fn value(&self, id: ParameterId) -> u64 {

@@ -1,0 +1,89 @@
+//! What holds for the whole ledger: fees, deposits, locks and other figures that the preset fixes.
+//!
+//! Nothing of this is stored: a ledger names its preset from the first block on, and the preset names the values.
+
+use agon_protocol::amount::{Amount, BASE_UNITS_PER_UNIT};
+use borsh::{BorshDeserialize, BorshSerialize};
+
+use super::{Parameter, SetBy, parameters};
+use crate::State;
+use crate::stake::STAKE_MIN;
+use crate::supply::SUPPLY_MAX;
+
+const SUPPLY: u64 = SUPPLY_MAX.base_units();
+
+// Blocks of a public network are taken to be 12 seconds.
+parameters! {
+    /// Names a parameter of the network in code.
+    NetworkParameterId,
+    /// Every parameter of the network, in the order of [`NetworkParameterId`].
+    NETWORK_TABLE;
+//  identifier               name                               meaning
+//                                                              mainnet, localnet; min, max; who sets it
+    FeePerByte               "fee_per_byte"                     "Base units burned for each byte of an applied transaction, its signature included.":
+                                                                1_000, 1_000; 0, BASE_UNITS_PER_UNIT; Preset
+    ExistentialDeposit       "existential_deposit"              "Smallest free balance an account can have besides none, in base units.":
+                                                                500, 500; 1, BASE_UNITS_PER_UNIT; Preset
+    SubnetLockFloor          "subnet_lock_floor"                "Least that creating a subnet locks, in base units.":
+                                                                100 * BASE_UNITS_PER_UNIT, 100 * BASE_UNITS_PER_UNIT; 1, SUPPLY; Preset
+    SubnetLockDecayBlocks    "subnet_lock_decay_blocks"         "Blocks in which the doubled lock falls back to its floor.":
+                                                                100_800, 400; 1, 10_000_000; Preset
+    SubnetsMax               "subnets_max"                      "Subnets that may exist at one time.":
+                                                                128, 128; 1, 4_096; Preset
+    NoticeTempos             "notice_tempos"                    "Tempos from the announcement of a parameter to the one that opens with it.":
+                                                                2, 1; 1, 10; Preset
+    EpochsPerBlock           "epochs_per_block"                 "Epochs that one block may run; the others move to the next block.":
+                                                                2, 2; 1, 64; Preset
+    ReturnsPerBlock          "returns_per_block"                "Stakes that one block looks at to return those of dissolved subnets.":
+                                                                1_024, 1_024; 1, 65_536; Preset
+    StakeAverageHalfLifeBlocks "stake_average_half_life_blocks" "Blocks in which half of a change of stake enters the average that divides emission between subnets.":
+                                                                7_200, 20; 1, 10_000_000; Preset
+    StakeMin                 "stake_min"                        "Least that can be staked, and least that may remain, in base units.":
+                                                                STAKE_MIN.base_units(), STAKE_MIN.base_units(); 1, SUPPLY; Preset
+}
+
+impl State {
+    /// A parameter of the network.
+    #[must_use]
+    pub fn network(&self, id: NetworkParameterId) -> u64 {
+        id.row().default_in(self.origin().preset)
+    }
+
+    /// A parameter of the network that is an amount of base units.
+    #[must_use]
+    pub fn network_amount(&self, id: NetworkParameterId) -> Amount {
+        Amount::from_base_units(self.network(id))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_in_order_within_bounds_and_shortens_times_only() {
+        for (index, row) in NETWORK_TABLE.iter().enumerate() {
+            assert_eq!(row.id as usize, index);
+            assert_eq!(NetworkParameterId::of_name(row.name), Some(row.id));
+            assert!(
+                super::super::ParameterId::of_name(row.name).is_none(),
+                "{}",
+                row.name
+            );
+            for value in [row.mainnet, row.localnet] {
+                assert!((row.min..=row.max).contains(&value), "{}", row.name);
+            }
+            let is_time = row.name.ends_with("_blocks") || row.name.ends_with("_tempos");
+            let shortened = is_time && row.localnet < row.mainnet;
+            assert!(row.mainnet == row.localnet || shortened, "{}", row.name);
+        }
+    }
+
+    #[test]
+    fn whoever_may_stake_may_hold_what_comes_back() {
+        for row in [NetworkParameterId::StakeMin.row()] {
+            let deposit = NetworkParameterId::ExistentialDeposit.row();
+            assert!(row.mainnet > deposit.mainnet && row.localnet > deposit.localnet);
+        }
+    }
+}
