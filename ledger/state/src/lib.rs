@@ -73,6 +73,7 @@ pub use self::registration::{RegisterRefusal, Registration};
 pub use self::stake::{AddStakeRefusal, RemoveStakeRefusal, STAKE_MIN, StakeMove};
 pub use self::subnet::{CreateSubnetRefusal, SUBNET_LOCK, SUBNETS_MAX, StartSubnetRefusal, SubnetCreation};
 pub use self::supply::{SUPPLY_MAX, block_emission};
+pub use self::table::Tree;
 pub use self::views::Holdings;
 pub use self::weights::{
     AcceptedCommit, AcceptedWeights, CommitWeightsRefusal, NoWeigher, RevealWeightsRefusal, TooSoon,
@@ -89,7 +90,7 @@ pub struct State {
 impl State {
     /// Root over all entries: what a block header commits to.
     ///
-    /// Costs one hash for each entry; the digests of unchanged entries are kept.
+    /// Costs hashes for the entries that changed since the last call and for the nodes above them; see [`Tree`].
     #[must_use]
     pub fn root(&self) -> Digest {
         self.table.root()

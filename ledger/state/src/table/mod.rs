@@ -2,20 +2,22 @@
 //!
 //! Everything the ledger remembers is an entry: a key of a kind byte and fixed-length fields, and a value in the
 //! canonical encoding. There is no second representation, so what is stored, what the root covers and what the
-//! rules read cannot differ. Entries are shared between clones of a table; writing one replaces it.
+//! rules read cannot differ. The entries are a [`Tree`]: clones of a table share what neither has changed.
 
 mod key;
-mod merkle;
+mod tree;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
 use agon_protocol::codec::{self, CodecError};
 use agon_protocol::id::Digest;
+use agon_protocol::proof::{Query, StateProof};
 use borsh::{BorshDeserialize, BorshSerialize};
 
 pub(crate) use self::key::KeyField;
+pub use self::tree::Tree;
 
 /// Most bytes of any value: an epoch record of the largest subnet fits.
 pub(crate) const VALUE_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -40,23 +42,17 @@ pub(crate) trait Entry: BorshSerialize + BorshDeserialize {
     }
 }
 
-fn prefix_bytes<E: Entry>(prefix: &impl KeyField) -> Vec<u8> {
+/// Bytes that the keys of a kind begin with which share these fields.
+pub(crate) fn prefix_bytes<E: Entry>(prefix: &impl KeyField) -> Vec<u8> {
     let mut bytes = vec![E::KIND];
     prefix.write(&mut bytes);
     bytes
 }
 
-/// A value and the digest of its entry.
-#[derive(Clone, PartialEq, Eq)]
-struct Stored {
-    value: Arc<[u8]>,
-    leaf: Digest,
-}
-
 /// Sorted entries, and which of them changed since the changes were last taken.
 #[derive(Clone, Default)]
 pub(crate) struct Table {
-    entries: BTreeMap<Arc<[u8]>, Stored>,
+    entries: Tree,
     changed: BTreeSet<Arc<[u8]>>,
 }
 
@@ -72,7 +68,7 @@ impl fmt::Debug for Table {
         write!(
             f,
             "Table({} entries, {} changed)",
-            self.entries.len(),
+            self.entries.count(),
             self.changed.len()
         )
     }
@@ -81,12 +77,14 @@ impl fmt::Debug for Table {
 impl Table {
     /// The entry at `key`.
     pub(crate) fn read<E: Entry>(&self, key: &E::Key) -> Option<E> {
-        self.entries.get(E::key_bytes(key).as_slice()).map(decode_stored)
+        self.entries
+            .get(&E::key_bytes(key))
+            .map(|value| decode_stored(value))
     }
 
     /// Whether there is an entry at `key`.
     pub(crate) fn has<E: Entry>(&self, key: &E::Key) -> bool {
-        self.entries.contains_key(E::key_bytes(key).as_slice())
+        self.entries.get(&E::key_bytes(key)).is_some()
     }
 
     /// Writes the entry at `key`; writing what is there already changes nothing.
@@ -96,64 +94,58 @@ impl Table {
 
     /// Removes the entry at `key`, if there is one.
     pub(crate) fn remove<E: Entry>(&mut self, key: &E::Key) {
-        if let Some((key, _)) = self.entries.remove_entry(E::key_bytes(key).as_slice()) {
+        if let Some(key) = self.entries.remove(&E::key_bytes(key)) {
             self.changed.insert(key);
         }
     }
 
     /// Entries of one kind whose keys start with `prefix`, in key order.
     pub(crate) fn scan<E: Entry>(&self, prefix: impl KeyField) -> impl Iterator<Item = (E::Key, E)> {
-        let prefix = prefix_bytes::<E>(&prefix);
-        let from: Arc<[u8]> = prefix.as_slice().into();
-        self.entries
-            .range(from..)
-            .take_while(move |(key, _)| key.starts_with(&prefix))
-            .map(|(key, stored)| {
-                (
-                    E::read_key(key).expect("keys were checked when they came in"),
-                    decode_stored(stored),
-                )
-            })
+        let entries = self.entries.scan(&prefix_bytes::<E>(&prefix));
+        entries.map(|(key, value)| {
+            let key = E::read_key(key).expect("keys were checked when they came in");
+            (key, decode_stored(value))
+        })
     }
 
     /// Entries as bytes, in key order.
     pub(crate) fn entries(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        self.entries.iter().map(|(key, stored)| (&**key, &*stored.value))
+        self.entries.iter().map(|(key, value)| (&**key, &**value))
     }
 
     /// Puts in an entry as bytes that the caller has checked; `false` when the key was there already.
     pub(crate) fn load(&mut self, key: &[u8], value: &[u8]) -> bool {
-        let stored = Stored {
-            value: value.into(),
-            leaf: merkle::leaf(key, value),
-        };
-        self.entries.insert(key.into(), stored).is_none()
+        self.entries.insert(key.into(), value.into())
     }
 
     /// Root over all entries.
     pub(crate) fn root(&self) -> Digest {
-        merkle::root(self.entries.values().map(|stored| stored.leaf))
+        self.entries.root()
+    }
+
+    /// Shows what there is of what is asked for.
+    pub(crate) fn prove(&self, query: Query<'_>) -> StateProof {
+        self.entries.prove(query)
     }
 
     /// Entries written or removed since the last call, with what is there now.
     pub(crate) fn take_changes(&mut self) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
         let changed = std::mem::take(&mut self.changed);
-        let value = |key: &Arc<[u8]>| self.entries.get(key).map(|stored| stored.value.to_vec());
+        let value = |key: &[u8]| self.entries.get(key).map(|value| value.to_vec());
         changed.iter().map(|key| (key.to_vec(), value(key))).collect()
     }
 
     fn insert(&mut self, key: Arc<[u8]>, value: Arc<[u8]>) {
-        if self.entries.get(&key).is_some_and(|stored| stored.value == value) {
+        if self.entries.get(&key) == Some(&value) {
             return;
         }
-        let leaf = merkle::leaf(&key, &value);
-        self.entries.insert(Arc::clone(&key), Stored { value, leaf });
+        self.entries.insert(Arc::clone(&key), value);
         self.changed.insert(key);
     }
 }
 
-fn decode_stored<E: Entry>(stored: &Stored) -> E {
-    decode_value(&stored.value).expect("values were encoded here or checked when they came in")
+fn decode_stored<E: Entry>(value: &[u8]) -> E {
+    decode_value(value).expect("values were encoded here or checked when they came in")
 }
 
 /// Decodes a value as kind `E`.

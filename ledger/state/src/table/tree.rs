@@ -1,0 +1,516 @@
+//! A sorted map of bytes that knows its root, is cheap to copy, and proves what it holds.
+//!
+//! The tree is the one that [`agon_protocol::proof`] specifies, kept in memory: leaves are the entries, inner nodes
+//! stand for the first bit in which those below them differ. Its shape follows from the keys alone, so it is the
+//! same whatever came and went before. The paths are ordered as the keys are, so that the tree is the sorted map
+//! as well, and there is no second one beside it.
+//!
+//! - A copy shares all nodes with the original. Writing one entry makes anew the nodes above it which are shared,
+//!   and changes those in place that are not.
+//! - A node's digest is computed when a root or a proof is asked for and kept until something below it changes, so
+//!   a block costs hashes for the entries it changed and for the nodes above them, whatever it changed how often.
+//! - Inner nodes are never stored: a store keeps the entries, and the tree is made anew from them.
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+use agon_protocol::id::Digest;
+use agon_protocol::proof::{
+    End, Entry, Query, StateProof, Step, first_difference, inner_digest, leaf_digest, path_bit, root_digest,
+    value_digest,
+};
+
+/// Sorted entries of bytes with a root.
+#[derive(Clone, Default)]
+pub struct Tree {
+    top: Option<Arc<Node>>,
+    count: u64,
+}
+
+#[derive(Clone)]
+enum Node {
+    Leaf(Leaf),
+    Inner(Inner),
+}
+
+#[derive(Clone)]
+struct Leaf {
+    key: Arc<[u8]>,
+    value: Arc<[u8]>,
+    digest: OnceLock<Digest>,
+}
+
+#[derive(Clone)]
+struct Inner {
+    bit: u16,
+    left: Arc<Node>,
+    right: Arc<Node>,
+    digest: OnceLock<Digest>,
+}
+
+impl Inner {
+    /// The child on the side of `key`, to be changed: what is known of this node is forgotten.
+    fn child_mut(&mut self, key: &[u8]) -> &mut Arc<Node> {
+        self.digest = OnceLock::new();
+        match path_bit(key, self.bit) {
+            false => &mut self.left,
+            true => &mut self.right,
+        }
+    }
+
+    /// The child on the side of `key`, and the other one.
+    fn children(&self, key: &[u8]) -> (&Arc<Node>, &Arc<Node>) {
+        match path_bit(key, self.bit) {
+            false => (&self.left, &self.right),
+            true => (&self.right, &self.left),
+        }
+    }
+}
+
+impl Node {
+    /// The leaf where a search for `key` ends, whether or not it has that key.
+    fn nearest(&self, key: &[u8]) -> &Leaf {
+        let mut node = self;
+        loop {
+            match node {
+                Self::Leaf(leaf) => return leaf,
+                Self::Inner(inner) => node = inner.children(key).0,
+            }
+        }
+    }
+
+    fn first(&self) -> &Leaf {
+        let mut node = self;
+        loop {
+            match node {
+                Self::Leaf(leaf) => return leaf,
+                Self::Inner(inner) => node = &inner.left,
+            }
+        }
+    }
+
+    /// The inner node, if it asks for one of the first `bits` bits.
+    fn above(&self, bits: usize) -> Option<&Inner> {
+        match self {
+            Self::Inner(inner) if usize::from(inner.bit) < bits => Some(inner),
+            _ => None,
+        }
+    }
+
+    /// As deep as keys have bits at most.
+    fn digest(&self) -> Digest {
+        match self {
+            Self::Leaf(leaf) => *leaf
+                .digest
+                .get_or_init(|| leaf_digest(&leaf.key, &value_digest(&leaf.value))),
+            Self::Inner(inner) => *inner
+                .digest
+                .get_or_init(|| inner_digest(inner.bit, &inner.left.digest(), &inner.right.digest())),
+        }
+    }
+}
+
+impl PartialEq for Node {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Leaf(a), Self::Leaf(b)) => a.key == b.key && a.value == b.value,
+            (Self::Inner(a), Self::Inner(b)) => {
+                let same = |a: &Arc<Self>, b: &Arc<Self>| Arc::ptr_eq(a, b) || a == b;
+                a.bit == b.bit && same(&a.left, &b.left) && same(&a.right, &b.right)
+            }
+            _ => false,
+        }
+    }
+}
+
+impl PartialEq for Tree {
+    /// Trees are equal when their entries are, since those give the shape.
+    fn eq(&self, other: &Self) -> bool {
+        self.count == other.count && self.top == other.top
+    }
+}
+
+impl fmt::Debug for Tree {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Tree({} entries)", self.count)
+    }
+}
+
+impl Tree {
+    /// How many entries there are.
+    #[must_use]
+    pub const fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// The value of `key`.
+    #[must_use]
+    pub fn get(&self, key: &[u8]) -> Option<&Arc<[u8]>> {
+        let leaf = self.top.as_ref()?.nearest(key);
+        (*leaf.key == *key).then_some(&leaf.value)
+    }
+
+    /// Gives `key` a value; `false` when it had one, which is replaced.
+    pub fn insert(&mut self, key: Arc<[u8]>, value: Arc<[u8]>) -> bool {
+        let leaf = |key, value| {
+            let digest = OnceLock::new();
+            Arc::new(Node::Leaf(Leaf { key, value, digest }))
+        };
+        let Some(top) = &mut self.top else {
+            self.top = Some(leaf(key, value));
+            self.count = 1;
+            return true;
+        };
+        let Some(bit) = first_difference(&top.nearest(&key).key, &key) else {
+            let place = place_mut(top, &key, usize::MAX);
+            *place = leaf(key, value);
+            return false;
+        };
+        let place = place_mut(top, &key, usize::from(bit));
+        let (below, new) = (Arc::clone(place), leaf(Arc::clone(&key), value));
+        let (left, right) = match path_bit(&key, bit) {
+            false => (new, below),
+            true => (below, new),
+        };
+        let digest = OnceLock::new();
+        *place = Arc::new(Node::Inner(Inner {
+            bit,
+            left,
+            right,
+            digest,
+        }));
+        self.count = self.count.saturating_add(1);
+        true
+    }
+
+    /// Removes `key`; gives it back if it was there.
+    pub fn remove(&mut self, key: &[u8]) -> Option<Arc<[u8]>> {
+        let top = self.top.as_mut()?;
+        let leaf = top.nearest(key);
+        if *leaf.key != *key {
+            return None;
+        }
+        let removed = Arc::clone(&leaf.key);
+        self.count = self.count.saturating_sub(1);
+        if matches!(**top, Node::Leaf(_)) {
+            self.top = None;
+            return Some(removed);
+        }
+        let place = parent_mut(top, key);
+        if let Node::Inner(inner) = &**place {
+            // The only other way from here takes the place of both.
+            *place = Arc::clone(inner.children(key).1);
+        }
+        Some(removed)
+    }
+
+    /// Every entry, in key order.
+    pub fn iter(&self) -> impl Iterator<Item = (&Arc<[u8]>, &Arc<[u8]>)> {
+        leaves(self.top.as_deref()).map(|leaf| (&leaf.key, &leaf.value))
+    }
+
+    /// Entries whose keys start with `prefix`, in key order.
+    pub fn scan<'a>(
+        &'a self,
+        prefix: &[u8],
+    ) -> impl Iterator<Item = (&'a Arc<[u8]>, &'a Arc<[u8]>)> + use<'a> {
+        let query = Query::Prefix(prefix);
+        let below = self.top.as_deref().map(|top| walk(top, query, |_, _| {}));
+        let found = below.filter(|node| query.is_met_by(&node.first().key));
+        leaves(found).map(|leaf| (&leaf.key, &leaf.value))
+    }
+
+    /// Root over all entries, as [`agon_protocol::proof`] has it.
+    ///
+    /// Costs hashes for what changed since it was last asked for, and nothing when nothing did.
+    #[must_use]
+    pub fn root(&self) -> Digest {
+        let top = self.top.as_ref().map(|top| top.digest()).unwrap_or_default();
+        root_digest(self.count, &top)
+    }
+
+    /// Shows what this tree has of what is asked for, or that it has nothing of it.
+    #[must_use]
+    pub fn prove(&self, query: Query<'_>) -> StateProof {
+        let entry_count = self.count;
+        let mut steps = Vec::new();
+        let mut note = |inner: &Inner, other: &Node| {
+            let (bit, other) = (inner.bit, other.digest());
+            steps.push(Step { bit, other });
+        };
+        let end = match self.top.as_deref() {
+            None => End::Nothing,
+            Some(top) => {
+                let mut node = walk(top, query, &mut note);
+                if query.is_met_by(&node.first().key) {
+                    End::Found(leaves(Some(node)).map(entry).collect())
+                } else {
+                    while let Node::Inner(inner) = node {
+                        note(inner, &inner.right);
+                        node = &inner.left;
+                    }
+                    let Leaf { key, value, .. } = node.first();
+                    End::Other {
+                        key: key.to_vec(),
+                        value: value_digest(value),
+                    }
+                }
+            }
+        };
+        StateProof {
+            entry_count,
+            steps,
+            end,
+        }
+    }
+}
+
+/// Goes down from `node` as `query` leads, to the node below which all it asks for would be; tells each inner node
+/// on the way and the child that is not taken.
+fn walk<'a>(mut node: &'a Node, query: Query<'_>, mut note: impl FnMut(&Inner, &Node)) -> &'a Node {
+    while let Some(inner) = node.above(query.bits()) {
+        let (next, other) = inner.children(query.bytes());
+        note(inner, other);
+        node = next;
+    }
+    node
+}
+
+/// The place of the first node on the way of `key` that does not ask for one of the first `bits` bits. All above it
+/// may be changed.
+fn place_mut<'a>(top: &'a mut Arc<Node>, key: &[u8], bits: usize) -> &'a mut Arc<Node> {
+    let mut place = top;
+    while place.above(bits).is_some() {
+        let Node::Inner(inner) = Arc::make_mut(place) else {
+            unreachable!("only inner nodes are above anything")
+        };
+        place = inner.child_mut(key);
+    }
+    place
+}
+
+/// The place of the inner node right above the leaf of `key`, which is there. `top` is not a leaf.
+fn parent_mut<'a>(top: &'a mut Arc<Node>, key: &[u8]) -> &'a mut Arc<Node> {
+    let is_parent = |node: &Node| match node {
+        Node::Inner(inner) => matches!(**inner.children(key).0, Node::Leaf(_)),
+        Node::Leaf(_) => true,
+    };
+    let mut place = top;
+    while !is_parent(place) {
+        let Node::Inner(inner) = Arc::make_mut(place) else {
+            unreachable!("a leaf ends the search")
+        };
+        place = inner.child_mut(key);
+    }
+    place
+}
+
+fn leaves(top: Option<&Node>) -> impl Iterator<Item = &Leaf> {
+    let mut open: Vec<&Node> = top.into_iter().collect();
+    std::iter::from_fn(move || {
+        loop {
+            match open.pop()? {
+                Node::Leaf(leaf) => return Some(leaf),
+                Node::Inner(inner) => open.extend([&*inner.right, &*inner.left]),
+            }
+        }
+    })
+}
+
+fn entry(leaf: &Leaf) -> Entry {
+    Entry {
+        key: leaf.key.to_vec(),
+        value: leaf.value.to_vec(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use agon_protocol::proof::root_of;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    type Map = BTreeMap<Vec<u8>, Vec<u8>>;
+
+    fn tree(entries: &Map) -> Tree {
+        let mut tree = Tree::default();
+        for (key, value) in entries {
+            assert!(tree.insert(key.as_slice().into(), value.as_slice().into()));
+        }
+        tree
+    }
+
+    fn listed<'a>(entries: impl Iterator<Item = (&'a Arc<[u8]>, &'a Arc<[u8]>)>) -> Vec<(Vec<u8>, Vec<u8>)> {
+        entries
+            .map(|(key, value)| (key.to_vec(), value.to_vec()))
+            .collect()
+    }
+
+    fn specified_root(entries: &Map) -> Digest {
+        let entries = entries.iter().map(|(key, value)| Entry {
+            key: key.clone(),
+            value: value.clone(),
+        });
+        root_of(&entries.collect::<Vec<_>>())
+    }
+
+    /// Short keys of few letters: many are neighbours, and many begin another one.
+    fn key() -> impl Strategy<Value = Vec<u8>> {
+        vec(
+            prop_oneof![Just(0), Just(1), Just(0x80), Just(0xff), any::<u8>()],
+            0..5,
+        )
+    }
+
+    fn map() -> impl Strategy<Value = Map> {
+        proptest::collection::btree_map(key(), vec(any::<u8>(), 0..4), 0..40)
+    }
+
+    /// Every proof the tree gives for `query` shows what the map has, and no other root takes it.
+    fn check_query(entries: &Map, tree: &Tree, query: Query<'_>) {
+        let root = tree.root();
+        let proof = StateProof::decode(&tree.prove(query).encode()).unwrap();
+        match query {
+            Query::Key(key) => {
+                let expected = entries.get(key).map(Vec::as_slice);
+                assert_eq!(proof.verify(&root, key), Ok(expected));
+                assert!(proof.verify(&Digest([7; 32]), key).is_err());
+            }
+            Query::Prefix(prefix) => {
+                let found = proof.verify_prefix(&root, prefix).unwrap().iter();
+                let found: Vec<_> = found
+                    .map(|entry| (entry.key.clone(), entry.value.clone()))
+                    .collect();
+                let expected = entries.iter().filter(|(key, _)| key.starts_with(prefix));
+                assert_eq!(
+                    found,
+                    expected
+                        .map(|(key, value)| (key.clone(), value.clone()))
+                        .collect::<Vec<_>>()
+                );
+                assert_eq!(found, listed(tree.scan(prefix)));
+            }
+        }
+    }
+
+    /// Changes each byte of proof, key and root in turn: none of it may still show anything about that key.
+    fn check_every_byte_counts(tree: &Tree, key: &[u8]) {
+        let (root, bytes) = (tree.root(), tree.prove(Query::Key(key)).encode());
+        let shows = |bytes: &[u8], root: &Digest, key: &[u8]| {
+            StateProof::decode(bytes).is_ok_and(|proof| proof.verify(root, key).is_ok())
+        };
+        assert!(shows(&bytes, &root, key));
+        for index in 0..bytes.len() {
+            for flip in [0x01, 0x80, 0xff] {
+                let mut changed = bytes.clone();
+                changed[index] ^= flip;
+                assert!(
+                    !shows(&changed, &root, key),
+                    "byte {index} of the proof does not count"
+                );
+            }
+            assert!(!shows(&bytes[..index], &root, key), "a proof cut off at {index}");
+        }
+        assert!(!shows(&[bytes.as_slice(), &[0]].concat(), &root, key));
+        for index in 0..32 {
+            let mut other = root;
+            other.0[index] ^= 1;
+            assert!(
+                !shows(&bytes, &other, key),
+                "byte {index} of the root does not count"
+            );
+        }
+    }
+
+    #[test]
+    fn a_wrong_byte_anywhere_fails() {
+        let many: Map = (0..60u16)
+            .map(|n| {
+                (
+                    [[5], [(n / 8) as u8], [n as u8]].concat(),
+                    n.to_le_bytes().to_vec(),
+                )
+            })
+            .collect();
+        let one: Map = [(b"only".to_vec(), b"value".to_vec())].into();
+        for entries in [Map::new(), one, many] {
+            let tree = tree(&entries);
+            for key in entries.keys() {
+                check_every_byte_counts(&tree, key);
+                let mut other = key.clone();
+                for index in 0..key.len() {
+                    other[index] ^= 1;
+                    let bytes = tree.prove(Query::Key(key));
+                    let shown = bytes.verify(&tree.root(), &other);
+                    assert!(shown.is_err(), "byte {index} of the key does not count");
+                    other[index] ^= 1;
+                }
+            }
+            for absent in [
+                b"".as_slice(),
+                b"only ",
+                b"onlx",
+                &[5],
+                &[5, 3, 200],
+                &[4],
+                &[255; 9],
+            ] {
+                check_every_byte_counts(&tree, absent);
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn it_is_the_sorted_map_whatever_came_and_went(entries in map(), other in map(), absent in vec(key(), 8)) {
+            let mut changed = tree(&other);
+            for (key, value) in &entries {
+                changed.insert(key.as_slice().into(), value.as_slice().into());
+            }
+            for key in other.keys().filter(|key| !entries.contains_key(*key)) {
+                prop_assert!(changed.remove(key).is_some());
+                prop_assert!(changed.remove(key).is_none());
+            }
+            let built = tree(&entries);
+            prop_assert_eq!(&changed, &built);
+            prop_assert_eq!(changed.root(), specified_root(&entries));
+            prop_assert_eq!(changed.count(), entries.len() as u64);
+            prop_assert_eq!(listed(changed.iter()), entries.clone().into_iter().collect::<Vec<_>>());
+            for key in entries.keys().chain(&absent) {
+                prop_assert_eq!(changed.get(key).map(|value| value.to_vec()), entries.get(key).cloned());
+                check_query(&entries, &changed, Query::Key(key));
+                check_query(&entries, &changed, Query::Prefix(key));
+                check_query(&entries, &changed, Query::Prefix(&key[..key.len() / 2]));
+            }
+        }
+
+        #[test]
+        fn a_copy_keeps_what_it_had(entries in map(), later in map()) {
+            let original = tree(&entries);
+            let root = original.root();
+            let mut copy = original.clone();
+            for (key, value) in &later {
+                if !copy.insert(key.as_slice().into(), value.as_slice().into()) && value.is_empty() {
+                    copy.remove(key);
+                }
+            }
+            prop_assert_eq!(root, specified_root(&entries));
+            prop_assert_eq!(&original, &tree(&entries));
+            let left: Map = listed(copy.iter()).into_iter().collect();
+            prop_assert_eq!(copy.root(), specified_root(&left));
+        }
+
+        #[test]
+        fn a_proof_shows_nothing_about_another_state(entries in map(), asked in key(), changed in key(), value in vec(any::<u8>(), 4..5)) {
+            let before = tree(&entries);
+            let mut after = before.clone();
+            after.insert(changed.as_slice().into(), value.as_slice().into());
+            let proof = before.prove(Query::Key(&asked));
+            prop_assert!(proof.verify(&after.root(), &asked).is_err());
+        }
+    }
+}

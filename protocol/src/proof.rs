@@ -1,0 +1,503 @@
+//! What is and what is not in the ledger's state, shown to somebody who knows nothing but its root.
+//!
+//! # The tree
+//!
+//! The state is a set of entries, each a key and a value of bytes. Its root is that of a binary tree whose shape
+//! follows from the keys alone:
+//!
+//! - The *path* of a key are bits: for each byte a 1 and the byte's eight bits, the highest first, and a 0 behind
+//!   the last byte. So bit `9 i` says whether there is a byte `i`, no path is the beginning of another, and paths
+//!   are ordered as keys are.
+//! - Where several entries meet, an inner node stands for the first bit in which their paths differ. Left of it are
+//!   the entries that have a 0 there, right those that have a 1. A single entry is a leaf.
+//! - A leaf is `H(0x00, length of the key as 4 bytes, key, H(value))`, an inner node is
+//!   `H(0x01, bit as 2 bytes, left, right)`, the root is `D(number of entries as 8 bytes, top)`. `H` is plain
+//!   BLAKE3, `D` is [`codec::digest`] in the domain `agon 2026-12 state root`, numbers are little-endian. The top of
+//!   an empty state is 32 zero bytes.
+//!
+//! The first byte keeps a leaf from passing for an inner node, the number keeps states of different sizes apart,
+//! the digest of the value lets a value be proven without being shown.
+//!
+//! # Why a proof holds
+//!
+//! Whoever looks for a key goes left or right at each inner node by the key's own bit, without comparing anything
+//! before the end: either the leaf there has the key, or no leaf does. A proof is that walk: bit and the digest of
+//! the other side for each node, and what was found at the end. Each bit is in the digest of its node, so nobody can
+//! pretend that a node asks for another one, and all ways lead to the root.
+//!
+//! The same holds for all keys with one beginning: they lie below one node, together with nothing else. A proof of
+//! a prefix ends with every entry there, so it shows also that none is left out.
+//!
+//! # Bounds
+//!
+//! A walk has at most one node for each bit of a key. Somebody who chooses keys close to another one can make its
+//! walk that long, at the price of an entry for each node: [`STEPS_MAX`] nodes of 34 bytes, never more.
+
+use borsh::{BorshDeserialize, BorshSerialize};
+use thiserror::Error;
+
+use crate::codec::{self, CodecError};
+use crate::id::Digest;
+
+/// Most bytes of a key. The longest of the ledger's are some 70.
+pub const KEY_BYTES_MAX: usize = 128;
+/// Most inner nodes above a leaf: one for each bit of a path.
+pub const STEPS_MAX: usize = 9 * KEY_BYTES_MAX + 1;
+
+const LEAF: u8 = 0x00;
+const INNER: u8 = 0x01;
+const ROOT_CONTEXT: &str = "agon 2026-12 state root";
+
+/// Digest of an entry, given the digest of its value.
+///
+/// # Panics
+///
+/// When the key has more bytes than 4 GiB.
+#[must_use]
+pub fn leaf_digest(key: &[u8], value: &Digest) -> Digest {
+    let key_len = u32::try_from(key.len()).expect("keys are a few dozen bytes");
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&[LEAF]);
+    hasher.update(&key_len.to_le_bytes());
+    hasher.update(key);
+    hasher.update(value.as_bytes());
+    Digest(*hasher.finalize().as_bytes())
+}
+
+/// Digest of a value, as a leaf has it.
+#[must_use]
+pub fn value_digest(value: &[u8]) -> Digest {
+    Digest(*blake3::hash(value).as_bytes())
+}
+
+/// Digest of an inner node.
+#[must_use]
+pub fn inner_digest(bit: u16, left: &Digest, right: &Digest) -> Digest {
+    let mut bytes = [INNER; 67];
+    bytes[1..3].copy_from_slice(&bit.to_le_bytes());
+    bytes[3..35].copy_from_slice(left.as_bytes());
+    bytes[35..].copy_from_slice(right.as_bytes());
+    Digest(*blake3::hash(&bytes).as_bytes())
+}
+
+/// Root of a state with so many entries below `top`.
+#[must_use]
+pub fn root_digest(entry_count: u64, top: &Digest) -> Digest {
+    let mut bytes = [0; 40];
+    bytes[..8].copy_from_slice(&entry_count.to_le_bytes());
+    bytes[8..].copy_from_slice(top.as_bytes());
+    codec::digest(ROOT_CONTEXT, &bytes)
+}
+
+/// A bit of a key's path; 0 behind its end.
+#[must_use]
+pub fn path_bit(key: &[u8], bit: u16) -> bool {
+    let (index, place) = (usize::from(bit / 9), bit % 9);
+    match (key.get(index), place) {
+        (None, _) => false,
+        (Some(_), 0) => true,
+        (Some(byte), place) => byte >> (8 - place) & 1 == 1,
+    }
+}
+
+/// The first bit in which the paths of two keys differ; `None` when the keys are equal.
+///
+/// # Panics
+///
+/// When they differ only behind their first 7,281 bytes.
+#[must_use]
+pub fn first_difference(a: &[u8], b: &[u8]) -> Option<u16> {
+    let equal = a.iter().zip(b).take_while(|(a, b)| a == b).count();
+    let place = match (a.get(equal), b.get(equal)) {
+        (None, None) => return None,
+        (Some(a), Some(b)) => 1 + (a ^ b).leading_zeros() as usize,
+        _ => 0,
+    };
+    let bit = 9 * equal + place;
+    Some(u16::try_from(bit).expect("keys are a few dozen bytes"))
+}
+
+/// What is asked for: one key, or every key with a beginning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Query<'a> {
+    /// The entry of this key.
+    Key(&'a [u8]),
+    /// All entries whose keys start with this; none that start otherwise.
+    Prefix(&'a [u8]),
+}
+
+impl<'a> Query<'a> {
+    /// The bytes.
+    #[must_use]
+    pub const fn bytes(&self) -> &'a [u8] {
+        match self {
+            Self::Key(bytes) | Self::Prefix(bytes) => bytes,
+        }
+    }
+
+    /// How many bits of a path it fixes: bits from here on are not its business.
+    #[must_use]
+    pub const fn bits(&self) -> usize {
+        match self {
+            Self::Key(key) => 9 * key.len() + 1,
+            Self::Prefix(prefix) => 9 * prefix.len(),
+        }
+    }
+
+    /// Whether a key is among those asked for.
+    #[must_use]
+    pub fn is_met_by(&self, key: &[u8]) -> bool {
+        match self {
+            Self::Key(asked) => key == *asked,
+            Self::Prefix(asked) => key.starts_with(asked),
+        }
+    }
+}
+
+/// Why a proof shows nothing.
+#[derive(Debug, Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ProofError {
+    /// The bytes are no proof.
+    #[error("the proof is malformed: {0}")]
+    Codec(#[from] CodecError),
+    /// A key or a prefix of more bytes than a key may have.
+    #[error("a key has {found} bytes, {bound} at most")]
+    KeyTooLong {
+        /// How many it has.
+        found: usize,
+        /// How many it may have.
+        bound: usize,
+    },
+    /// The nodes do not ask for later and later bits.
+    #[error("node {index} of the walk asks for bit {bit}, which is not behind that of the node before")]
+    Order {
+        /// Which node.
+        index: usize,
+        /// Its bit.
+        bit: u16,
+    },
+    /// The walk goes where the question does not lead.
+    #[error("node {index} of the walk asks for bit {bit}, where the walk turns away from what was asked for")]
+    Astray {
+        /// Which node.
+        index: usize,
+        /// Its bit.
+        bit: u16,
+    },
+    /// What stands at the end is no answer to the question.
+    #[error("the proof is of something else: {what}")]
+    OtherQuestion {
+        /// What does not fit.
+        what: &'static str,
+    },
+    /// The walk leads to another root: a byte of proof, key, value or root is wrong.
+    #[error("the proof leads to root {found}, not to {expected}: do not trust what it came with")]
+    Root {
+        /// Where it leads.
+        found: Digest,
+        /// Where it should lead.
+        expected: Digest,
+    },
+}
+
+/// A node of the walk, seen from above.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Step {
+    /// Which bit it asks for.
+    pub bit: u16,
+    /// Digest of the side that the walk does not take.
+    pub other: Digest,
+}
+
+/// A key and its value.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Entry {
+    /// The key.
+    pub key: Vec<u8>,
+    /// The value.
+    pub value: Vec<u8>,
+}
+
+/// What stands at the end of the walk.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub enum End {
+    /// The state has no entries at all.
+    Nothing,
+    /// All entries asked for, in key order; at least one.
+    Found(Vec<Entry>),
+    /// The first leaf below the place where they would be: a key that was not asked for.
+    Other {
+        /// Its key.
+        key: Vec<u8>,
+        /// Digest of its value.
+        value: Digest,
+    },
+}
+
+/// Shows what a state has, or that it does not have it: see the [module](self).
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct StateProof {
+    /// How many entries the state has.
+    pub entry_count: u64,
+    /// The walk, from the top down.
+    pub steps: Vec<Step>,
+    /// Where it ends.
+    pub end: End,
+}
+
+impl StateProof {
+    /// Most canonical bytes of a proof: one message carries it, with the header that it is about.
+    pub const BYTES_MAX: usize = 3 * 1024 * 1024;
+
+    /// Canonical bytes.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        codec::encode(self)
+    }
+
+    /// Bounds and parses a proof; it shows nothing before it is verified.
+    ///
+    /// # Errors
+    ///
+    /// [`ProofError::Codec`] when the bytes are too many or no proof.
+    pub fn decode(bytes: &[u8]) -> Result<Self, ProofError> {
+        Ok(codec::decode(bytes, Self::BYTES_MAX)?)
+    }
+
+    /// The value of `key` in the state of this root, or `None` when it is shown that the state has no such key.
+    ///
+    /// # Errors
+    ///
+    /// [`ProofError`] when the proof shows neither.
+    pub fn verify(&self, root: &Digest, key: &[u8]) -> Result<Option<&[u8]>, ProofError> {
+        let found = self.verify_query(root, Query::Key(key))?;
+        Ok(found.first().map(|entry| entry.value.as_slice()))
+    }
+
+    /// Every entry whose key starts with `prefix` in the state of this root, in key order.
+    ///
+    /// # Errors
+    ///
+    /// [`ProofError`] when the proof does not show them all.
+    pub fn verify_prefix(&self, root: &Digest, prefix: &[u8]) -> Result<&[Entry], ProofError> {
+        self.verify_query(root, Query::Prefix(prefix))
+    }
+
+    fn verify_query(&self, root: &Digest, query: Query<'_>) -> Result<&[Entry], ProofError> {
+        bounded(query.bytes())?;
+        self.check_order()?;
+        let (top, found) = match &self.end {
+            End::Nothing => (self.nothing()?, [].as_slice()),
+            End::Found(entries) => (self.found(query, entries)?, entries.as_slice()),
+            End::Other { key, value } => (self.other(query, key, value)?, [].as_slice()),
+        };
+        let leads_to = root_digest(self.entry_count, &top);
+        if leads_to != *root {
+            return Err(ProofError::Root {
+                found: leads_to,
+                expected: *root,
+            });
+        }
+        Ok(found)
+    }
+
+    fn check_order(&self) -> Result<(), ProofError> {
+        let pairs = self.steps.windows(2).enumerate();
+        for (index, pair) in pairs {
+            if pair[1].bit <= pair[0].bit {
+                let (index, bit) = (index + 1, pair[1].bit);
+                return Err(ProofError::Order { index, bit });
+            }
+        }
+        Ok(())
+    }
+
+    fn nothing(&self) -> Result<Digest, ProofError> {
+        if self.entry_count != 0 || !self.steps.is_empty() {
+            let what = "a state with entries is not empty";
+            return Err(ProofError::OtherQuestion { what });
+        }
+        Ok(Digest::default())
+    }
+
+    fn found(&self, query: Query<'_>, entries: &[Entry]) -> Result<Digest, ProofError> {
+        for Entry { key, .. } in entries {
+            bounded(key)?;
+            if !query.is_met_by(key) {
+                let what = "it has an entry that was not asked for";
+                return Err(ProofError::OtherQuestion { what });
+            }
+        }
+        if !entries.windows(2).all(|pair| pair[0].key < pair[1].key) {
+            let what = "its entries are not in key order";
+            return Err(ProofError::OtherQuestion { what });
+        }
+        let Some(first) = entries.first() else {
+            let what = "it says that entries were found and has none";
+            return Err(ProofError::OtherQuestion { what });
+        };
+        let deep = self
+            .steps
+            .iter()
+            .position(|step| usize::from(step.bit) >= query.bits());
+        if let Some(index) = deep {
+            let bit = self.steps[index].bit;
+            return Err(ProofError::Astray { index, bit });
+        }
+        Ok(self.climb(&first.key, subtree_digest(entries)))
+    }
+
+    fn other(&self, query: Query<'_>, key: &[u8], value: &Digest) -> Result<Digest, ProofError> {
+        bounded(key)?;
+        if query.is_met_by(key) {
+            let what = "it hides the value of what was asked for";
+            return Err(ProofError::OtherQuestion { what });
+        }
+        for (index, Step { bit, .. }) in self.steps.iter().enumerate() {
+            // Below the place the first leaf is taken, so that there is one proof and not several.
+            let asked = usize::from(*bit) < query.bits() && query_bit(query, *bit);
+            if path_bit(key, *bit) != asked {
+                return Err(ProofError::Astray { index, bit: *bit });
+            }
+        }
+        Ok(self.climb(key, leaf_digest(key, value)))
+    }
+
+    /// The digest of the top, from that of the end of the walk.
+    fn climb(&self, key: &[u8], end: Digest) -> Digest {
+        self.steps
+            .iter()
+            .rev()
+            .fold(end, |below, Step { bit, other }| match path_bit(key, *bit) {
+                false => inner_digest(*bit, &below, other),
+                true => inner_digest(*bit, other, &below),
+            })
+    }
+}
+
+fn query_bit(query: Query<'_>, bit: u16) -> bool {
+    path_bit(query.bytes(), bit)
+}
+
+fn bounded(key: &[u8]) -> Result<(), ProofError> {
+    match key.len() {
+        found if found > KEY_BYTES_MAX => Err(ProofError::KeyTooLong {
+            found,
+            bound: KEY_BYTES_MAX,
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// Digest of the node above all of `entries`, which are in key order and at least one.
+///
+/// As deep as keys have bits at most, since each step down fixes one more.
+fn subtree_digest(entries: &[Entry]) -> Digest {
+    let (Some(first), Some(last)) = (entries.first(), entries.last()) else {
+        return Digest::default();
+    };
+    let Some(bit) = first_difference(&first.key, &last.key) else {
+        return leaf_digest(&first.key, &value_digest(&first.value));
+    };
+    let middle = entries.partition_point(|entry| !path_bit(&entry.key, bit));
+    let (left, right) = entries.split_at(middle);
+    inner_digest(bit, &subtree_digest(left), &subtree_digest(right))
+}
+
+/// Root of the state that has exactly these entries, in key order; keys that come twice count as one.
+///
+/// What a tree that is kept up to date must agree with, and all that another implementation needs.
+#[must_use]
+pub fn root_of(entries: &[Entry]) -> Digest {
+    root_digest(entries.len() as u64, &subtree_digest(entries))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_ordered_as_keys_are_and_none_begins_another() {
+        let keys: [&[u8]; 7] = [b"", b"\0", b"\0\0", b"\0\x01", b"a", b"a\0", b"b"];
+        for (index, low) in keys.iter().enumerate() {
+            assert_eq!(first_difference(low, low), None);
+            for high in &keys[index + 1..] {
+                let bit = first_difference(low, high).unwrap();
+                assert_eq!((path_bit(low, bit), path_bit(high, bit)), (false, true));
+                assert_eq!(first_difference(high, low), Some(bit));
+                assert!((0..bit).all(|bit| path_bit(low, bit) == path_bit(high, bit)));
+            }
+        }
+    }
+
+    fn entry(key: &[u8]) -> Entry {
+        Entry {
+            key: key.to_vec(),
+            value: [b"value of ", key].concat(),
+        }
+    }
+
+    /// Three entries worked by hand: paths of `a` (0x61) and `b` (0x62) differ in bit 7, `ab` follows `a` at bit 9.
+    #[test]
+    fn a_small_tree_is_what_the_module_says() {
+        let entries = [entry(b"a"), entry(b"ab"), entry(b"b")];
+        let [a, ab, b] = [0, 1, 2]
+            .map(|index: usize| leaf_digest(&entries[index].key, &value_digest(&entries[index].value)));
+        let top = inner_digest(7, &inner_digest(9, &a, &ab), &b);
+        assert_eq!(root_of(&entries), root_digest(3, &top));
+
+        let proof = StateProof {
+            entry_count: 3,
+            steps: vec![Step { bit: 7, other: b }, Step { bit: 9, other: ab }],
+            end: End::Found(vec![entry(b"a")]),
+        };
+        let root = root_of(&entries);
+        assert_eq!(proof.verify(&root, b"a"), Ok(Some(b"value of a".as_slice())));
+        let both = StateProof {
+            entry_count: 3,
+            steps: vec![Step { bit: 7, other: b }],
+            end: End::Found(entries[..2].to_vec()),
+        };
+        assert_eq!(both.verify_prefix(&root, b"a"), Ok(&entries[..2]));
+        // One of the two alone is not all of the prefix.
+        assert!(matches!(
+            proof.verify_prefix(&root, b"a"),
+            Err(ProofError::Astray { .. })
+        ));
+    }
+
+    #[test]
+    fn the_empty_state_has_nothing() {
+        let proof = StateProof {
+            entry_count: 0,
+            steps: Vec::new(),
+            end: End::Nothing,
+        };
+        assert_eq!(proof.verify(&root_of(&[]), b"a"), Ok(None));
+        assert_eq!(proof.verify_prefix(&root_of(&[]), b""), Ok([].as_slice()));
+        assert!(proof.verify(&root_of(&[entry(b"b")]), b"a").is_err());
+    }
+
+    #[test]
+    fn oversized_bytes_are_refused_before_they_are_parsed() {
+        let bytes = vec![1; StateProof::BYTES_MAX + 1];
+        assert!(matches!(
+            StateProof::decode(&bytes),
+            Err(ProofError::Codec(CodecError::TooLong { .. }))
+        ));
+        let long = [0; KEY_BYTES_MAX + 1];
+        let proof = StateProof {
+            entry_count: 0,
+            steps: Vec::new(),
+            end: End::Nothing,
+        };
+        assert_eq!(
+            proof.verify(&root_of(&[]), &long),
+            Err(ProofError::KeyTooLong {
+                found: KEY_BYTES_MAX + 1,
+                bound: KEY_BYTES_MAX
+            })
+        );
+    }
+}
