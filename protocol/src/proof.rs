@@ -37,7 +37,7 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use thiserror::Error;
 
 use crate::codec::{self, CodecError};
-use crate::id::Digest;
+use crate::id::{Account, Digest, Netuid, Uid};
 
 /// Most bytes of a key. The longest of the ledger's are some 70.
 pub const KEY_BYTES_MAX: usize = 128;
@@ -411,6 +411,50 @@ fn subtree_digest(entries: &[Entry]) -> Digest {
 #[must_use]
 pub fn root_of(entries: &[Entry]) -> Digest {
     root_digest(entries.len() as u64, &subtree_digest(entries))
+}
+
+/// A row of what the ledger tells, which can be proven.
+///
+/// The committee is not among them: each header names the one of the next block by its digest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub enum ProofTarget {
+    /// An account's nonce, free balance and all its stake.
+    Account(Account),
+    /// A subnet's record and parameters.
+    Subnet(Netuid),
+    /// A row of a metagraph.
+    Neuron(Netuid, Uid),
+    /// A validator's revealed weights and its open commits.
+    Weights(Netuid, Uid),
+    /// Everything that explains the epoch that ended a tempo.
+    Epoch(Netuid, u64),
+}
+
+/// The proofs of all entries that a row is made of, in the order in which they are read.
+#[derive(Clone, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct RowProof {
+    /// One for each key or prefix.
+    pub proofs: Vec<StateProof>,
+}
+
+impl RowProof {
+    /// Most canonical bytes: one message carries it, with the header that it is about.
+    pub const BYTES_MAX: usize = StateProof::BYTES_MAX;
+
+    /// Canonical bytes.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        codec::encode(self)
+    }
+
+    /// Bounds and parses the proofs; they show nothing before they are verified.
+    ///
+    /// # Errors
+    ///
+    /// [`ProofError::Codec`] when the bytes are too many or no proofs.
+    pub fn decode(bytes: &[u8]) -> Result<Self, ProofError> {
+        Ok(codec::decode(bytes, Self::BYTES_MAX)?)
+    }
 }
 
 #[cfg(test)]

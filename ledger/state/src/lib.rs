@@ -11,6 +11,7 @@
 //! | `emission`, `supply` | what is created, how it is divided and paid |
 //! | `epoch` | when epochs run, on what, and what is kept of them |
 //! | `table` | entries as bytes, their root, their changes |
+//! | `rows` | rows of what is told, proven from a root |
 //! | `genesis`, `load`, `invariants`, `views` | the first state, states from a store, what always holds, what is told |
 //!
 //! # Invariants
@@ -47,6 +48,7 @@ mod neuron;
 mod parameters;
 mod refusal;
 mod registration;
+mod rows;
 mod stake;
 mod subnet;
 mod supply;
@@ -70,6 +72,7 @@ pub use self::parameters::{
 };
 pub use self::refusal::{EnvelopeRefusal, NotOwner, NotRegistered, Refusal, ShortOfFunds, UnknownSubnet};
 pub use self::registration::{RegisterRefusal, Registration};
+pub use self::rows::{Row, RowError, verify_row};
 pub use self::stake::{AddStakeRefusal, RemoveStakeRefusal, STAKE_MIN, StakeMove};
 pub use self::subnet::{CreateSubnetRefusal, SUBNET_LOCK, SUBNETS_MAX, StartSubnetRefusal, SubnetCreation};
 pub use self::supply::{SUPPLY_MAX, block_emission};

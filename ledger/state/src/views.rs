@@ -119,7 +119,7 @@ impl State {
     pub fn subnet(&self, netuid: Netuid) -> Option<SubnetView> {
         self.table
             .read(&netuid)
-            .map(|subnet| self.subnet_view(netuid, subnet))
+            .map(|subnet| subnet_view(self.height(), netuid, subnet))
     }
 
     /// Every subnet's record, netuid ascending.
@@ -127,28 +127,8 @@ impl State {
     pub fn subnets(&self) -> Vec<SubnetView> {
         self.table
             .scan(())
-            .map(|(netuid, subnet)| self.subnet_view(netuid, subnet))
+            .map(|(netuid, subnet)| subnet_view(self.height(), netuid, subnet))
             .collect()
-    }
-
-    fn subnet_view(&self, netuid: Netuid, subnet: Subnet) -> SubnetView {
-        let height = self.height();
-        SubnetView {
-            height,
-            netuid,
-            owner: subnet.owner,
-            started: subnet.started,
-            tempo: subnet.schedule.tempo,
-            tempo_start: subnet.schedule.tempo_start,
-            beacon: subnet.schedule.beacon,
-            // An epoch that was put off is run by the next block at the earliest.
-            next_epoch: subnet.next_epoch().max(height.next()),
-            registration_price: price_at(&subnet, height.next()),
-            neuron_count: subnet.neuron_count,
-            held: subnet.pots.held(),
-            parameters: subnet.parameters.by_name(),
-            task: subnet.task,
-        }
     }
 
     /// A subnet's neurons, or `None` when there is no such subnet.
@@ -165,30 +145,12 @@ impl State {
             hash: Digest::default(),
             tempo: subnet.schedule.tempo,
             neurons: neurons
-                .map(|((_, uid), neuron)| self.neuron_view(netuid, &subnet, uid, neuron))
+                .map(|((_, uid), neuron)| {
+                    let stake = self.pool(netuid, neuron.hotkey).total;
+                    neuron_view(self.height(), &subnet, uid, neuron, stake)
+                })
                 .collect(),
         })
-    }
-
-    fn neuron_view(&self, netuid: Netuid, subnet: &Subnet, uid: Uid, neuron: Neuron) -> NeuronView {
-        NeuronView {
-            uid,
-            hotkey: neuron.hotkey,
-            coldkey: neuron.coldkey,
-            axon_height: neuron.axon_height,
-            stake: self.pool(netuid, neuron.hotkey).total,
-            permit: neuron.permit,
-            active: neuron.is_active(self.height(), &subnet.parameters),
-            registered: neuron.registered,
-            last_update: neuron.last_update,
-            consensus: neuron.scores.consensus,
-            incentive: neuron.scores.incentive,
-            validator_trust: neuron.scores.validator_trust,
-            dividends: neuron.scores.dividends,
-            emission: neuron.scores.paid,
-            earned: neuron.earned,
-            axon: neuron.axon,
-        }
     }
 
     /// The weights and open commits of every UID that has either, UID ascending, or `None` when there is no such
@@ -220,5 +182,53 @@ impl State {
     #[must_use]
     pub fn epoch_record(&self, netuid: Netuid, tempo: u64) -> Option<EpochRecord> {
         self.table.read(&(netuid, tempo))
+    }
+}
+
+/// What is told of a subnet after the block at `height`.
+pub(crate) fn subnet_view(height: BlockNumber, netuid: Netuid, subnet: Subnet) -> SubnetView {
+    SubnetView {
+        height,
+        netuid,
+        owner: subnet.owner,
+        started: subnet.started,
+        tempo: subnet.schedule.tempo,
+        tempo_start: subnet.schedule.tempo_start,
+        beacon: subnet.schedule.beacon,
+        // An epoch that was put off is run by the next block at the earliest.
+        next_epoch: subnet.next_epoch().max(height.next()),
+        registration_price: price_at(&subnet, height.next()),
+        neuron_count: subnet.neuron_count,
+        held: subnet.pots.held(),
+        parameters: subnet.parameters.by_name(),
+        task: subnet.task,
+    }
+}
+
+/// What is told of a neuron after the block at `height`, given the stake on its hotkey.
+pub(crate) fn neuron_view(
+    height: BlockNumber,
+    subnet: &Subnet,
+    uid: Uid,
+    neuron: Neuron,
+    stake: Amount,
+) -> NeuronView {
+    NeuronView {
+        uid,
+        hotkey: neuron.hotkey,
+        coldkey: neuron.coldkey,
+        axon_height: neuron.axon_height,
+        stake,
+        permit: neuron.permit,
+        active: neuron.is_active(height, &subnet.parameters),
+        registered: neuron.registered,
+        last_update: neuron.last_update,
+        consensus: neuron.scores.consensus,
+        incentive: neuron.scores.incentive,
+        validator_trust: neuron.scores.validator_trust,
+        dividends: neuron.scores.dividends,
+        emission: neuron.scores.paid,
+        earned: neuron.earned,
+        axon: neuron.axon,
     }
 }

@@ -6,6 +6,7 @@ mod epochs;
 mod golden;
 mod money;
 mod properties;
+mod rows;
 mod slots;
 mod weighing;
 

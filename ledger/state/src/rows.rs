@@ -1,0 +1,260 @@
+//! Rows of what the ledger tells, proven from a root: for somebody who runs no node and trusts none.
+//!
+//! A row is made of a few entries. [`State::prove`] reads them and proves each read; [`verify_row`] makes the same
+//! reads from the proofs alone and shows the row as the ordinary queries do. Both run the same function over a
+//! `Reader`, so they cannot disagree on which entries a row is made of.
+//!
+//! | row | entries it is made of, in this order |
+//! | --- | --- |
+//! | account | its record; all its shares; the pool of each |
+//! | subnet | its record |
+//! | neuron | the subnet's record; the neuron; the pool of its hotkey |
+//! | weights | the row; the open commits |
+//! | epoch | the record |
+//!
+//! A key is a kind byte and fixed-length fields, numbers big-endian; a value is the canonical encoding of a record.
+//! What stands in the entries was agreed on with the root. Somebody who trusts a node for the root is still safe
+//! from what it may have put there: a record that no ledger could hold is an error.
+
+use agon_protocol::amount::Amount;
+use agon_protocol::codec::CodecError;
+use agon_protocol::id::{Account, BlockNumber, Coldkey, Digest, Hotkey, Netuid, Uid};
+use agon_protocol::message::{AccountView, Header, NeuronView, StakeView, SubnetView, WeightRowView};
+use agon_protocol::proof::{ProofError, ProofTarget, Query, RowProof, StateProof};
+use thiserror::Error;
+
+use crate::State;
+use crate::accounts::AccountRecord;
+use crate::epoch::EpochRecord;
+use crate::neuron::Neuron;
+use crate::stake::{Pool, Shares};
+use crate::subnet::Subnet;
+use crate::table::{Entry, KeyField, Table, decode_value, prefix_bytes};
+use crate::views::{neuron_view, subnet_view};
+use crate::weights::{Commits, WeightRow};
+
+/// A row that was proven, or that was proven not to be there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Row {
+    /// What an account holds; one the ledger never saw holds nothing.
+    Account(AccountView),
+    /// A subnet, if there is one of that number.
+    Subnet(Option<SubnetView>),
+    /// Who holds a UID, if anybody does.
+    Neuron(Option<NeuronView>),
+    /// Weights and open commits, if there are either.
+    Weights(Option<WeightRowView>),
+    /// The record of an epoch, if it has run and is still kept.
+    Epoch(Option<Box<EpochRecord>>),
+}
+
+/// Why proofs show no row.
+#[derive(Debug, Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RowError {
+    /// A proof does not hold.
+    #[error(transparent)]
+    Proof(#[from] ProofError),
+    /// There are more or fewer proofs than the row has reads.
+    #[error("the row takes another number of proofs than the {found} that came")]
+    Count {
+        /// How many came.
+        found: usize,
+    },
+    /// An entry was proven that this build cannot read.
+    #[error("a proven entry cannot be read: {0}; is this the ledger's version of the program?")]
+    Value(#[from] CodecError),
+    /// An entry was proven that no ledger with these rules holds.
+    #[error("{what} was proven that no ledger of this version holds: the root is not that of such a ledger")]
+    Broken {
+        /// What does not hold.
+        what: &'static str,
+    },
+}
+
+impl State {
+    /// Proves a row from [`State::root`].
+    #[must_use]
+    pub fn prove(&self, target: &ProofTarget) -> RowProof {
+        let mut prover = Prover {
+            table: &self.table,
+            proofs: Vec::new(),
+        };
+        // What a row cannot be shown for, such as a pool that breaks an invariant, the verifier finds by itself.
+        let _ = row(&mut prover, target, self.height());
+        RowProof {
+            proofs: prover.proofs,
+        }
+    }
+}
+
+/// The row that `proof` shows in the state after the block of `header`.
+///
+/// # Errors
+///
+/// [`RowError`] when it shows none.
+pub fn verify_row(header: &Header, target: &ProofTarget, proof: &RowProof) -> Result<Row, RowError> {
+    let found = proof.proofs.len();
+    let mut verifier = Verifier {
+        root: header.state_root,
+        proofs: proof.proofs.iter(),
+        found,
+    };
+    let row = row(&mut verifier, target, header.height)?;
+    match verifier.proofs.next() {
+        None => Ok(row),
+        Some(_) => Err(RowError::Count { found }),
+    }
+}
+
+/// Where a row's entries come from.
+trait Reader {
+    fn read<E: Entry>(&mut self, key: &E::Key) -> Result<Option<E>, RowError>;
+    fn scan<E: Entry>(&mut self, prefix: impl KeyField) -> Result<Vec<(E::Key, E)>, RowError>;
+}
+
+/// Reads the whole state and proves what is read.
+struct Prover<'a> {
+    table: &'a Table,
+    proofs: Vec<StateProof>,
+}
+
+impl Reader for Prover<'_> {
+    fn read<E: Entry>(&mut self, key: &E::Key) -> Result<Option<E>, RowError> {
+        self.proofs.push(self.table.prove(Query::Key(&E::key_bytes(key))));
+        Ok(self.table.read(key))
+    }
+
+    fn scan<E: Entry>(&mut self, prefix: impl KeyField) -> Result<Vec<(E::Key, E)>, RowError> {
+        let bytes = prefix_bytes::<E>(&prefix);
+        self.proofs.push(self.table.prove(Query::Prefix(&bytes)));
+        Ok(self.table.scan(prefix).collect())
+    }
+}
+
+/// Reads what proofs show.
+struct Verifier<'a> {
+    root: Digest,
+    proofs: std::slice::Iter<'a, StateProof>,
+    found: usize,
+}
+
+impl<'a> Verifier<'a> {
+    fn next(&mut self) -> Result<&'a StateProof, RowError> {
+        self.proofs.next().ok_or(RowError::Count { found: self.found })
+    }
+}
+
+impl Reader for Verifier<'_> {
+    fn read<E: Entry>(&mut self, key: &E::Key) -> Result<Option<E>, RowError> {
+        let value = self.next()?.verify(&self.root, &E::key_bytes(key))?;
+        Ok(value.map(decode_value).transpose()?)
+    }
+
+    fn scan<E: Entry>(&mut self, prefix: impl KeyField) -> Result<Vec<(E::Key, E)>, RowError> {
+        let prefix = prefix_bytes::<E>(&prefix);
+        let entries = self.next()?.verify_prefix(&self.root, &prefix)?.iter();
+        let read = |entry: &agon_protocol::proof::Entry| {
+            let what = "a key of unknown form";
+            let key = E::read_key(&entry.key).ok_or(RowError::Broken { what })?;
+            Ok((key, decode_value(&entry.value)?))
+        };
+        entries.map(read).collect()
+    }
+}
+
+fn row(reader: &mut impl Reader, target: &ProofTarget, height: BlockNumber) -> Result<Row, RowError> {
+    Ok(match *target {
+        ProofTarget::Account(account) => Row::Account(account_row(reader, account)?),
+        ProofTarget::Subnet(netuid) => {
+            let subnet = subnet(reader, netuid)?;
+            Row::Subnet(subnet.map(|subnet| subnet_view(height, netuid, subnet)))
+        }
+        ProofTarget::Neuron(netuid, uid) => Row::Neuron(neuron_row(reader, height, netuid, uid)?),
+        ProofTarget::Weights(netuid, uid) => Row::Weights(weights_row(reader, netuid, uid)?),
+        ProofTarget::Epoch(netuid, tempo) => Row::Epoch(reader.read(&(netuid, tempo))?.map(Box::new)),
+    })
+}
+
+fn account_row(reader: &mut impl Reader, account: Account) -> Result<AccountView, RowError> {
+    let AccountRecord { nonce, free, .. } = reader.read(&account)?.unwrap_or_default();
+    let mut stakes = Vec::new();
+    for ((_, netuid, hotkey), Shares(shares)) in reader.scan::<Shares>(Coldkey(account.0))? {
+        let pool = pool(reader, netuid, hotkey)?;
+        if shares > pool.shares {
+            let what = "more shares of a pool than it has";
+            return Err(RowError::Broken { what });
+        }
+        stakes.push(StakeView {
+            netuid,
+            hotkey,
+            amount: pool.worth(shares),
+        });
+    }
+    Ok(AccountView {
+        account,
+        nonce,
+        free,
+        stakes,
+    })
+}
+
+fn pool(reader: &mut impl Reader, netuid: Netuid, hotkey: Hotkey) -> Result<Pool, RowError> {
+    let pool: Pool = reader.read(&(netuid, hotkey))?.unwrap_or_default();
+    if pool.shares > u128::from(pool.total.base_units()) {
+        let what = "a pool with more shares than base units";
+        return Err(RowError::Broken { what });
+    }
+    Ok(pool)
+}
+
+fn subnet(reader: &mut impl Reader, netuid: Netuid) -> Result<Option<Subnet>, RowError> {
+    let subnet: Option<Subnet> = reader.read(&netuid)?;
+    if subnet
+        .as_ref()
+        .is_some_and(|subnet| !subnet.parameters.are_valid())
+    {
+        let what = "a parameter out of its bounds";
+        return Err(RowError::Broken { what });
+    }
+    Ok(subnet)
+}
+
+fn neuron_row(
+    reader: &mut impl Reader,
+    height: BlockNumber,
+    netuid: Netuid,
+    uid: Uid,
+) -> Result<Option<NeuronView>, RowError> {
+    let subnet = subnet(reader, netuid)?;
+    let neuron: Option<Neuron> = reader.read(&(netuid, uid))?;
+    let (subnet, neuron) = match (subnet, neuron) {
+        (Some(subnet), Some(neuron)) => (subnet, neuron),
+        (None, Some(_)) => {
+            let what = "a neuron without a subnet";
+            return Err(RowError::Broken { what });
+        }
+        (_, None) => return Ok(None),
+    };
+    let stake: Amount = pool(reader, netuid, neuron.hotkey)?.total;
+    Ok(Some(neuron_view(height, &subnet, uid, neuron, stake)))
+}
+
+fn weights_row(
+    reader: &mut impl Reader,
+    netuid: Netuid,
+    uid: Uid,
+) -> Result<Option<WeightRowView>, RowError> {
+    let row: Option<WeightRow> = reader.read(&(netuid, uid))?;
+    let commits: Option<Commits> = reader.read(&(netuid, uid))?;
+    if row.is_none() && commits.is_none() {
+        return Ok(None);
+    }
+    let Commits(commits) = commits.unwrap_or_default();
+    Ok(Some(WeightRowView {
+        uid,
+        weights: row.map(|WeightRow(row)| row).unwrap_or_default(),
+        open_commits: commits.into_iter().map(|commit| commit.tempo).collect(),
+    }))
+}
