@@ -1,1 +1,180 @@
 //! The committee: which block is next, agreed by several nodes through a BFT engine.
+//!
+//! The engine is Malachite, a Tendermint: members vote in rounds, and a block is final once members with more than
+//! two thirds of the power signed for it. No block is ever taken back, as long as members with less than a third of
+//! the power misbehave. What a block does, and who is a member, is the ledger's business: it is asked through
+//! [`Application`].
+//!
+//! | module | holds |
+//! | --- | --- |
+//! | [`malachite`](run) | the only module that names the engine's types |
+//! | `pending` | blocks that were proposed and are not decided, on disk |
+//! | `turns` | whose turn it is to propose |
+//!
+//! # What the engine needs of us
+//!
+//! - A member says one thing per round, whatever happens to its process: a block is on disk before anybody hears of
+//!   it, and after a restart the same block is proposed again. The engine keeps its votes in a log of its own.
+//! - One consensus key runs on one machine. Two nodes with one key equivocate, and lose their bond.
+//!
+//! # Timeouts
+//!
+//! A height lasts the block time; it takes longer only where something is wrong. A proposer that is silent costs
+//! [`Timeouts::propose`] at each of its turns, so of four members with one dead, four blocks take `3 b + max(b, p)`
+//! for a block time `b` and that timeout `p`.
+
+mod malachite;
+mod pending;
+mod turns;
+
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use agon_protocol::id::{BlockNumber, Digest};
+use agon_protocol::message::{Block, Committee, Equivocation, FinalBlock};
+use agon_protocol::sign::Keypair;
+use thiserror::Error;
+
+pub use self::malachite::run;
+pub use self::pending::PendingError;
+
+/// Where a ledger stands, as the next round needs it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Next {
+    /// Height of the next block.
+    pub height: BlockNumber,
+    /// Who makes it final.
+    pub committee: Committee,
+}
+
+/// Where a block that has to be checked comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// It is proposed now.
+    Proposed,
+    /// The committee decided on it earlier.
+    Decided,
+}
+
+/// The ledger, as the engine uses it. Calls come one at a time.
+pub trait Application: Send + 'static {
+    /// Why the ledger can go on no longer.
+    type Error: std::error::Error + Send + Sync + 'static;
+
+    /// Where the ledger stands.
+    fn next(&mut self) -> impl Future<Output = Result<Next, Self::Error>> + Send;
+
+    /// Makes a block that could come next.
+    fn propose(&mut self) -> impl Future<Output = Result<Block, Self::Error>> + Send;
+
+    /// Whether `block` can come next; else why not.
+    fn check(
+        &mut self,
+        block: &Block,
+        origin: Origin,
+    ) -> impl Future<Output = Result<Result<(), String>, Self::Error>> + Send;
+
+    /// Stores the next block, durably, and says where the ledger stands then.
+    fn commit(&mut self, block: FinalBlock) -> impl Future<Output = Result<Next, Self::Error>> + Send;
+
+    /// Stored blocks, from the first of `heights` on, as many as are there without a gap and fit one answer.
+    fn decided(
+        &mut self,
+        heights: RangeInclusive<BlockNumber>,
+    ) -> impl Future<Output = Result<Vec<FinalBlock>, Self::Error>> + Send;
+
+    /// Height of the first block that [`decided`](Self::decided) can give.
+    fn first_kept(&mut self) -> impl Future<Output = Result<BlockNumber, Self::Error>> + Send;
+
+    /// Takes the proof that a member said two things where it may say one.
+    fn misbehaved(&mut self, evidence: Equivocation) -> impl Future<Output = ()> + Send;
+}
+
+/// How long a round waits before it goes on without what it waits for. Each grows by half of itself per round.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// For the proposer's block.
+    pub propose: Duration,
+    /// For the last third of the votes.
+    pub vote: Duration,
+}
+
+impl Timeouts {
+    /// Shortest wait for a block: time for one of the largest blocks to reach everyone and to be executed.
+    const PROPOSE_MIN: Duration = Duration::from_millis(500);
+    /// Longest first wait for a block.
+    const PROPOSE_MAX: Duration = Duration::from_secs(3);
+
+    /// Timeouts for a block time: a silent proposer then costs about one block.
+    #[must_use]
+    pub fn of_block_time(block_time: Duration) -> Self {
+        let propose = block_time.clamp(Self::PROPOSE_MIN, Self::PROPOSE_MAX);
+        Self {
+            propose,
+            vote: propose / 2,
+        }
+    }
+}
+
+/// What one node of a committee is.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Name in the logs of its peers.
+    pub name: String,
+    /// Which ledger: digest of its genesis.
+    pub genesis: Digest,
+    /// What it votes with. It votes as soon as, and as long as, the key is a member's.
+    pub consensus: Keypair,
+    /// Ed25519 seed of its identity towards its peers.
+    pub transport: [u8; 32],
+    /// Where it listens for its peers.
+    pub listen: SocketAddr,
+    /// Peers it keeps a connection to, `HOST:PORT` each.
+    pub peers: Vec<String>,
+    /// Folder for the engine's log and for undecided blocks.
+    pub dir: PathBuf,
+    /// Time between blocks; zero for as fast as it goes.
+    pub block_time: Duration,
+    /// When rounds go on.
+    pub timeouts: Timeouts,
+}
+
+/// Why a node of a committee did not start, or ended.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum CommitteeError<E: std::error::Error + 'static> {
+    /// A peer's address cannot be one.
+    #[error("{peer:?} is no peer address: write HOST:PORT")]
+    Peer {
+        /// What was given.
+        peer: String,
+    },
+    /// The ledger has no committee.
+    #[error("the ledger has no committee: form one first, or run the node alone")]
+    NoCommittee,
+    /// The folder cannot be used.
+    #[error("use {}", dir.display())]
+    Dir {
+        /// The folder.
+        dir: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// Undecided blocks cannot be kept.
+    #[error(transparent)]
+    Pending(#[from] PendingError),
+    /// The engine did not start.
+    #[error("start the consensus engine: {reason}")]
+    Start {
+        /// What it said.
+        reason: String,
+    },
+    /// The engine ended by itself.
+    #[error("the consensus engine has ended; its log says why")]
+    Engine,
+    /// The ledger can go on no longer.
+    #[error(transparent)]
+    Ledger(E),
+}
