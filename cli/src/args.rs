@@ -24,7 +24,7 @@ const EXAMPLES: &str = "Examples:
 Tables are for people. With --json, amounts are whole numbers of base units (10^9 make one unit), \
 shares are parts of 65535, keys are addresses, and names of fields stay as they are.
 
-Environment: AGON_LEDGER (--ledger), AGON_WALLETS (--wallets-dir), AGON_PASSWORD, AGON_LOG (--log).
+Environment: AGON_LEDGER (--ledger), AGON_WALLETS (--wallets-dir), AGON_PASSWORD, AGON_FILE_PASSWORD, AGON_LOG (--log).
 
 Exit codes: 0 done, 1 failure, 2 usage, 3 refused by the ledger, 4 ledger out of reach.";
 
@@ -124,6 +124,9 @@ mod tests {
         for typed in [
             "agon wallet create --wallet mine --hotkey gpu0",
             "agon wallet create --wallet owner --no-hotkey",
+            "agon wallet import --file coldkey --wallet mine --file-password-file p --json",
+            "agon wallet import --file gpu0 --wallet mine --hotkey gpu0",
+            "agon wallet export --wallet mine --to coldkey --form nacl",
             "agon subnet list --ledger http://ledger.example:9944",
             "agon subnet create --task reading --wallet owner --ledger http://ledger.example:9944",
             "agon subnet start --netuid 1 --wallet owner",
@@ -154,6 +157,8 @@ mod tests {
             "agon evidence show",
             "agon epoch inputs.json --trace",
             "agon wallet create --hotkey a --no-hotkey",
+            "agon wallet import --wallet mine",
+            "agon wallet export --wallet mine --to coldkey --form zip",
             "agon transfer --to 5Grw --amount 1",
             "agon transfer --to 5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY --amount -1",
             "agon subnet set --netuid 1",

@@ -18,6 +18,8 @@ use zeroize::Zeroizing;
 
 /// Where a password may be given besides a file and the terminal.
 pub const PASSWORD_ENV: &str = "AGON_PASSWORD";
+/// Where the password of another wallet's file may be given besides a file and the terminal.
+pub const FILE_PASSWORD_ENV: &str = "AGON_FILE_PASSWORD";
 /// How often a password is asked for.
 const TRIES: usize = 3;
 /// Most bytes of a file with a password or words; a longer one is some other file.
@@ -33,11 +35,12 @@ pub struct PasswordFlags {
 
 impl PasswordFlags {
     /// The password from file or environment.
-    fn given(&self) -> anyhow::Result<Option<Zeroizing<String>>> {
-        if let Some(path) = &self.password_file {
-            return read_secret_file(path).map(Some);
-        }
-        Ok(std::env::var(PASSWORD_ENV).ok().map(Zeroizing::new))
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be read.
+    pub fn given(&self) -> anyhow::Result<Option<Zeroizing<String>>> {
+        given(self.password_file.as_deref(), PASSWORD_ENV)
     }
 
     /// A new password, asked for twice where it is typed.
@@ -49,12 +52,51 @@ impl PasswordFlags {
         if let Some(password) = self.given()? {
             return Ok(password);
         }
-        let password = ask_hidden("New password for the coldkey: ")?;
-        if password != ask_hidden("The same again: ")? {
-            anyhow::bail!("the two passwords differ");
-        }
-        Ok(password)
+        ask_twice("New password for the coldkey: ", PASSWORD_ENV, "--password-file")
     }
+}
+
+/// Where the password of another wallet's file comes from.
+#[derive(Clone, Debug, Args)]
+pub struct FilePasswordFlags {
+    /// File with the password of the file [default: $AGON_FILE_PASSWORD, else the coldkey's, else the terminal]
+    #[arg(long, value_name = "FILE")]
+    pub file_password_file: Option<PathBuf>,
+}
+
+impl FilePasswordFlags {
+    /// The password from file or environment.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be read.
+    pub fn given(&self) -> anyhow::Result<Option<Zeroizing<String>>> {
+        given(self.file_password_file.as_deref(), FILE_PASSWORD_ENV)
+    }
+
+    /// The password of a new file: as given, else `otherwise`, else asked for twice.
+    ///
+    /// # Errors
+    ///
+    /// When there is no terminal to ask on, or the two differ.
+    pub fn choose(&self, otherwise: Option<&str>) -> anyhow::Result<Zeroizing<String>> {
+        match (self.given()?, otherwise) {
+            (Some(password), _) => Ok(password),
+            (None, Some(otherwise)) => Ok(Zeroizing::new(otherwise.to_owned())),
+            (None, None) => ask_twice(
+                "Password for the file: ",
+                FILE_PASSWORD_ENV,
+                "--file-password-file",
+            ),
+        }
+    }
+}
+
+fn given(file: Option<&Path>, variable: &str) -> anyhow::Result<Option<Zeroizing<String>>> {
+    if let Some(path) = file {
+        return read_secret_file(path).map(Some);
+    }
+    Ok(std::env::var(variable).ok().map(Zeroizing::new))
 }
 
 /// The wallet whose coldkey signs.
@@ -87,8 +129,17 @@ impl ColdkeyFlags {
     ///
     /// When the wallet or the key cannot be opened.
     pub fn coldkey(&self) -> anyhow::Result<Keypair> {
-        let wallet = self.open()?;
-        unlock(&wallet, &self.password).with_context(|| format!("open the coldkey of wallet {}", self.wallet))
+        Ok(self.unlock(&self.open()?)?.0)
+    }
+
+    /// The coldkey of `wallet`, and the password that it took, if any.
+    ///
+    /// # Errors
+    ///
+    /// When the key cannot be opened.
+    pub fn unlock(&self, wallet: &Wallet) -> anyhow::Result<(Keypair, Option<Zeroizing<String>>)> {
+        unlock(wallet, &self.password)
+            .with_context(|| format!("open the coldkey of wallet {}", wallet.name()))
     }
 
     /// The hotkey that `text` means: an address, or the name of one of the wallet's hotkeys.
@@ -137,28 +188,55 @@ pub fn open_wallet(wallets: &Path, name: &str) -> anyhow::Result<Wallet> {
     })
 }
 
-fn unlock(wallet: &Wallet, flags: &PasswordFlags) -> anyhow::Result<Keypair> {
+fn unlock(wallet: &Wallet, flags: &PasswordFlags) -> anyhow::Result<(Keypair, Option<Zeroizing<String>>)> {
     if !wallet.coldkey_is_encrypted()? {
-        return Ok(wallet.coldkey(None)?);
-    }
-    if let Some(password) = flags.given()? {
-        return Ok(wallet.coldkey(Some(&password))?);
+        return Ok((wallet.coldkey(None)?, None));
     }
     let prompt = format!("Password of wallet {}: ", wallet.name());
+    let names = (PASSWORD_ENV, "--password-file");
+    let (pair, password) = unlocked(flags.given()?, &prompt, names, |password| {
+        wallet.coldkey(Some(password))
+    })?;
+    Ok((pair, Some(password)))
+}
+
+/// What `open` gives for a password: the one that was given, or else one that is asked for, with another try
+/// after a wrong one. `names` are the variable and the flag that could have given it.
+///
+/// # Errors
+///
+/// When it does not open, or there is no terminal to ask on.
+pub fn unlocked<T>(
+    given: Option<Zeroizing<String>>,
+    prompt: &str,
+    names: (&str, &str),
+    mut open: impl FnMut(&str) -> Result<T, WalletError>,
+) -> anyhow::Result<(T, Zeroizing<String>)> {
+    if let Some(password) = given {
+        return Ok((open(&password)?, password));
+    }
     let mut tries = 1;
     loop {
-        match wallet.coldkey(Some(&ask_hidden(&prompt)?)) {
+        let password = ask_hidden(prompt, names)?;
+        match open(&password) {
             Err(error) if error.is_wrong_password() && tries < TRIES => tries += 1,
-            opened => return Ok(opened?),
+            opened => return Ok((opened?, password)),
         }
     }
 }
 
-fn ask_hidden(prompt: &str) -> anyhow::Result<Zeroizing<String>> {
+fn ask_twice(prompt: &str, variable: &str, flag: &str) -> anyhow::Result<Zeroizing<String>> {
+    let password = ask_hidden(prompt, (variable, flag))?;
+    if password != ask_hidden("The same again: ", (variable, flag))? {
+        anyhow::bail!("the two passwords differ");
+    }
+    Ok(password)
+}
+
+fn ask_hidden(prompt: &str, (variable, flag): (&str, &str)) -> anyhow::Result<Zeroizing<String>> {
     let typed = rpassword::prompt_password(prompt);
-    let typed = typed.with_context(|| {
-        format!("no terminal to ask for a password: set {PASSWORD_ENV} or name a --password-file")
-    });
+    let typed =
+        typed.with_context(|| format!("no terminal to ask for a password: set {variable} or name a {flag}"));
     typed.map(Zeroizing::new)
 }
 
@@ -170,7 +248,10 @@ fn ask_hidden(prompt: &str) -> anyhow::Result<Zeroizing<String>> {
 pub fn read_secret(path: Option<&Path>) -> anyhow::Result<SecretUri> {
     let text = match path {
         Some(path) => read_secret_file(path)?,
-        None if io::stdin().is_terminal() => ask_hidden("Words, 0x seed or secret URI: ")?,
+        None if io::stdin().is_terminal() => {
+            let typed = rpassword::prompt_password("Words, 0x seed or secret URI: ");
+            Zeroizing::new(typed.context("read words from the terminal")?)
+        }
         None => bounded(io::stdin().lock()).context("read words from standard input")?,
     };
     Ok(SecretUri::parse(text.trim())?)

@@ -1,5 +1,7 @@
 //! `agon wallet`: keys on disk, and texts signed with them.
 
+mod exchange;
+
 use std::path::{Path, PathBuf};
 
 use agon_protocol::derive::Mnemonic;
@@ -23,6 +25,8 @@ const EXAMPLES: &str = "Examples:
   agon wallet hotkey --wallet mine --hotkey gpu1      one more hotkey
   agon wallet public --wallet mine 5Grw...            on a host that serves: no coldkey there
   agon wallet regenerate --wallet mine                from words, typed unseen
+  agon wallet import --wallet mine --file ~/.bittensor/wallets/mine/coldkey
+  agon wallet export --wallet mine --to coldkey
   agon wallet sign --wallet mine 'it is me'
   agon wallet verify --address 5Grw... --signature 0x.. 'it is me'
 
@@ -47,6 +51,10 @@ enum Command {
     Public(Public),
     /// Make a coldkey or hotkey again from its words, seed or secret URI
     Regenerate(Regenerate),
+    /// Take a key from a file of another wallet
+    Import(exchange::Import),
+    /// Write a key to a file that other wallets read
+    Export(exchange::Export),
     /// List wallets and their hotkeys
     List(WalletsDirFlag),
     /// Show one wallet's keys
@@ -163,6 +171,8 @@ pub fn run(session: &Session, args: &WalletArgs) -> anyhow::Result<()> {
         Command::Hotkey(args) => hotkey(session, args),
         Command::Public(args) => public(session, args),
         Command::Regenerate(args) => regenerate(session, args),
+        Command::Import(args) => exchange::import(session, args),
+        Command::Export(args) => exchange::export(session, args),
         Command::List(args) => list(session, args),
         Command::Show(args) => show(session, args),
         Command::Sign(args) => sign(session, args),

@@ -337,6 +337,61 @@ fn a_password_that_cannot_be_asked_for_is_named() {
 }
 
 #[test]
+fn keys_go_to_other_wallets_and_come_back() {
+    let desk = Desk::without_ledger();
+    desk.json(&["wallet", "create", "--wallet", "one", "--unprotected"]);
+    let file = desk.dir.path().join("key");
+    let file = file.to_str().unwrap();
+    let export = [
+        "wallet", "export", "--wallet", "one", "--form", "plain", "--to", file,
+    ];
+    let exported = desk.json(&export);
+    assert_eq!(exported["address"], desk.coldkey("one").to_string());
+    desk.check_fails(&export, 1, "already exists");
+    let import = ["wallet", "import", "--file", file, "--wallet"];
+    desk.json(&[&import[..], &["two", "--unprotected"]].concat());
+    assert_eq!(desk.coldkey("two"), desk.coldkey("one"));
+    let hotkey = desk.json(&[&import[..], &["two", "--hotkey", "same"]].concat());
+    assert_eq!(hotkey["keys"][0]["address"], exported["address"]);
+    desk.check_fails(
+        &[&import[..], &["two", "--unprotected"]].concat(),
+        1,
+        "already exists",
+    );
+    desk.check_fails(&[&import[..], &["three"]].concat(), 1, "AGON_PASSWORD");
+}
+
+#[test]
+fn files_that_cannot_be_imported_are_named_with_the_way_out() {
+    let desk = Desk::without_ledger();
+    let file = desk.dir.path().join("key");
+    let import = [
+        "wallet",
+        "import",
+        "--wallet",
+        "one",
+        "--file",
+        file.to_str().unwrap(),
+    ];
+    desk.check_fails(&import, 1, "does not exist");
+    for (bytes, words) in [
+        ("$ANSIBLE_VAULT;1.1;AES256\n61", "Ansible Vault"),
+        ("gAAAAABk", "agon wallet regenerate"),
+        ("{\"secretSeed\":\"0x12\"}", "secretSeed"),
+        ("not a key", "line 1"),
+    ] {
+        std::fs::write(&file, bytes).unwrap();
+        desk.check_fails(&import, 1, words);
+    }
+    // Nothing of it was derived: a file that is too short is known for one before.
+    std::fs::write(&file, "$NACLshort").unwrap();
+    let password = desk.dir.path().join("password");
+    std::fs::write(&password, "long enough").unwrap();
+    let flags = ["--file-password-file", password.to_str().unwrap()];
+    desk.check_fails(&[&import[..], &flags].concat(), 1, "damaged");
+}
+
+#[test]
 fn a_missing_log_of_evidence_is_named() {
     let desk = Desk::without_ledger();
     let dir = desk.dir.path().join("nothing");

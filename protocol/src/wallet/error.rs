@@ -117,7 +117,7 @@ impl WalletError {
         matches!(
             self,
             Self::KeyFile {
-                problem: KeyFileError::WrongPassword,
+                problem: KeyFileError::WrongPassword | KeyFileError::WrongPasswordOrChanged,
                 ..
             }
         )
@@ -135,6 +135,11 @@ pub enum KeyFileError {
     /// [`KeyFileError::Damaged`].
     #[error("the password is wrong")]
     WrongPassword,
+    /// The password is wrong, or the file was changed: Bittensor's encryption does not tell which.
+    #[error(
+        "the password is wrong, or the file was changed since it was written: its encryption does not tell which"
+    )]
+    WrongPasswordOrChanged,
     /// The file is not what was written; no password was tried, or the right one was.
     #[error("the file is damaged ({what}); restore it from a copy or from its words")]
     Damaged {
@@ -182,9 +187,21 @@ pub enum KeyFileError {
         /// The version known.
         known: u32,
     },
-    /// Another program's encryption.
-    #[error("the file is encrypted with {format}, which is not read here; import it first")]
+    /// Another program's encryption, which an import reads.
+    #[error(
+        "the file is encrypted with {format}, which is not read in place: agon wallet import --file brings it in"
+    )]
     Foreign {
+        /// Whose.
+        format: &'static str,
+    },
+    /// An encryption that other wallets gave up long ago.
+    #[error(
+        "the file is encrypted with {format}, which is not read here: open it with a bittensor-wallet that still \
+         does and let it write the file again (Keyfile.check_and_update_encryption), which gives a $NACL file to \
+         import; or make the key again from its words with agon wallet regenerate"
+    )]
+    Older {
         /// Whose.
         format: &'static str,
     },
@@ -192,7 +209,10 @@ pub enum KeyFileError {
     #[error("the file is encrypted; hotkeys are kept plain")]
     Encrypted,
     /// A plain coldkey without the mark that it is meant to be plain.
-    #[error("the coldkey is not encrypted and not marked as such; make it again from its words")]
+    #[error(
+        "the coldkey is not encrypted and not marked as such: bring it in with agon wallet import --file, or make \
+         it again from its words"
+    )]
     NotMarked,
     /// The text is not a JSON object of the expected shape.
     #[error("line {line}, column {column} is not what a key file has there")]

@@ -45,7 +45,7 @@ pub(super) enum Audience {
 /// Reads a file whole.
 pub(super) fn read(path: &Path, audience: Audience) -> Result<Zeroizing<Vec<u8>>, WalletError> {
     check_parent(path)?;
-    let file = open_no_follow(path)?;
+    let file = open(path, libc::O_NOFOLLOW)?;
     let metadata = file.metadata().map_err(io_error("read", path))?;
     if !metadata.is_file() {
         return Err(WalletError::NotAFile {
@@ -57,6 +57,23 @@ pub(super) fn read(path: &Path, audience: Audience) -> Result<Zeroizing<Vec<u8>>
         Audience::Anyone => GROUP_AND_WORLD_WRITE,
     };
     check_mode(path, metadata.permissions().mode(), forbidden, FILE_MODE)?;
+    read_bounded(path, file)
+}
+
+/// Reads a file of another wallet whole, wherever it lies and whoever may read it; says whether others may.
+pub(super) fn read_foreign(path: &Path) -> Result<(Zeroizing<Vec<u8>>, bool), WalletError> {
+    let file = open(path, 0)?;
+    let metadata = file.metadata().map_err(io_error("read", path))?;
+    if !metadata.is_file() {
+        return Err(WalletError::NotAFile {
+            path: path.to_owned(),
+        });
+    }
+    let others_may_read = metadata.permissions().mode() & GROUP_AND_WORLD != 0;
+    Ok((read_bounded(path, file)?, others_may_read))
+}
+
+fn read_bounded(path: &Path, file: File) -> Result<Zeroizing<Vec<u8>>, WalletError> {
     // Room for all of it at once: a growing buffer would leave copies of a secret behind.
     let mut bytes = Zeroizing::new(Vec::with_capacity(FILE_BYTES_MAX as usize + 64));
     let read = file
@@ -74,7 +91,21 @@ pub(super) fn read(path: &Path, audience: Audience) -> Result<Zeroizing<Vec<u8>>
 
 /// Writes a file whole, readable by its owner only, and makes it last.
 pub(super) fn write(path: &Path, bytes: &[u8], existing: Existing) -> Result<(), WalletError> {
-    let folder = check_parent(path)?;
+    place(check_parent(path)?, path, bytes, existing)
+}
+
+/// Writes a file as [`write`] does, into a folder that need not be the wallet's.
+pub(super) fn write_foreign(path: &Path, bytes: &[u8], existing: Existing) -> Result<(), WalletError> {
+    if path.file_name().is_none() {
+        return Err(WalletError::NotAFile {
+            path: path.to_owned(),
+        });
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    place(folder.unwrap_or(Path::new(".")), path, bytes, existing)
+}
+
+fn place(folder: &Path, path: &Path, bytes: &[u8], existing: Existing) -> Result<(), WalletError> {
     let temporary = Temporary::create(path)?;
     temporary.fill(bytes)?;
     match existing {
@@ -179,9 +210,9 @@ fn check_mode(path: &Path, mode: u32, forbidden: u32, wanted: u32) -> Result<(),
     })
 }
 
-fn open_no_follow(path: &Path) -> Result<File, WalletError> {
+fn open(path: &Path, flags: i32) -> Result<File, WalletError> {
     // Without O_NONBLOCK, opening a pipe would wait for its other end.
-    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+    let flags = flags | libc::O_NONBLOCK;
     OpenOptions::new()
         .read(true)
         .custom_flags(flags)

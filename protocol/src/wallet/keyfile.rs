@@ -7,11 +7,15 @@
 //! fields are ignored. `unprotected` is ours: it marks a coldkey that was left plain on purpose.
 //!
 //! All that a file says must belong to one key, or it is refused.
+//!
+//! One known fault of other wallets is borne: a seed whose 32 bytes happen to be UTF-8 was written as these
+//! letters instead of hex. It is read where the file also names the public key that it leads to.
 
 use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use super::error::KeyFileError;
+use super::nacl;
 use crate::derive::{Mnemonic, SecretUri};
 use crate::sign::Keypair;
 use crate::ss58;
@@ -23,7 +27,7 @@ const SR25519: u8 = 1;
 const JSON_BYTES_MAX: usize = 4096;
 
 /// What a key file holds.
-#[derive(Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
+#[derive(Clone, Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct KeyFile {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -66,6 +70,16 @@ impl KeyFile {
         file
     }
 
+    /// The whole key with every field that follows from it; words and seed stay where they were given.
+    pub(super) fn completed(&self) -> Result<Self, KeyFileError> {
+        let pair = self.keypair()?;
+        let mut file = Self::public(&pair.public());
+        file.private_key = Some(prefixed_hex(&pair.secret_bytes()[..]));
+        file.secret_phrase.clone_from(&self.secret_phrase);
+        file.secret_seed = self.seed(true)?.map(|seed| prefixed_hex(&seed[..]));
+        Ok(file)
+    }
+
     /// Marks a coldkey as plain on purpose.
     pub(super) fn marked_unprotected(mut self) -> Self {
         self.unprotected = Some(true);
@@ -77,9 +91,22 @@ impl KeyFile {
         self.unprotected == Some(true)
     }
 
+    /// Names the encryptions of other wallets by how their files begin.
+    pub(super) fn refuse_foreign(bytes: &[u8]) -> Result<(), KeyFileError> {
+        if bytes.starts_with(nacl::START) {
+            let format = "Bittensor's NaCl secretbox";
+            return Err(KeyFileError::Foreign { format });
+        }
+        let older: [(&[u8], &str); 2] = [(b"$ANSIBLE_VAULT", "Ansible Vault"), (b"gAAAAA", "Fernet")];
+        match older.into_iter().find(|(start, _)| bytes.starts_with(start)) {
+            Some((_, format)) => Err(KeyFileError::Older { format }),
+            None => Ok(()),
+        }
+    }
+
     /// Reads the JSON form.
     pub(super) fn parse(bytes: &[u8]) -> Result<Self, KeyFileError> {
-        refuse_foreign(bytes)?;
+        Self::refuse_foreign(bytes)?;
         // The parser's own message may quote the file, so only the place is kept.
         serde_json::from_slice(bytes).map_err(|error| KeyFileError::Json {
             line: error.line(),
@@ -109,7 +136,7 @@ impl KeyFile {
         self.agree_on_public(&mut agreed)?;
         let candidates = [
             ("secretPhrase", self.pair_of_phrase()?),
-            ("secretSeed", self.pair_of_seed()?),
+            ("secretSeed", self.pair_of_seed(agreed.key().is_some())?),
             ("privateKey", self.pair_of_private_key()?),
         ];
         let mut first = None;
@@ -154,11 +181,21 @@ impl KeyFile {
         Ok(Some(Keypair::from_mini_secret(&words.seed(""))))
     }
 
-    fn pair_of_seed(&self) -> Result<Option<Keypair>, KeyFileError> {
+    fn pair_of_seed(&self, names_public_key: bool) -> Result<Option<Keypair>, KeyFileError> {
+        let seed = self.seed(names_public_key)?;
+        Ok(seed.map(|seed| Keypair::from_mini_secret(&seed)))
+    }
+
+    /// The seed, from hex digits, or from raw letters where something else vouches for them.
+    fn seed(&self, may_be_raw: bool) -> Result<Option<Zeroizing<[u8; 32]>>, KeyFileError> {
         let Some(text) = &self.secret_seed else {
             return Ok(None);
         };
-        Ok(Some(Keypair::from_mini_secret(&*parse_hex("secretSeed", text)?)))
+        let raw = text.strip_prefix("0x").unwrap_or(text).as_bytes();
+        match <[u8; 32]>::try_from(raw) {
+            Ok(raw) if may_be_raw => Ok(Some(Zeroizing::new(raw))),
+            _ => parse_hex("secretSeed", text).map(Some),
+        }
     }
 
     fn pair_of_private_key(&self) -> Result<Option<Keypair>, KeyFileError> {
@@ -187,19 +224,6 @@ impl Agreed {
 
     fn key(&self) -> Option<[u8; 32]> {
         self.0.map(|(_, key)| key)
-    }
-}
-
-/// Names the encryptions of other wallets by how their files begin.
-fn refuse_foreign(bytes: &[u8]) -> Result<(), KeyFileError> {
-    let known: [(&[u8], &str); 3] = [
-        (b"$NACL", "Bittensor's NaCl secretbox"),
-        (b"$ANSIBLE_VAULT", "Ansible Vault"),
-        (b"gAAAAA", "Fernet"),
-    ];
-    match known.into_iter().find(|(start, _)| bytes.starts_with(start)) {
-        Some((_, format)) => Err(KeyFileError::Foreign { format }),
-        None => Ok(()),
     }
 }
 

@@ -15,11 +15,14 @@
 //! accident. Hotkeys are plain JSON (`keyfile.rs`), as they serve unattended.
 //!
 //! What this module does not do: it asks for no password, knows no home folder, and draws no
-//! randomness of its own. Files of other wallets' encryptions are named and refused.
+//! randomness of its own. Files of other wallets' encryptions are not read in place but imported
+//! (`exchange.rs`), or named and refused.
 
 mod error;
+mod exchange;
 mod file;
 mod keyfile;
+mod nacl;
 mod seal;
 #[cfg(test)]
 mod tests;
@@ -31,6 +34,7 @@ use rand_core::CryptoRngCore;
 use zeroize::Zeroizing;
 
 pub use error::{KeyFileError, WalletError};
+pub use exchange::{ExportForm, ForeignFile, ForeignKey, NACL_MEMORY_KIB};
 pub use file::Existing;
 pub use seal::{KdfCost, PASSWORD_BYTES_MAX, PASSWORD_CHARS_MIN};
 
@@ -147,9 +151,19 @@ impl Wallet {
         existing: Existing,
         rng: &mut dyn CryptoRngCore,
     ) -> Result<Self, WalletError> {
+        Self::with_coldkey(wallets, name, KeyFile::secret(uri), protection, existing, rng)
+    }
+
+    fn with_coldkey(
+        wallets: &Path,
+        name: &str,
+        file: KeyFile,
+        protection: ColdkeyProtection<'_>,
+        existing: Existing,
+        rng: &mut dyn CryptoRngCore,
+    ) -> Result<Self, WalletError> {
         let wallet = Self::at(wallets, name)?;
         wallet.refuse_existing(existing)?;
-        let file = KeyFile::secret(uri);
         let public = wallet.public_file_of(&file)?;
         let secret = wallet.coldkey_bytes(file, protection, rng)?;
         file::create_folder(&wallet.folder)?;
@@ -436,14 +450,18 @@ fn new_words(rng: &mut dyn CryptoRngCore) -> Result<Mnemonic, WalletError> {
 }
 
 fn open_coldkey(bytes: &[u8], password: Option<&str>) -> Result<Keypair, KeyFileError> {
+    open_coldkey_file(bytes, password)?.keypair()
+}
+
+fn open_coldkey_file(bytes: &[u8], password: Option<&str>) -> Result<KeyFile, KeyFileError> {
     if seal::is_sealed(bytes) {
-        return seal::open(bytes, password.ok_or(KeyFileError::PasswordNeeded)?)?.keypair();
+        return seal::open(bytes, password.ok_or(KeyFileError::PasswordNeeded)?);
     }
     let file = KeyFile::parse(bytes)?;
     if !file.is_marked_unprotected() {
         return Err(KeyFileError::NotMarked);
     }
-    file.keypair()
+    Ok(file)
 }
 
 fn read_plain(bytes: &[u8]) -> Result<KeyFile, KeyFileError> {

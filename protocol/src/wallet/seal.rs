@@ -272,7 +272,7 @@ fn check_version(line: &str) -> Result<(), KeyFileError> {
     Ok(())
 }
 
-fn check_new_password(password: &str) -> Result<(), KeyFileError> {
+pub(super) fn check_new_password(password: &str) -> Result<(), KeyFileError> {
     let chars = password.chars().count();
     if chars < PASSWORD_CHARS_MIN || password.len() > PASSWORD_BYTES_MAX {
         return Err(KeyFileError::PasswordLength {
@@ -292,6 +292,17 @@ fn fixed_hex<const LEN: usize>(text: &str, what: &'static str) -> Result<[u8; LE
 
 /// The cipher under the key of a password, after paying the cost.
 fn cipher(password: &str, cost: KdfCost, salt: &[u8; SALT_LEN]) -> Result<XChaCha20Poly1305, KeyFileError> {
+    let key = derive_key(Algorithm::Argon2id, password, cost, salt)?;
+    Ok(XChaCha20Poly1305::new((&*key).into()))
+}
+
+/// The key of a password, after paying the cost, which is checked first.
+pub(super) fn derive_key(
+    algorithm: Algorithm,
+    password: &str,
+    cost: KdfCost,
+    salt: &[u8; SALT_LEN],
+) -> Result<Zeroizing<[u8; 32]>, KeyFileError> {
     cost.check()?;
     let params = Params::new(cost.memory_kib, cost.passes, cost.lanes, Some(32))
         .expect("the bounds of KdfCost lie within those of Argon2");
@@ -303,10 +314,10 @@ fn cipher(password: &str, cost: KdfCost, salt: &[u8; SALT_LEN]) -> Result<XChaCh
         })?;
     memory.resize(params.block_count(), Block::default());
     let mut key = Zeroizing::new([0; 32]);
-    Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
+    Argon2::new(algorithm, Version::V0x13, params)
         .hash_password_into_with_memory(password.as_bytes(), salt, &mut key[..], &mut memory[..])
         .expect("password, salt and output have lengths that Argon2 takes");
-    Ok(XChaCha20Poly1305::new((&*key).into()))
+    Ok(key)
 }
 
 /// What the last line should be.
