@@ -256,9 +256,20 @@ fn an_epoch_is_explained_to_the_base_unit() {
         }
         assert!(String::from_utf8_lossy(&output.stderr).contains("no epoch"));
     };
-    let sum = ["owner_cut", "miners_pot", "validators_pot"].map(|part| explained[part].as_u64().unwrap());
-    let source = ["created", "held_before"].map(|part| explained[part].as_u64().unwrap());
-    assert_eq!(sum.iter().sum::<u64>(), source.iter().sum::<u64>());
+    let emission = &explained["emission"];
+    let sum = |parts: &[&str]| {
+        let parts = parts.iter().map(|part| emission[part].as_u64().unwrap());
+        parts.sum::<u64>()
+    };
+    assert_eq!(
+        sum(&["owner_cut", "miners_half", "validators_half"]),
+        sum(&["created", "held_before"])
+    );
+    assert_eq!(explained["recomputed"]["equal"], true);
+    let paid = desk.json(&["metagraph", "--netuid", "1"])["neurons"][0]["earned"]
+        .as_u64()
+        .unwrap();
+    assert!(explained["paid"].as_u64().unwrap() <= paid);
     desk.check_fails(&["explain", "--netuid", "1", "--uid", "9"], 1, "none is 9");
 }
 

@@ -75,7 +75,7 @@ pub use self::registration::{RegisterRefusal, Registration};
 pub use self::rows::{Row, RowError, verify_row};
 pub use self::stake::{AddStakeRefusal, RemoveStakeRefusal, STAKE_MIN, StakeMove};
 pub use self::subnet::{CreateSubnetRefusal, SUBNET_LOCK, SUBNETS_MAX, StartSubnetRefusal, SubnetCreation};
-pub use self::supply::{SUPPLY_MAX, block_emission};
+pub use self::supply::{SUPPLY_MAX, apportion, block_emission};
 pub use self::table::Tree;
 pub use self::views::Holdings;
 pub use self::weights::{

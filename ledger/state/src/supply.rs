@@ -50,7 +50,7 @@ pub(crate) fn total(amounts: impl IntoIterator<Item = Amount>) -> Amount {
 ///
 /// Every share is rounded down; the units left over go one each to the largest remainders, the lower index first
 /// among equals. No weights at all give no shares, and the pot stays with the caller.
-pub(crate) fn apportion(pot: Amount, weights: &[u64]) -> Vec<Amount> {
+pub fn apportion(pot: Amount, weights: &[u64]) -> Vec<Amount> {
     let sum: u128 = weights
         .iter()
         .map(|weight| u128::from(*weight))
