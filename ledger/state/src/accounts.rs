@@ -8,7 +8,7 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use thiserror::Error;
 
 use crate::State;
-use crate::refusal::ShortOfFunds;
+use crate::refusal::{NotHotkeyOwner, ShortOfFunds};
 use crate::supply::{minus, plus};
 use crate::table::Entry;
 
@@ -27,14 +27,25 @@ impl Entry for AccountRecord {
 }
 
 /// The coldkey a hotkey belongs to; kept when the hotkey loses its UID, since its stake stays.
-#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub(crate) struct HotkeyOwner {
     pub(crate) coldkey: Coldkey,
+    /// The hotkey whose name its stake pools have: itself, or the first of the hotkeys it replaced.
+    pub(crate) pools: Hotkey,
 }
 
 impl Entry for HotkeyOwner {
     type Key = Hotkey;
     const KIND: u8 = 0x03;
+}
+
+/// Index of [`HotkeyOwner`] by coldkey.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub(crate) struct OwnedHotkey;
+
+impl Entry for OwnedHotkey {
+    type Key = (Coldkey, Hotkey);
+    const KIND: u8 = 0x20;
 }
 
 /// Why a transfer is refused.
@@ -120,6 +131,41 @@ impl State {
     /// The coldkey of a hotkey that was registered at some time.
     pub(crate) fn hotkey_owner(&self, hotkey: Hotkey) -> Option<Coldkey> {
         self.table.read::<HotkeyOwner>(&hotkey).map(|owner| owner.coldkey)
+    }
+
+    /// Checks that a hotkey was registered by `signer`.
+    pub(crate) fn check_hotkey_owner(&self, hotkey: Hotkey, signer: Coldkey) -> Result<(), NotHotkeyOwner> {
+        match self.hotkey_owner(hotkey) {
+            Some(coldkey) if coldkey == signer => Ok(()),
+            owner => Err(NotHotkeyOwner { hotkey, owner }),
+        }
+    }
+
+    /// Gives a hotkey that nobody owns to a coldkey; one that is owned stays as it is.
+    pub(crate) fn own_hotkey(&mut self, hotkey: Hotkey, coldkey: Coldkey) {
+        if !self.table.has::<HotkeyOwner>(&hotkey) {
+            self.write_owner(
+                hotkey,
+                HotkeyOwner {
+                    coldkey,
+                    pools: hotkey,
+                },
+            );
+        }
+    }
+
+    /// Writes the owner of a hotkey that has none.
+    pub(crate) fn write_owner(&mut self, hotkey: Hotkey, owner: HotkeyOwner) {
+        self.table.write(&hotkey, &owner);
+        self.table.write(&(owner.coldkey, hotkey), &OwnedHotkey);
+    }
+
+    /// Takes a hotkey from its owner.
+    pub(crate) fn take_owner(&mut self, hotkey: Hotkey) -> HotkeyOwner {
+        let owner: HotkeyOwner = self.table.read(&hotkey).expect("a check found the hotkey owned");
+        self.table.remove::<HotkeyOwner>(&hotkey);
+        self.table.remove::<OwnedHotkey>(&(owner.coldkey, hotkey));
+        owner
     }
 
     fn update_account(&mut self, account: Account, update: impl FnOnce(&mut AccountRecord)) {

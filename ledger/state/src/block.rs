@@ -11,8 +11,9 @@ use crate::axon::Announcement;
 use crate::parameters::ParameterChange;
 use crate::refusal::{EnvelopeRefusal, Refusal};
 use crate::registration::Registration;
-use crate::stake::StakeMove;
+use crate::stake::{StakeMove, StakeTransfer, TakeChange};
 use crate::subnet::SubnetCreation;
+use crate::swaps::{ColdkeyHandover, ColdkeySwapAnnouncement, HotkeySwap};
 use crate::weights::{AcceptedCommit, AcceptedWeights};
 
 /// What a block brings, whatever its transactions do.
@@ -55,6 +56,18 @@ pub enum Effect {
     AddStake(StakeMove),
     /// Moves stake into free balance.
     RemoveStake(StakeMove),
+    /// Moves stake between pools.
+    MoveStake(StakeTransfer),
+    /// Sets a hotkey's take.
+    SetTake(TakeChange),
+    /// Replaces a hotkey.
+    SwapHotkey(HotkeySwap),
+    /// Announces a new coldkey.
+    AnnounceColdkeySwap(ColdkeySwapAnnouncement),
+    /// Cancels an announced coldkey.
+    DisputeColdkeySwap(ColdkeySwapAnnouncement),
+    /// Hands over to a new coldkey.
+    ExecuteColdkeySwap(ColdkeyHandover),
     /// Announces an axon.
     ServeAxon(Announcement),
     /// Commits to weights.
@@ -101,6 +114,18 @@ impl fmt::Display for Effect {
                     it.amount, it.hotkey, it.netuid
                 )
             }
+            Self::MoveStake(it) => it.fmt(f),
+            Self::SetTake(it) => it.fmt(f),
+            Self::SwapHotkey(it) => it.fmt(f),
+            Self::AnnounceColdkeySwap(it) => it.fmt(f),
+            Self::DisputeColdkeySwap(it) => {
+                write!(
+                    f,
+                    "cancels the announced coldkey swap from {} to {}",
+                    it.coldkey, it.new_coldkey
+                )
+            }
+            Self::ExecuteColdkeySwap(it) => it.fmt(f),
             Self::ServeAxon(it) => {
                 write!(
                     f,
@@ -243,6 +268,24 @@ impl State {
                 hotkey,
                 amount,
             } => Effect::RemoveStake(self.check_remove_stake(coldkey, *netuid, *hotkey, *amount)?),
+            Call::MoveStake { from, to, amount } => {
+                Effect::MoveStake(self.check_move_stake(coldkey, *from, *to, *amount)?)
+            }
+            Call::SetTake { hotkey, take_ppm } => {
+                Effect::SetTake(self.check_set_take(coldkey, *hotkey, *take_ppm, now)?)
+            }
+            Call::SwapHotkey { hotkey, new_hotkey } => {
+                Effect::SwapHotkey(self.check_swap_hotkey(coldkey, *hotkey, *new_hotkey)?)
+            }
+            Call::AnnounceColdkeySwap { new_coldkey } => {
+                Effect::AnnounceColdkeySwap(self.check_announce_coldkey_swap(coldkey, *new_coldkey, now)?)
+            }
+            Call::DisputeColdkeySwap => {
+                Effect::DisputeColdkeySwap(self.check_dispute_coldkey_swap(coldkey, now)?)
+            }
+            Call::ExecuteColdkeySwap { coldkey: from } => {
+                Effect::ExecuteColdkeySwap(self.check_execute_coldkey_swap(coldkey, *from, now)?)
+            }
             Call::ServeAxon { netuid, axon } => {
                 Effect::ServeAxon(self.check_serve_axon(hotkey, *netuid, axon, now)?)
             }
@@ -266,6 +309,12 @@ impl State {
             Effect::Register(registration) => self.register(registration),
             Effect::AddStake(added) => self.add_stake(added),
             Effect::RemoveStake(removed) => self.remove_stake(removed),
+            Effect::MoveStake(transfer) => self.move_stake(transfer),
+            Effect::SetTake(change) => self.set_take(change),
+            Effect::SwapHotkey(swap) => self.swap_hotkey(swap),
+            Effect::AnnounceColdkeySwap(announcement) => self.announce_coldkey_swap(announcement),
+            Effect::DisputeColdkeySwap(dispute) => self.dispute_coldkey_swap(dispute),
+            Effect::ExecuteColdkeySwap(handover) => self.execute_coldkey_swap(handover),
             Effect::ServeAxon(announcement) => self.announce_axon(announcement),
             Effect::CommitWeights(commit) => self.commit_weights(commit),
             Effect::RevealWeights(weights) => self.reveal_weights(weights),

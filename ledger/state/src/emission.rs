@@ -10,8 +10,8 @@
 //! At the epoch the owner takes its cut of what the tempo brought. The rest is halved: one half for miners in
 //! proportion to their incentive, one for validators in proportion to their dividends; an odd base unit goes to the
 //! validators' half. Where nobody earned, the half is held and joins the next epoch's. A miner that belongs to the
-//! subnet's owner earns, but its pay is burned. Miners are paid to their coldkeys; dividends join the stake pool of
-//! the validator's hotkey, or are paid to its coldkey when nobody has stake there.
+//! subnet's owner earns, but its pay is burned. Miners are paid to their coldkeys. Of a validator's dividends its
+//! coldkey gets the take and the stakers share the rest: see `stake::take`.
 //!
 //! # Departure from the reference
 //!
@@ -69,6 +69,8 @@ pub struct Payouts {
     pub miners_burned: Amount,
     /// Earned as a validator with its stakers, per UID.
     pub validators: Vec<Amount>,
+    /// The part of it that is the take of the validator's coldkey, per UID.
+    pub takes: Vec<Amount>,
     /// The miners' half, if no miner earned.
     pub miners_held: Amount,
     /// The validators' half, if no validator earned.
@@ -76,7 +78,14 @@ pub struct Payouts {
 }
 
 impl Payouts {
-    pub(crate) fn of(halves: &Halves, outputs: &EpochOutputs, subnet: &Subnet, neurons: &[Neuron]) -> Self {
+    /// `takes_ppm` is each UID's take.
+    pub(crate) fn of(
+        halves: &Halves,
+        outputs: &EpochOutputs,
+        subnet: &Subnet,
+        neurons: &[Neuron],
+        takes_ppm: &[u64],
+    ) -> Self {
         let miners = apportion(halves.miners, &outputs.server_emission);
         let validators = apportion(halves.validators, &outputs.validator_emission);
         let of_owner = |neuron: &Neuron| neuron.coldkey == subnet.owner;
@@ -90,6 +99,7 @@ impl Payouts {
             miners_burned: total(burned),
             miners_held: minus(halves.miners, total(miners.iter().copied())),
             validators_held: minus(halves.validators, total(validators.iter().copied())),
+            takes: takes(&validators, takes_ppm),
             miners,
             validators,
         }
@@ -145,12 +155,10 @@ impl State {
                 self.credit(neuron.coldkey, *pay);
             }
         }
-        for (neuron, pay) in neurons.iter().zip(&payouts.validators) {
-            if self.grow_pool(netuid, neuron.hotkey, *pay) {
-                subnet.staked = plus(subnet.staked, *pay);
-            } else {
-                self.credit(neuron.coldkey, *pay);
-            }
+        let dividends = payouts.validators.iter().zip(&payouts.takes);
+        for (neuron, (pay, take)) in neurons.iter().zip(dividends) {
+            let staked = self.pay_dividends(netuid, neuron, *pay, *take);
+            subnet.staked = plus(subnet.staked, staked);
         }
         subnet.pots = Pots {
             pending: Amount::ZERO,
@@ -158,6 +166,13 @@ impl State {
             validators_held: payouts.validators_held,
         };
     }
+}
+
+/// Each share's take, rounded down.
+fn takes(shares: &[Amount], takes_ppm: &[u64]) -> Vec<Amount> {
+    let each = shares.iter().zip(takes_ppm);
+    each.map(|(share, ppm)| share.mul_ratio(*ppm, 1_000_000))
+        .collect()
 }
 
 /// What a neuron was paid: all it earned, without a miner's pay that was burned.

@@ -109,7 +109,13 @@ impl State {
         let halves = halves_of(subnet);
         let inputs = self.epoch_inputs(netuid, now, subnet, neurons, halves.emission());
         let outputs = epoch::run(&inputs).expect("entries give lists of one length and rows of known UIDs");
-        let payouts = Payouts::of(&halves, &outputs, subnet, neurons);
+        let payouts = Payouts::of(
+            &halves,
+            &outputs,
+            subnet,
+            neurons,
+            &self.takes_ppm(netuid, neurons),
+        );
         let Pots {
             pending,
             miners_held,

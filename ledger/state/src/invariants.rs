@@ -2,16 +2,17 @@
 //!
 //! The rules of the other modules rely on these; none of them checks again.
 
-use agon_protocol::id::{Netuid, Uid};
+use agon_protocol::id::{Hotkey, Netuid, Uid};
 use thiserror::Error;
 
 use crate::State;
-use crate::accounts::{AccountRecord, HotkeyOwner};
+use crate::accounts::{AccountRecord, HotkeyOwner, OwnedHotkey};
 use crate::neuron::{HotkeyUid, Neuron};
 use crate::parameters::ParameterId;
 use crate::stake::{Pool, Shares};
 use crate::subnet::Subnet;
 use crate::supply::SUPPLY_MAX;
+use crate::swaps::Retired;
 use crate::table::Entry;
 use crate::weights::{BondRow, Commits, WeightRow};
 
@@ -68,6 +69,12 @@ pub enum InvariantBroken {
         uid: Uid,
         /// How many UIDs there are.
         neuron_count: u16,
+    },
+    /// A hotkey and what leads to it disagree.
+    #[error("the records of hotkey {hotkey} do not lead to each other")]
+    Hotkey {
+        /// Which hotkey.
+        hotkey: Hotkey,
     },
     /// Something about a subnet is out of its bounds.
     #[error("{what} of subnet {netuid} is not valid")]
@@ -264,7 +271,7 @@ impl State {
         let pools = self
             .table
             .scan::<Pool>(())
-            .map(|((netuid, hotkey), _)| (netuid, hotkey));
+            .map(|((netuid, name), _)| (netuid, self.hotkey_named(name)));
         let indexed = self
             .table
             .scan::<HotkeyUid>(())
@@ -278,10 +285,30 @@ impl State {
                 });
             }
         }
+        self.check_hotkeys()?;
         self.check_netuids::<Neuron>(netuid_last, |(netuid, _)| netuid)?;
         self.check_netuids::<WeightRow>(netuid_last, |(netuid, _)| netuid)?;
         self.check_netuids::<BondRow>(netuid_last, |(netuid, _)| netuid)?;
         self.check_netuids::<Commits>(netuid_last, |(netuid, _)| netuid)
+    }
+
+    /// Each hotkey has its place in its coldkey's list, and the pools' name leads back to it; a used one is owned
+    /// by nobody.
+    fn check_hotkeys(&self) -> Result<(), InvariantBroken> {
+        let mut owned_count = 0_usize;
+        for (hotkey, owner) in self.table.scan::<HotkeyOwner>(()) {
+            owned_count = owned_count.saturating_add(1);
+            let listed = self.table.has::<OwnedHotkey>(&(owner.coldkey, hotkey));
+            let used = self.table.has::<Retired>(&hotkey);
+            if !listed || used || self.hotkey_named(owner.pools) != hotkey {
+                return Err(InvariantBroken::Hotkey { hotkey });
+            }
+        }
+        let mut listed = self.table.scan::<OwnedHotkey>(());
+        match listed.nth(owned_count) {
+            Some(((_, hotkey), _)) => Err(InvariantBroken::Hotkey { hotkey }),
+            None => Ok(()),
+        }
     }
 
     fn check_netuids<E: Entry>(

@@ -6,7 +6,7 @@
 //! | file | holds |
 //! | --- | --- |
 //! | `block` | a block from its first rule to its last; the dry run |
-//! | `accounts`, `stake`, `registration`, `subnet`, `axon`, `weights`, `parameters` | one kind of call each: refusals, check, effect |
+//! | `accounts`, `stake`, `registration`, `subnet`, `axon`, `weights`, `parameters`, `swaps` | one kind of call each: refusals, check, effect |
 //! | `committee` | who decides which block is next |
 //! | `emission`, `supply` | what is created, how it is divided and paid |
 //! | `epoch` | when epochs run, on what, and what is kept of them |
@@ -52,6 +52,7 @@ mod rows;
 mod stake;
 mod subnet;
 mod supply;
+mod swaps;
 mod table;
 mod views;
 mod weights;
@@ -70,12 +71,22 @@ pub use self::parameters::{
     NETWORK_TABLE, NetworkParameterId, Parameter, ParameterChange, ParameterId, SetBy, SetParameterRefusal,
     TABLE,
 };
-pub use self::refusal::{EnvelopeRefusal, NotOwner, NotRegistered, Refusal, ShortOfFunds, UnknownSubnet};
+pub use self::refusal::{
+    EnvelopeRefusal, HotkeyUsed, NotHotkeyOwner, NotOwner, NotRegistered, Refusal, ShortOfFunds,
+    UnknownSubnet,
+};
 pub use self::registration::{RegisterRefusal, Registration};
 pub use self::rows::{Row, RowError, verify_row};
-pub use self::stake::{AddStakeRefusal, RemoveStakeRefusal, STAKE_MIN, StakeMove};
+pub use self::stake::{
+    AddStakeRefusal, MoveStakeRefusal, RemoveStakeRefusal, STAKE_MIN, SetTakeRefusal, StakeMove,
+    StakeTransfer, TakeChange,
+};
 pub use self::subnet::{CreateSubnetRefusal, SUBNET_LOCK, SUBNETS_MAX, StartSubnetRefusal, SubnetCreation};
 pub use self::supply::{SUPPLY_MAX, apportion, block_emission};
+pub use self::swaps::{
+    AnnounceColdkeySwapRefusal, COLDKEY_SWAP_ENTRIES_MAX, ColdkeyHandover, ColdkeySwapAnnouncement,
+    DisputeColdkeySwapRefusal, ExecuteColdkeySwapRefusal, HotkeySwap, NoSwap, SwapHotkeyRefusal,
+};
 pub use self::table::Tree;
 pub use self::views::Holdings;
 pub use self::weights::{

@@ -6,13 +6,14 @@ use agon_protocol::codec::CodecError;
 use thiserror::Error;
 
 use crate::State;
-use crate::accounts::{AccountRecord, HotkeyOwner};
+use crate::accounts::{AccountRecord, HotkeyOwner, OwnedHotkey};
 use crate::epoch::EpochRecord;
 use crate::genesis::{Origin, Progress};
 use crate::invariants::InvariantBroken;
 use crate::neuron::{HotkeyUid, Neuron};
-use crate::stake::{Pool, Shares};
+use crate::stake::{Pool, Shares, Take};
 use crate::subnet::Subnet;
+use crate::swaps::{ColdkeySwap, Retired};
 use crate::table::{Entry, Table, decode_value};
 use crate::weights::{BondRow, Commits, WeightRow};
 
@@ -102,6 +103,10 @@ fn check_entry(key: &[u8], value: &[u8]) -> Result<(), LoadError> {
         Some(&Commits::KIND) => check_kind::<Commits>(key, value),
         Some(&Pool::KIND) => check_kind::<Pool>(key, value),
         Some(&Shares::KIND) => check_kind::<Shares>(key, value),
+        Some(&OwnedHotkey::KIND) => check_kind::<OwnedHotkey>(key, value),
+        Some(&Take::KIND) => check_kind::<Take>(key, value),
+        Some(&Retired::KIND) => check_kind::<Retired>(key, value),
+        Some(&ColdkeySwap::KIND) => check_kind::<ColdkeySwap>(key, value),
         Some(&EpochRecord::KIND) => check_kind::<EpochRecord>(key, value),
         _ => Err(LoadError::Key { key: shown(key) }),
     }

@@ -13,8 +13,11 @@ use crate::accounts::TransferRefusal;
 use crate::axon::ServeAxonRefusal;
 use crate::parameters::SetParameterRefusal;
 use crate::registration::RegisterRefusal;
-use crate::stake::{AddStakeRefusal, RemoveStakeRefusal};
+use crate::stake::{AddStakeRefusal, MoveStakeRefusal, RemoveStakeRefusal, SetTakeRefusal};
 use crate::subnet::{CreateSubnetRefusal, StartSubnetRefusal};
+use crate::swaps::{
+    AnnounceColdkeySwapRefusal, DisputeColdkeySwapRefusal, ExecuteColdkeySwapRefusal, SwapHotkeyRefusal,
+};
 use crate::weights::{CommitWeightsRefusal, RevealWeightsRefusal};
 
 /// Why a transaction is refused; a refused transaction changes nothing.
@@ -45,6 +48,24 @@ pub enum Refusal {
     /// Of removing stake.
     #[error(transparent)]
     RemoveStake(#[from] RemoveStakeRefusal),
+    /// Of moving stake.
+    #[error(transparent)]
+    MoveStake(#[from] MoveStakeRefusal),
+    /// Of setting a take.
+    #[error(transparent)]
+    SetTake(#[from] SetTakeRefusal),
+    /// Of replacing a hotkey.
+    #[error(transparent)]
+    SwapHotkey(#[from] SwapHotkeyRefusal),
+    /// Of announcing a new coldkey.
+    #[error(transparent)]
+    AnnounceColdkeySwap(#[from] AnnounceColdkeySwapRefusal),
+    /// Of disputing an announced coldkey.
+    #[error(transparent)]
+    DisputeColdkeySwap(#[from] DisputeColdkeySwapRefusal),
+    /// Of handing over to a new coldkey.
+    #[error(transparent)]
+    ExecuteColdkeySwap(#[from] ExecuteColdkeySwapRefusal),
     /// Of an axon announcement.
     #[error(transparent)]
     ServeAxon(#[from] ServeAxonRefusal),
@@ -75,6 +96,12 @@ impl Refusal {
             Self::Register(refusal) => refusal.rule(),
             Self::AddStake(refusal) => refusal.rule(),
             Self::RemoveStake(refusal) => refusal.rule(),
+            Self::MoveStake(refusal) => refusal.rule(),
+            Self::SetTake(refusal) => refusal.rule(),
+            Self::SwapHotkey(refusal) => refusal.rule(),
+            Self::AnnounceColdkeySwap(refusal) => refusal.rule(),
+            Self::DisputeColdkeySwap(refusal) => refusal.rule(),
+            Self::ExecuteColdkeySwap(refusal) => refusal.rule(),
             Self::ServeAxon(refusal) => refusal.rule(),
             Self::CommitWeights(refusal) => refusal.rule(),
             Self::RevealWeights(refusal) => refusal.rule(),
@@ -199,6 +226,41 @@ pub struct NotOwner {
 
 impl NotOwner {
     pub(crate) const RULE: &str = "owner";
+}
+
+/// A hotkey that is not the signer's.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("{hotkey} {}", owned_by(*.owner))]
+pub struct NotHotkeyOwner {
+    /// The hotkey.
+    pub hotkey: Hotkey,
+    /// Its coldkey, if it has one.
+    pub owner: Option<Coldkey>,
+}
+
+fn owned_by(owner: Option<Coldkey>) -> String {
+    match owner {
+        Some(coldkey) => format!("belongs to {coldkey}: sign with that coldkey"),
+        None => String::from("belongs to nobody: register it first"),
+    }
+}
+
+impl NotHotkeyOwner {
+    pub(crate) const RULE: &str = "hotkey owner";
+}
+
+/// A hotkey that was replaced.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("{hotkey} was replaced by {now} and is used up: use a key that was never a hotkey here")]
+pub struct HotkeyUsed {
+    /// The hotkey.
+    pub hotkey: Hotkey,
+    /// What replaced it.
+    pub now: Hotkey,
+}
+
+impl HotkeyUsed {
+    pub(crate) const RULE: &str = "hotkey used";
 }
 
 /// A free balance that is too small.

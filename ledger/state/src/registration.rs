@@ -21,10 +21,9 @@ use agon_protocol::id::{BlockNumber, Coldkey, Hotkey, Netuid, Uid};
 use thiserror::Error;
 
 use crate::State;
-use crate::accounts::HotkeyOwner;
 use crate::neuron::{HotkeyUid, Neuron, owner_uids};
 use crate::parameters::{ParameterId, Parameters};
-use crate::refusal::{ShortOfFunds, UnknownSubnet};
+use crate::refusal::{HotkeyUsed, ShortOfFunds, UnknownSubnet};
 use crate::subnet::Subnet;
 use crate::weights::{BondRow, Commits, WeightRow};
 
@@ -59,6 +58,9 @@ pub enum RegisterRefusal {
         /// Its coldkey.
         coldkey: Coldkey,
     },
+    /// The hotkey was replaced by another.
+    #[error(transparent)]
+    HotkeyUsed(#[from] HotkeyUsed),
     /// The price is more than the call allows.
     #[error(
         "a UID on subnet {netuid} costs {price} and the limit of this call is {price_max}: \
@@ -103,6 +105,7 @@ impl RegisterRefusal {
             Self::Closed { .. } => "registration open",
             Self::Registered { .. } => "registered",
             Self::HotkeyOwned { .. } => "hotkey owner",
+            Self::HotkeyUsed(_) => HotkeyUsed::RULE,
             Self::PriceMax { .. } => "price limit",
             Self::Balance(_) => ShortOfFunds::RULE,
             Self::Full { .. } => "subnet full",
@@ -175,6 +178,7 @@ impl State {
         if let Some(uid) = self.uid_of(netuid, hotkey) {
             return Err(RegisterRefusal::Registered { netuid, hotkey, uid });
         }
+        self.check_hotkey_unused(hotkey)?;
         match self.hotkey_owner(hotkey) {
             Some(owner) if owner != coldkey => Err(RegisterRefusal::HotkeyOwned {
                 hotkey,
@@ -223,7 +227,7 @@ impl State {
         } = *registration;
         self.debit(coldkey, price);
         self.burn(price);
-        self.table.write(&hotkey, &HotkeyOwner { coldkey });
+        self.own_hotkey(hotkey, coldkey);
         let mut subnet = self.expect_subnet(netuid);
         match registration.replaces {
             Some(replaced) => self.clear_uid(netuid, uid, replaced),

@@ -99,10 +99,10 @@ impl State {
         let AccountRecord { nonce, free } = self.account_record(*account);
         let shares = self.table.scan::<Shares>(Coldkey(account.0));
         let stake = |((_, netuid, hotkey), Shares(shares))| {
-            let amount = self.pool(netuid, hotkey).worth(shares);
+            let amount = self.pool_of_name(netuid, hotkey).worth(shares);
             StakeView {
                 netuid,
-                hotkey,
+                hotkey: self.hotkey_named(hotkey),
                 amount,
             }
         };

@@ -107,6 +107,41 @@ pub enum Call {
         /// The weights and their salt.
         weights: Weights,
     },
+    /// Coldkey: move stake to another hotkey, another subnet, or both.
+    MoveStake {
+        /// Subnet and hotkey it is on.
+        from: (Netuid, Hotkey),
+        /// Subnet and hotkey it goes to.
+        to: (Netuid, Hotkey),
+        /// How much; at most what the coldkey's shares are worth.
+        amount: Amount,
+    },
+    /// Coldkey: set the share of a hotkey's dividends that it keeps before the stakers share the rest.
+    SetTake {
+        /// One of its hotkeys.
+        hotkey: Hotkey,
+        /// The share, in parts per million.
+        take_ppm: u32,
+    },
+    /// Coldkey: replace one of its hotkeys by a fresh key everywhere.
+    SwapHotkey {
+        /// The hotkey that goes.
+        hotkey: Hotkey,
+        /// The hotkey that comes; never used as one before.
+        new_hotkey: Hotkey,
+    },
+    /// Coldkey: announce that another coldkey will take over all it has.
+    AnnounceColdkeySwap {
+        /// Who takes over.
+        new_coldkey: Coldkey,
+    },
+    /// Coldkey: cancel its announced swap.
+    DisputeColdkeySwap,
+    /// Old or new coldkey: carry out an announced swap that is due.
+    ExecuteColdkeySwap {
+        /// The coldkey that hands over.
+        coldkey: Coldkey,
+    },
 }
 
 impl Call {
@@ -124,6 +159,12 @@ impl Call {
             Self::ServeAxon { .. } => "serve_axon",
             Self::CommitWeights { .. } => "commit_weights",
             Self::RevealWeights { .. } => "reveal_weights",
+            Self::MoveStake { .. } => "move_stake",
+            Self::SetTake { .. } => "set_take",
+            Self::SwapHotkey { .. } => "swap_hotkey",
+            Self::AnnounceColdkeySwap { .. } => "announce_coldkey_swap",
+            Self::DisputeColdkeySwap => "dispute_coldkey_swap",
+            Self::ExecuteColdkeySwap { .. } => "execute_coldkey_swap",
         }
     }
 }

@@ -40,6 +40,14 @@ parameters! {
                                                                 7_200, 20; 1, 10_000_000; Preset
     StakeMin                 "stake_min"                        "Least that can be staked, and least that may remain, in base units.":
                                                                 STAKE_MIN.base_units(), STAKE_MIN.base_units(); 1, SUPPLY; Preset
+    TakeMaxPpm               "take_max_ppm"                     "Largest share of a hotkey's dividends that its coldkey keeps before the stakers, in parts per million; what it keeps unless it says less.":
+                                                                180_000, 180_000; 0, 1_000_000; Preset
+    TakeRaiseBlocks          "take_raise_blocks"                "Blocks from the newest change of a take to the next raise.":
+                                                                216_000, 400; 0, 10_000_000; Preset
+    HotkeySwapPrice          "hotkey_swap_price"                "What replacing a hotkey burns, in base units.":
+                                                                BASE_UNITS_PER_UNIT / 10, BASE_UNITS_PER_UNIT / 10; 0, SUPPLY; Preset
+    ColdkeySwapDelayBlocks   "coldkey_swap_delay_blocks"        "Blocks from the announcement of a new coldkey, or a dispute of it, to what may follow.":
+                                                                36_000, 40; 1, 10_000_000; Preset
 }
 
 impl State {

@@ -6,12 +6,17 @@ use super::*;
 use crate::{EPOCHS_PER_BLOCK_MAX, EpochRecord};
 
 /// Two validators of coldkey 2 (UIDs 0, 1), two miners of coldkey 3 (UIDs 2, 3), one of the owner (UID 4), and
-/// revealed weights in which the owner's miner has a share.
+/// revealed weights in which the owner's miner has a share. Hotkey 102 leaves all dividends to its stakers.
 fn paying() -> Ledger {
     let mut ledger = Ledger::with_subnet();
     ledger.register(2, [101, 102]);
     ledger.register(3, [103, 104]);
     ledger.register(1, [105]);
+    let no_take = Call::SetTake {
+        hotkey: hotkey(102),
+        take_ppm: 0,
+    };
+    ledger.transact(2, no_take).unwrap();
     ledger.ok(2, stake(101, units(300)));
     ledger.ok(2, stake(102, units(200)));
     ledger.ok(4, stake(102, units(100)));

@@ -36,6 +36,44 @@ fn script() -> String {
         ledger.ok(4, unstake(102, units(10)));
         checkpoint(&ledger);
     }
+    ledger.ok(
+        2,
+        Call::SetTake {
+            hotkey: hotkey(101),
+            take_ppm: 90_000,
+        },
+    );
+    ledger.ok(
+        2,
+        Call::MoveStake {
+            from: (SUBNET, hotkey(101)),
+            to: (SUBNET, hotkey(102)),
+            amount: units(7),
+        },
+    );
+    ledger.ok(
+        2,
+        Call::SwapHotkey {
+            hotkey: hotkey(101),
+            new_hotkey: hotkey(130),
+        },
+    );
+    ledger.ok(
+        2,
+        Call::AnnounceColdkeySwap {
+            new_coldkey: coldkey(8),
+        },
+    );
+    ledger.ok(
+        3,
+        Call::AnnounceColdkeySwap {
+            new_coldkey: coldkey(8),
+        },
+    );
+    ledger.ok(3, Call::DisputeColdkeySwap);
+    ledger.advance(40);
+    ledger.ok(8, Call::ExecuteColdkeySwap { coldkey: coldkey(2) });
+    checkpoint(&ledger);
     lines
 }
 

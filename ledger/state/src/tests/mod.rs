@@ -8,6 +8,8 @@ mod money;
 mod properties;
 mod rows;
 mod slots;
+mod staking;
+mod swaps;
 mod weighing;
 
 use agon_protocol::amount::Amount;

@@ -61,6 +61,14 @@ fn call() -> impl Strategy<Value = Call> {
             .prop_map(|(netuid, hotkey, amount)| Call::AddStake { netuid, hotkey, amount }),
         4 => (netuid(), any_hotkey(), amount())
             .prop_map(|(netuid, hotkey, amount)| Call::RemoveStake { netuid, hotkey, amount }),
+        3 => ((netuid(), any_hotkey()), (netuid(), any_hotkey()), amount())
+            .prop_map(|(from, to, amount)| Call::MoveStake { from, to, amount }),
+        1 => (any_hotkey(), 0u32..200_000).prop_map(|(hotkey, take_ppm)| Call::SetTake { hotkey, take_ppm }),
+        2 => (any_hotkey(), any_hotkey())
+            .prop_map(|(hotkey, new_hotkey)| Call::SwapHotkey { hotkey, new_hotkey }),
+        1 => (1u8..12).prop_map(|key| Call::AnnounceColdkeySwap { new_coldkey: coldkey(key) }),
+        1 => Just(Call::DisputeColdkeySwap),
+        2 => (1u8..12).prop_map(|key| Call::ExecuteColdkeySwap { coldkey: coldkey(key) }),
     ]
 }
 

@@ -58,6 +58,8 @@ impl Entry for BondRow {
 /// A commit that waits for its reveal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub(crate) struct OpenCommit {
+    /// Who made it: the UID's hotkey, or one that this replaced since. The digest covers it.
+    pub(crate) hotkey: Hotkey,
     pub(crate) tempo: u64,
     pub(crate) block: BlockNumber,
     pub(crate) digest: Digest,
@@ -170,6 +172,7 @@ impl State {
         } = *accepted;
         let mut commits = self.commits(netuid, uid);
         commits.0.push(OpenCommit {
+            hotkey: self.expect_neuron(netuid, uid).hotkey,
             tempo,
             block: height,
             digest: commit.0,
@@ -237,7 +240,6 @@ impl State {
         weigher: &Weigher,
         weights: &Weights,
     ) -> Result<(usize, OpenCommit), RevealWeightsRefusal> {
-        let WeightsCommit(digest) = weights.commit(weigher.netuid, weigher.neuron.hotkey);
         let Commits(commits) = self.commits(weigher.netuid, weigher.uid);
         let mut of_tempo = commits
             .into_iter()
@@ -250,7 +252,7 @@ impl State {
             open,
         };
         of_tempo
-            .find(|(_, commit)| commit.digest == digest)
+            .find(|(_, commit)| weights.commit(weigher.netuid, commit.hotkey).0 == commit.digest)
             .ok_or(refusal)
     }
 

@@ -4,17 +4,27 @@
 //! and nobody has to be paid one by one. Every rounding goes against the one who adds or removes, and what it
 //! leaves stays in the pool: a share is never worth less than before.
 //!
+//! A pool's key keeps the name of the hotkey it was made for. A hotkey that replaced another goes by that name too
+//! (see `swaps`), so that replacing a hotkey touches none of its stakers.
+//!
 //! # Invariants
 //!
 //! - The shares of a pool's stakers sum to the pool's shares, and a pool without shares does not exist.
 //! - A pool holds at least one base unit for each share.
+
+mod moves;
+mod take;
 
 use agon_protocol::amount::Amount;
 use agon_protocol::id::{Coldkey, Hotkey, Netuid};
 use borsh::{BorshDeserialize, BorshSerialize};
 use thiserror::Error;
 
+pub use self::moves::{MoveStakeRefusal, StakeTransfer};
+pub(crate) use self::take::Take;
+pub use self::take::{SetTakeRefusal, TakeChange};
 use crate::State;
+use crate::accounts::HotkeyOwner;
 use crate::refusal::{NotRegistered, ShortOfFunds, UnknownSubnet};
 use crate::supply::{minus, plus};
 use crate::table::Entry;
@@ -34,7 +44,7 @@ impl Entry for Pool {
     const KIND: u8 = 0x0a;
 }
 
-/// A coldkey's shares of one pool. The coldkey leads the key, so that what an account holds lies together.
+/// A coldkey's shares of one pool, by the pool's name. The coldkey leads the key, so that what an account holds lies together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub(crate) struct Shares(pub(crate) u128);
 
@@ -186,6 +196,17 @@ impl State {
             return Err(AddStakeRefusal::Minimum { amount });
         }
         self.check_free(coldkey, amount)?;
+        self.check_shares(coldkey, netuid, hotkey, amount)
+    }
+
+    /// Finds the shares that `amount` buys.
+    fn check_shares(
+        &self,
+        coldkey: Coldkey,
+        netuid: Netuid,
+        hotkey: Hotkey,
+        amount: Amount,
+    ) -> Result<StakeMove, AddStakeRefusal> {
         let pool = self.pool(netuid, hotkey);
         let shares = pool.shares_for(amount);
         if shares == 0 {
@@ -207,11 +228,20 @@ impl State {
 
     pub(crate) fn add_stake(&mut self, added: &StakeMove) {
         self.debit(added.coldkey, added.amount);
+        self.put_into_pool(added);
+    }
+
+    /// Makes the shares of what the caller took from elsewhere.
+    fn put_into_pool(&mut self, added: &StakeMove) {
         let mut pool = self.pool(added.netuid, added.hotkey);
         pool.total = plus(pool.total, added.amount);
         pool.shares = pool.shares.saturating_add(added.shares);
         let held = self.shares(added.coldkey, added.netuid, added.hotkey);
-        self.write_stake(added, pool, held.saturating_add(added.shares));
+        self.write_stake(
+            (added.coldkey, added.netuid, added.hotkey),
+            pool,
+            held.saturating_add(added.shares),
+        );
         let mut subnet = self.expect_subnet(added.netuid);
         subnet.staked = plus(subnet.staked, added.amount);
         self.table.write(&added.netuid, &subnet);
@@ -254,6 +284,12 @@ impl State {
     }
 
     pub(crate) fn remove_stake(&mut self, removed: &StakeMove) {
+        self.take_from_pool(removed);
+        self.credit(removed.coldkey, removed.amount);
+    }
+
+    /// Drops the shares of what the caller puts elsewhere.
+    fn take_from_pool(&mut self, removed: &StakeMove) {
         let mut pool = self.pool(removed.netuid, removed.hotkey);
         pool.total = minus(pool.total, removed.amount);
         pool.shares = pool
@@ -264,49 +300,48 @@ impl State {
         let left = held
             .checked_sub(removed.shares)
             .expect("no more shares go than the staker has");
-        self.write_stake(removed, pool, left);
+        self.write_stake((removed.coldkey, removed.netuid, removed.hotkey), pool, left);
         let mut subnet = self.expect_subnet(removed.netuid);
         subnet.staked = minus(subnet.staked, removed.amount);
         self.table.write(&removed.netuid, &subnet);
-        self.credit(removed.coldkey, removed.amount);
     }
 
-    /// Adds dividends to a hotkey's pool; `false` when nobody holds a share of it and nothing was added.
-    pub(crate) fn grow_pool(&mut self, netuid: Netuid, hotkey: Hotkey, amount: Amount) -> bool {
-        let mut pool = self.pool(netuid, hotkey);
-        if pool.shares == 0 {
-            return false;
-        }
-        pool.total = plus(pool.total, amount);
-        self.table.write(&(netuid, hotkey), &pool);
-        true
-    }
-
+    /// The stake on a hotkey; none on one that nobody owns.
     pub(crate) fn pool(&self, netuid: Netuid, hotkey: Hotkey) -> Pool {
-        self.table.read(&(netuid, hotkey)).unwrap_or_default()
+        let name = self.pool_name(hotkey);
+        name.map(|name| self.pool_of_name(netuid, name))
+            .unwrap_or_default()
+    }
+
+    /// The pool of a name that an entry holds.
+    pub(crate) fn pool_of_name(&self, netuid: Netuid, name: Hotkey) -> Pool {
+        self.table.read(&(netuid, name)).unwrap_or_default()
+    }
+
+    /// The name under which the pools of a hotkey are kept.
+    pub(crate) fn pool_name(&self, hotkey: Hotkey) -> Option<Hotkey> {
+        self.table.read::<HotkeyOwner>(&hotkey).map(|owner| owner.pools)
     }
 
     fn shares(&self, coldkey: Coldkey, netuid: Netuid, hotkey: Hotkey) -> u128 {
-        self.table
-            .read::<Shares>(&(coldkey, netuid, hotkey))
-            .unwrap_or_default()
-            .0
+        let name = self.pool_name(hotkey);
+        name.map_or(0, |name| self.shares_of_name(coldkey, netuid, name))
     }
 
-    fn write_stake(&mut self, moved: &StakeMove, pool: Pool, held: u128) {
-        let StakeMove {
-            coldkey,
-            netuid,
-            hotkey,
-            ..
-        } = *moved;
+    pub(crate) fn shares_of_name(&self, coldkey: Coldkey, netuid: Netuid, name: Hotkey) -> u128 {
+        let shares: Option<Shares> = self.table.read(&(coldkey, netuid, name));
+        shares.unwrap_or_default().0
+    }
+
+    fn write_stake(&mut self, (coldkey, netuid, hotkey): (Coldkey, Netuid, Hotkey), pool: Pool, held: u128) {
+        let name = self.pool_name(hotkey).expect("a check found the hotkey owned");
         match held {
-            0 => self.table.remove::<Shares>(&(coldkey, netuid, hotkey)),
-            _ => self.table.write(&(coldkey, netuid, hotkey), &Shares(held)),
+            0 => self.table.remove::<Shares>(&(coldkey, netuid, name)),
+            _ => self.table.write(&(coldkey, netuid, name), &Shares(held)),
         }
         match pool.shares {
-            0 => self.table.remove::<Pool>(&(netuid, hotkey)),
-            _ => self.table.write(&(netuid, hotkey), &pool),
+            0 => self.table.remove::<Pool>(&(netuid, name)),
+            _ => self.table.write(&(netuid, name), &pool),
         }
     }
 }
