@@ -6,9 +6,9 @@
 //!
 //! | row | entries it is made of, in this order |
 //! | --- | --- |
-//! | account | its record; all its shares; the pool of each |
+//! | account | its record; all its shares; of each the pool and which hotkey goes by the pool's name now |
 //! | subnet | its record |
-//! | neuron | the subnet's record; the neuron; the pool of its hotkey |
+//! | neuron | the subnet's record; the neuron; the owner's record of its hotkey; the pool of the name it tells |
 //! | weights | the row; the open commits |
 //! | epoch | the record |
 //!
@@ -24,11 +24,12 @@ use agon_protocol::proof::{ProofError, ProofTarget, Query, RowProof, StateProof}
 use thiserror::Error;
 
 use crate::State;
-use crate::accounts::AccountRecord;
+use crate::accounts::{AccountRecord, HotkeyOwner};
 use crate::epoch::EpochRecord;
 use crate::neuron::Neuron;
 use crate::stake::{Pool, Shares};
 use crate::subnet::Subnet;
+use crate::swaps::Retired;
 use crate::table::{Entry, KeyField, Table, decode_value, prefix_bytes};
 use crate::views::{neuron_view, subnet_view};
 use crate::weights::{Commits, WeightRow};
@@ -180,15 +181,16 @@ fn row(reader: &mut impl Reader, target: &ProofTarget, height: BlockNumber) -> R
 fn account_row(reader: &mut impl Reader, account: Account) -> Result<AccountView, RowError> {
     let AccountRecord { nonce, free, .. } = reader.read(&account)?.unwrap_or_default();
     let mut stakes = Vec::new();
-    for ((_, netuid, hotkey), Shares(shares)) in reader.scan::<Shares>(Coldkey(account.0))? {
-        let pool = pool(reader, netuid, hotkey)?;
+    for ((_, netuid, name), Shares(shares)) in reader.scan::<Shares>(Coldkey(account.0))? {
+        let pool = pool(reader, netuid, name)?;
+        let retired: Option<Retired> = reader.read(&name)?;
         if shares > pool.shares {
             let what = "more shares of a pool than it has";
             return Err(RowError::Broken { what });
         }
         stakes.push(StakeView {
             netuid,
-            hotkey,
+            hotkey: retired.map_or(name, |retired| retired.now),
             amount: pool.worth(shares),
         });
     }
@@ -200,8 +202,8 @@ fn account_row(reader: &mut impl Reader, account: Account) -> Result<AccountView
     })
 }
 
-fn pool(reader: &mut impl Reader, netuid: Netuid, hotkey: Hotkey) -> Result<Pool, RowError> {
-    let pool: Pool = reader.read(&(netuid, hotkey))?.unwrap_or_default();
+fn pool(reader: &mut impl Reader, netuid: Netuid, name: Hotkey) -> Result<Pool, RowError> {
+    let pool: Pool = reader.read(&(netuid, name))?.unwrap_or_default();
     if pool.shares > u128::from(pool.total.base_units()) {
         let what = "a pool with more shares than base units";
         return Err(RowError::Broken { what });
@@ -237,7 +239,11 @@ fn neuron_row(
         }
         (_, None) => return Ok(None),
     };
-    let stake: Amount = pool(reader, netuid, neuron.hotkey)?.total;
+    let Some(HotkeyOwner { pools, .. }) = reader.read(&neuron.hotkey)? else {
+        let what = "a neuron whose hotkey belongs to nobody";
+        return Err(RowError::Broken { what });
+    };
+    let stake: Amount = pool(reader, netuid, pools)?.total;
     Ok(Some(neuron_view(height, &subnet, uid, neuron, stake)))
 }
 

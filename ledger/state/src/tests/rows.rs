@@ -6,7 +6,7 @@ use agon_protocol::proof::{ProofTarget, RowProof};
 use super::*;
 use crate::{Row, RowError, verify_row};
 
-/// Two miners, a validator with open commits and revealed weights, an epoch with pay.
+/// Two miners, a validator with open commits, revealed weights and a new hotkey, an epoch with pay.
 fn ledger() -> Ledger {
     let mut ledger = Ledger::with_subnet();
     ledger.register(2, [101, 102]);
@@ -20,6 +20,11 @@ fn ledger() -> Ledger {
     ledger.close_tempo();
     let row = ledger.weights(&[(1, 9)]);
     ledger.transact(101, commit(101, &row)).unwrap();
+    let swap = Call::SwapHotkey {
+        hotkey: hotkey(101),
+        new_hotkey: hotkey(111),
+    };
+    ledger.transact(2, swap).unwrap();
     ledger
 }
 
