@@ -198,8 +198,10 @@ pub struct ValidatorPath {
     pub by_stake: bool,
     /// The share of the validators' half.
     pub portion: Portion,
-    /// Paid, to the stake on its hotkey.
+    /// Paid, to its coldkey and the stake on its hotkey.
     pub paid: u64,
+    /// The part of it that is the coldkey's take.
+    pub take: u64,
 }
 
 /// A validator's claim on one miner.
@@ -275,6 +277,7 @@ fn index_of(record: &EpochRecord, uid: Uid) -> anyhow::Result<usize> {
         outputs.validator_emission.len(),
         payouts.miners.len(),
         payouts.validators.len(),
+        payouts.takes.len(),
     ];
     if let Some(odd) = lengths.into_iter().find(|length| *length != count) {
         anyhow::bail!("the record is of {count} UIDs, and of {odd} in another place");
@@ -398,6 +401,7 @@ fn validator_path(
         by_stake: nobody_earned(trace) && amount > Amount::ZERO,
         portion: Portion::of(halves.validators, earned, index, amount),
         paid: amount.base_units(),
+        take: record.payouts.takes[index].base_units(),
     })
 }
 

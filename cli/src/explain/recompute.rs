@@ -114,6 +114,7 @@ fn compare_payouts(record: &EpochRecord, halves: Halves) -> Result<(), String> {
     let computed = payouts(record, halves);
     same_list("pay as a miner", &stored.miners, &computed.miners)?;
     same_list("pay as a validator", &stored.validators, &computed.validators)?;
+    same_list("take", &stored.takes, &computed.takes)?;
     same(
         "what miners' pay was burned",
         stored.miners_burned,
@@ -145,9 +146,16 @@ fn payouts(record: &EpochRecord, halves: Halves) -> Payouts {
             .sum(),
         miners_held: halves.miners.saturating_sub(sum(&miners)),
         validators_held: halves.validators.saturating_sub(sum(&validators)),
+        takes: takes(&validators, &record.takes_ppm),
         miners,
         validators,
     }
+}
+
+/// Each dividend's take, rounded down.
+fn takes(validators: &[Amount], takes_ppm: &[u64]) -> Vec<Amount> {
+    let each = validators.iter().zip(takes_ppm);
+    each.map(|(pay, ppm)| pay.mul_ratio(*ppm, 1_000_000)).collect()
 }
 
 fn same<T: PartialEq + Display>(what: &str, stored: T, computed: T) -> Result<(), String> {

@@ -103,13 +103,14 @@ fn validator(it: &Explanation, path: &ValidatorPath) -> String {
     let head = format!("As a validator, with stake {}", exact(it.stake));
     if path.by_stake {
         return format!(
-            "{head}\nnobody's weights counted, so the validators' half is shared by stake\n{}",
-            portion("validators'", &path.portion)
+            "{head}\nnobody's weights counted, so the validators' half is shared by stake\n{}\n{}",
+            portion("validators'", &path.portion),
+            take(path),
         );
     }
     format!(
         "{head}\n{}\nvalidator trust {} %: what clipping left of its own row\n\
-         dividends {} %: its claims times its {} % of stake are {} of the {} of all validators\n{}",
+         dividends {} %: its claims times its {} % of stake are {} of the {} of all validators\n{}\n{}",
         bonds(path),
         hundredths(path.validator_trust_q32),
         hundredths(path.dividends_q32),
@@ -117,6 +118,16 @@ fn validator(it: &Explanation, path: &ValidatorPath) -> String {
         hundredths(path.weighed_q32),
         hundredths(path.weighed_of_all_q32),
         portion("validators'", &path.portion),
+        take(path),
+    )
+}
+
+fn take(path: &ValidatorPath) -> String {
+    let rest = path.paid.saturating_sub(path.take);
+    format!(
+        "of that the coldkey's take {}, its stakers {}",
+        exact(path.take),
+        exact(rest)
     )
 }
 

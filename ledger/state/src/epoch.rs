@@ -44,6 +44,8 @@ pub struct EpochRecord {
     pub owner: Coldkey,
     /// Who held each UID.
     pub holders: Vec<(Hotkey, Coldkey)>,
+    /// Take of each UID's coldkey, in parts per million; 0 where nobody had stake.
+    pub takes_ppm: Vec<u64>,
     /// Created for the subnet in the tempo.
     pub pending: Amount,
     /// Held from earlier tempos for miners.
@@ -109,13 +111,8 @@ impl State {
         let halves = halves_of(subnet);
         let inputs = self.epoch_inputs(netuid, now, subnet, neurons, halves.emission());
         let outputs = epoch::run(&inputs).expect("entries give lists of one length and rows of known UIDs");
-        let payouts = Payouts::of(
-            &halves,
-            &outputs,
-            subnet,
-            neurons,
-            &self.takes_ppm(netuid, neurons),
-        );
+        let takes_ppm = self.takes_ppm(netuid, neurons);
+        let payouts = Payouts::of(&halves, &outputs, subnet, neurons, &takes_ppm);
         let Pots {
             pending,
             miners_held,
@@ -131,6 +128,7 @@ impl State {
                 .iter()
                 .map(|neuron| (neuron.hotkey, neuron.coldkey))
                 .collect(),
+            takes_ppm,
             pending,
             miners_held_before: miners_held,
             validators_held_before: validators_held,

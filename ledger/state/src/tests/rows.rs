@@ -132,7 +132,7 @@ fn proofs_of_another_row_or_in_another_number_are_refused() {
     proof.proofs.push(proof.proofs[0].clone());
     assert_eq!(
         verify_row(&header, &target, &proof),
-        Err(RowError::Count { found: 4 })
+        Err(RowError::Count { found: 5 })
     );
     proof.proofs.truncate(2);
     assert_eq!(
