@@ -37,6 +37,7 @@ impl Ledger {
             preset: Preset::Localnet,
             time_ms: 1,
             block_emission: Amount::from_units(1).unwrap(),
+            committee: Vec::new(),
             accounts,
         };
         let shutdown = Shutdown::new();
@@ -47,6 +48,7 @@ impl Ledger {
                 storage: Storage::Memory(Memory::new(genesis)),
                 listen: "127.0.0.1:0".parse().unwrap(),
                 block_ms: 20,
+                peers: None,
             };
             let runtime = tokio::runtime::Builder::new_multi_thread()
                 .enable_all()

@@ -168,6 +168,7 @@ fn genesis() -> Genesis {
         preset: Preset::Localnet,
         time_ms: EPOCH_MS,
         block_emission: units(1),
+        committee: Vec::new(),
         accounts: vec![rich(treasurer()), rich(pair("owner", 0))],
     }
 }
@@ -182,6 +183,7 @@ fn add_node(sim: &mut turmoil::Sim<'_>, clock: &Clock) {
                 storage: Storage::Memory(memory),
                 listen,
                 block_ms: BLOCK_MS,
+                peers: None,
             };
             Ok(agon_ledger_node::run(config, Net::simulated(), clock, Shutdown::new(), |_| ()).await?)
         }

@@ -7,15 +7,16 @@ use std::str::FromStr;
 
 use agon_protocol::amount::Amount;
 use agon_protocol::id::Coldkey;
-use agon_protocol::message::{Genesis, GenesisAccount, Preset};
+use agon_protocol::message::{Genesis, GenesisAccount, GenesisMember, Preset};
 use agon_runtime::flags::{ChildFlags, LogFlags, MetricsFlags};
 use agon_runtime::{Clock, Net, Shutdown, telemetry};
 use anyhow::Context;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 use crate::folder::Folder;
+use crate::keys::NodeKeys;
 use crate::verify::{self, Report};
-use crate::{BLOCK_MS_MAX, BLOCK_MS_MIN, Config, Storage, metrics};
+use crate::{BLOCK_MS_MAX, BLOCK_MS_MIN, Config, Peer, Peers, Storage, metrics};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -45,6 +46,8 @@ enum Command {
     Init(InitArgs),
     /// Run the ledger in a folder
     Run(RunArgs),
+    /// Show the keys of a node, and make them where they are missing
+    Keys(KeysArgs),
     /// Replay a stopped ledger from its genesis and compare everything with what is stored
     Verify(VerifyArgs),
 }
@@ -63,6 +66,10 @@ struct InitArgs {
     /// A balance that exists from the start, in whole units; may be repeated
     #[arg(long, value_name = "ADDRESS=AMOUNT")]
     fund: Vec<Fund>,
+    /// A member of the committee from the start, with its bond in whole units; may be repeated. `agon-node keys` shows
+    /// a node's consensus key. Without members one node decides alone
+    #[arg(long = "member", value_name = "HOTKEY,COLDKEY,CONSENSUS_KEY=BOND", value_parser = member)]
+    members: Vec<GenesisMember>,
     /// What a block creates before any halving, in whole units
     #[arg(long, value_name = "AMOUNT", default_value = "1")]
     block_emission: Amount,
@@ -76,14 +83,40 @@ struct RunArgs {
     /// Where to listen; port 0 takes a free one. The address is printed, and written to DIR/address
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9944")]
     listen: SocketAddr,
-    /// Time between blocks, milliseconds
+    /// Time between blocks, milliseconds; the same on every node of a committee
     #[arg(long, value_name = "MS", default_value_t = 1_000,
           value_parser = clap::value_parser!(u64).range(BLOCK_MS_MIN..=BLOCK_MS_MAX))]
     block_ms: u64,
+    /// Where to listen for the other nodes of a committee
+    #[arg(
+        long,
+        value_name = "ADDR",
+        env = "AGON_NODE_LISTEN_PEERS",
+        default_value = "0.0.0.0:9945"
+    )]
+    listen_peers: SocketAddr,
+    /// Another node: where it listens for its peers, and where it answers as a ledger; may be repeated
+    #[arg(
+        long = "peer",
+        value_name = "HOST:PORT=LEDGER_URI",
+        env = "AGON_NODE_PEERS",
+        value_delimiter = ','
+    )]
+    peers: Vec<Peer>,
     #[command(flatten)]
     metrics: MetricsFlags,
     #[command(flatten)]
     child: ChildFlags,
+}
+
+#[derive(Debug, ClapArgs)]
+struct KeysArgs {
+    /// Folder of the node's ledger; made where it is missing
+    #[arg(long, value_name = "DIR")]
+    dir: PathBuf,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -120,6 +153,35 @@ impl FromStr for Fund {
     }
 }
 
+fn member(text: &str) -> Result<GenesisMember, String> {
+    let (keys, bond) = text
+        .split_once('=')
+        .ok_or("write HOTKEY,COLDKEY,CONSENSUS_KEY=BOND")?;
+    let keys: Vec<&str> = keys.split(',').collect();
+    let [hotkey, coldkey, consensus_key] = keys.as_slice() else {
+        return Err(format!("{} keys where three are expected", keys.len()));
+    };
+    let told = |error: agon_protocol::ss58::Ss58Error| error.to_string();
+    Ok(GenesisMember {
+        hotkey: hotkey.parse().map_err(told)?,
+        coldkey: coldkey.parse().map_err(told)?,
+        consensus_key: consensus_key.parse().map_err(told)?,
+        bond: bond.parse().map_err(|error| format!("{error}"))?,
+    })
+}
+
+impl FromStr for Peer {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (address, ledger) = text.split_once('=').ok_or("write HOST:PORT=LEDGER_URI")?;
+        Ok(Self {
+            address: address.to_owned(),
+            ledger: ledger.to_owned(),
+        })
+    }
+}
+
 fn name(text: &str) -> Result<String, String> {
     const BYTES_MAX: usize = 64;
     match text.len() {
@@ -147,6 +209,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     match args.command {
         Command::Init(args) => init(args),
         Command::Run(args) => run_node(args),
+        Command::Keys(args) => keys(&args),
         Command::Verify(args) => verify(&args),
     }
 }
@@ -167,11 +230,28 @@ fn init(args: InitArgs) -> anyhow::Result<()> {
                 amount: fund.amount,
             })
             .collect(),
+        committee: args.members,
     };
     let folder = Folder::new(args.dir);
     crate::open::begin(&genesis).context("begin a ledger")?;
     folder.begin(&genesis)?;
     println!("genesis {} in {}", genesis.digest(), folder.genesis().display());
+    Ok(())
+}
+
+#[expect(clippy::print_stdout, reason = "the keys are the product of the command")]
+fn keys(args: &KeysArgs) -> anyhow::Result<()> {
+    std::fs::create_dir_all(&args.dir).with_context(|| format!("make {}", args.dir.display()))?;
+    let keys = NodeKeys::open(&args.dir)?;
+    let consensus = keys.consensus.consensus_key();
+    if args.json {
+        println!(
+            "{}",
+            serde_json::json!({ "consensus_key": consensus.to_string() })
+        );
+    } else {
+        println!("consensus key  {consensus}");
+    }
     Ok(())
 }
 
@@ -181,6 +261,10 @@ fn run_node(args: RunArgs) -> anyhow::Result<()> {
         storage: Storage::Disk(Folder::new(args.dir)),
         listen: args.listen,
         block_ms: args.block_ms,
+        peers: Some(Peers {
+            listen: args.listen_peers,
+            peers: args.peers,
+        }),
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

@@ -125,6 +125,16 @@ pub enum Reject {
         /// Its parent's time.
         parent_ms: u64,
     },
+    /// Its time is too far in the future.
+    #[error("block {height} is of {found_ms} ms, too far ahead of this node's clock at {now_ms} ms")]
+    Ahead {
+        /// Its height.
+        height: BlockNumber,
+        /// Its time.
+        found_ms: u64,
+        /// This node's time.
+        now_ms: u64,
+    },
     /// More transactions than a block may have.
     #[error("block {height} has {found} transactions, {bound} at most")]
     TooManyTransactions {

@@ -11,6 +11,7 @@ use crate::archive::Recent;
 use crate::blocks::Blocks;
 use crate::clerk::Clerk;
 use crate::open;
+use crate::relay::Relay;
 use crate::store::{MemoryStore, Store};
 
 /// Whole units that each funded account starts with.
@@ -39,6 +40,7 @@ pub(crate) fn genesis() -> Genesis {
         preset: Preset::Localnet,
         time_ms: 1_000,
         block_emission: units(1),
+        committee: Vec::new(),
         accounts: (1..=4).map(account).collect(),
     }
 }
@@ -84,7 +86,7 @@ pub(crate) fn ledger() -> Ledger {
     );
     let chain = chain.unwrap();
     let (blocks, store) = (chain.blocks(), chain.store());
-    let (clerk, _) = Clerk::new(chain, Arc::clone(&recent));
+    let (clerk, _) = Clerk::new(chain, Arc::clone(&recent), Relay::default());
     Ledger {
         clerk,
         blocks,

@@ -7,6 +7,9 @@
 //! | `state/` | the state after the newest block: a cache of the log |
 //! | `state.aside/` | a state that could not be read, kept for whoever wants to know why; only the newest |
 //! | `address` | where the running node listens |
+//! | `consensus.key`, `transport.key` | what a node of a committee votes with, and what its peers know it by: secret |
+//! | `engine/` | what the consensus engine has to remember after a crash |
+//! | `evidence/` | proofs that members said two things in one round, one file each |
 //! | `lock` | held by the process that uses the folder |
 //!
 //! Only `genesis.bin` and `blocks.log` need to be copied to move a ledger.
@@ -134,6 +137,16 @@ impl Folder {
     /// Where the running node listens, as `host:port`.
     pub fn address(&self) -> PathBuf {
         self.dir.join("address")
+    }
+
+    /// What the consensus engine remembers.
+    pub fn engine(&self) -> PathBuf {
+        self.dir.join("engine")
+    }
+
+    /// Proofs of equivocation.
+    pub fn evidence(&self) -> PathBuf {
+        self.dir.join("evidence")
     }
 
     /// Begins a ledger: writes its genesis.

@@ -7,7 +7,8 @@
 //! | --- | --- |
 //! | [`args`] | the command line of `agon-node` |
 //! | [`chain`] | the ledger as an engine sees it: head, propose, check, commit |
-//! | [`driver`] | who decides which block is next; the solo driver |
+//! | [`driver`] | who decides which block is next: this node alone, or a committee |
+//! | `relay`, [`keys`], `evidence` | transactions for the other nodes, what this one votes with, who broke the rules |
 //! | [`clerk`], [`mempool`], [`desk`] | the ledger's thread and what waits for it |
 //! | [`blocks`], [`store`], [`open`], [`folder`] | the block log, the state store, and how they recover |
 //! | [`archive`] | blocks, events and states of earlier heights |
@@ -29,12 +30,15 @@ pub mod chain;
 pub mod clerk;
 pub mod desk;
 pub mod driver;
+mod evidence;
 #[cfg(test)]
 mod fixture;
 pub mod folder;
+pub mod keys;
 pub mod mempool;
 pub mod metrics;
 pub mod open;
+mod relay;
 mod service;
 pub mod store;
 pub mod verify;
@@ -44,15 +48,17 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use agon_ledger_committee::Timeouts;
 use agon_protocol::grpc::DESCRIPTORS;
 use agon_protocol::grpc::v1::ledger_server::LedgerServer;
-use agon_protocol::message::Genesis;
+use agon_protocol::message::{Equivocation, Genesis};
 use agon_runtime::files::{self, DirLock, LockError};
 use agon_runtime::flags::sentence;
 use agon_runtime::net::{self, Incoming, Net};
 use agon_runtime::shutdown::{self, TaskFailed, Tasks};
 use agon_runtime::{Clock, Shutdown};
 use thiserror::Error;
+use tokio::sync::mpsc;
 use tracing::info;
 
 use crate::archive::{Archive, Recent};
@@ -63,12 +69,16 @@ use crate::clerk::{Clerk, News};
 use crate::desk::{Closed, Desk};
 use crate::driver::{Driver, Solo};
 use crate::folder::{Folder, FolderError};
+use crate::keys::{KeyError, NodeKeys};
 use crate::open::OpenError;
+use crate::relay::Relay;
 use crate::service::{Identity, Service};
 use crate::store::MemoryStore;
 
 /// How long the parts of a node may take to end. Open requests are finished in that time, or dropped.
 const GRACE: Duration = Duration::from_secs(5);
+/// Pieces of evidence that wait to be written down.
+const EVIDENCE_MAX: usize = 64;
 /// Shortest time between blocks: less would only measure the disk.
 pub const BLOCK_MS_MIN: u64 = 10;
 /// Longest time between blocks: submissions wait for a block, but not for ever.
@@ -83,6 +93,26 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Time between blocks, milliseconds; from [`BLOCK_MS_MIN`] to [`BLOCK_MS_MAX`].
     pub block_ms: u64,
+    /// Where the other nodes are. A ledger that has a committee needs it; without a committee it is of no use.
+    pub peers: Option<Peers>,
+}
+
+/// How a node reaches the others of its ledger.
+#[derive(Clone, Debug)]
+pub struct Peers {
+    /// What it listens on for them.
+    pub listen: SocketAddr,
+    /// The others.
+    pub peers: Vec<Peer>,
+}
+
+/// Where another node is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Where it listens for its peers, `HOST:PORT`.
+    pub address: String,
+    /// Where it answers as a ledger, as in `http://10.0.0.2:9944`; transactions are sent there.
+    pub ledger: String,
 }
 
 /// Where a ledger is kept.
@@ -133,6 +163,18 @@ pub enum NodeError {
     /// The ledger cannot be opened.
     #[error("open the ledger")]
     Open(#[from] OpenError),
+    /// The ledger has a committee, and the node was not told where its peers are.
+    #[error(
+        "this ledger has a committee: say where to listen for its other nodes and where they are, \
+         with --listen-peers ADDR and --peer HOST:PORT=LEDGER_URI"
+    )]
+    NoPeers,
+    /// The ledger has a committee, and is kept in memory.
+    #[error("a ledger in memory has no committee")]
+    InMemory,
+    /// The keys of the node cannot be used.
+    #[error(transparent)]
+    Keys(#[from] KeyError),
     /// The address cannot be listened on.
     #[error("listen on {addr}")]
     Listen {
@@ -181,10 +223,11 @@ pub async fn run(
         name: opened.genesis.name.clone(),
         block_ms,
     };
+    let way = Way::of(&opened, config.peers, &clock, block_ms)?;
     let head = opened.chain.head();
     info!(address = %incoming.local_addr(), name = identity.name, height = head.height.0, "ledger open");
     ready(incoming.local_addr());
-    let _lock = serve(opened, identity, incoming, clock, shutdown).await?;
+    let _lock = serve(opened, identity, incoming, (net, way), shutdown).await?;
     Ok(())
 }
 
@@ -245,7 +288,7 @@ struct Parts {
 }
 
 impl Parts {
-    fn new(opened: Opened) -> Result<(Self, Option<DirLock>), NodeError> {
+    fn new(opened: Opened, relay: Relay) -> Result<(Self, Option<DirLock>), NodeError> {
         let Opened {
             genesis,
             chain,
@@ -254,7 +297,7 @@ impl Parts {
         } = opened;
         let recent = Arc::new(Mutex::new(Recent::default()));
         let archive = Archive::new(&genesis, chain.blocks(), chain.store(), Arc::clone(&recent))?;
-        let (clerk, news) = Clerk::new(chain, recent);
+        let (clerk, news) = Clerk::new(chain, recent, relay);
         let on_threads = folder.is_some();
         let (clerk, clerk_closed) = Desk::new("ledger", clerk, on_threads).map_err(NodeError::Thread)?;
         let (archive, archive_closed) =
@@ -271,17 +314,66 @@ impl Parts {
     }
 }
 
+/// How a node comes by its blocks.
+enum Way {
+    Alone(Solo),
+    Together {
+        driver: Box<driver::Committee>,
+        /// Where the other nodes take transactions.
+        ledgers: Vec<String>,
+        evidence: mpsc::Receiver<Equivocation>,
+        folder: Folder,
+    },
+}
+
+impl Way {
+    /// The state says whether there is a committee.
+    fn of(opened: &Opened, peers: Option<Peers>, clock: &Clock, block_ms: u64) -> Result<Self, NodeError> {
+        let (block_time, clock) = (Duration::from_millis(block_ms), clock.clone());
+        if opened.chain.state().committee().is_empty() {
+            return Ok(Self::Alone(Solo { block_time, clock }));
+        }
+        let Peers { listen, peers } = peers.ok_or(NodeError::NoPeers)?;
+        let folder = opened.folder.clone().ok_or(NodeError::InMemory)?;
+        let keys = NodeKeys::open(folder.dir())?;
+        let (addresses, ledgers) = peers.into_iter().map(|peer| (peer.address, peer.ledger)).unzip();
+        let (evidence, found) = mpsc::channel(EVIDENCE_MAX);
+        let config = agon_ledger_committee::Config {
+            name: keys.consensus.consensus_key().to_string(),
+            genesis: opened.genesis.digest(),
+            consensus: keys.consensus,
+            transport: *keys.transport,
+            listen,
+            peers: addresses,
+            dir: folder.engine(),
+            block_time,
+            timeouts: Timeouts::of_block_time(block_time),
+        };
+        let driver = Box::new(driver::Committee {
+            config,
+            clock,
+            evidence,
+        });
+        Ok(Self::Together {
+            driver,
+            ledgers,
+            evidence: found,
+            folder,
+        })
+    }
+}
+
 /// Serves until `shutdown`; gives the lock back once nothing uses the folder any more.
 async fn serve(
     opened: Opened,
     identity: Identity,
     incoming: Incoming,
-    clock: Clock,
+    (net, way): (Net, Way),
     shutdown: Shutdown,
 ) -> Result<Option<DirLock>, NodeError> {
-    let driver = Solo {
-        block_time: Duration::from_millis(identity.block_ms),
-        clock,
+    let (relay, waiting) = match &way {
+        Way::Alone(_) => Relay::to(0),
+        Way::Together { ledgers, .. } => Relay::to(ledgers.len()),
     };
     let (
         Parts {
@@ -291,11 +383,25 @@ async fn serve(
             closed,
         },
         lock,
-    ) = Parts::new(opened)?;
+    ) = Parts::new(opened, relay)?;
     let service = Service::new(identity, clerk.clone(), archive, news, shutdown.clone());
     let mut tasks = Tasks::new(shutdown.clone());
     tasks.spawn("server", serve_grpc(service, incoming, shutdown.clone()));
-    tasks.spawn("driver", drive(driver, clerk, shutdown.clone()));
+    match way {
+        Way::Alone(driver) => tasks.spawn("driver", drive(driver, clerk, shutdown.clone())),
+        Way::Together {
+            driver,
+            ledgers,
+            evidence,
+            folder,
+        } => {
+            for (uri, waiting) in ledgers.into_iter().zip(waiting) {
+                tasks.spawn("relay", relay::feed(net.clone(), uri, waiting, shutdown.clone()));
+            }
+            tasks.spawn("evidence", evidence::keep(folder, evidence, shutdown.clone()));
+            tasks.spawn("driver", drive(*driver, clerk, shutdown.clone()));
+        }
+    }
     shutdown.requested().await;
     let report = shutdown::grace(tasks, GRACE).await;
     for thread in closed {

@@ -96,6 +96,17 @@ impl Mempool {
         };
     }
 
+    /// Whether `transaction` waits.
+    pub(crate) fn has(&self, transaction: &Signed<Transaction>) -> bool {
+        let digest = transaction.digest();
+        self.queue.iter().any(|entry| entry.digest == digest)
+    }
+
+    /// The transactions that wait longest, `count` at most.
+    pub(crate) fn oldest(&self, count: usize) -> impl Iterator<Item = &Signed<Transaction>> {
+        self.queue.iter().take(count).map(|entry| &entry.transaction)
+    }
+
     /// How many wait.
     pub(crate) fn len(&self) -> usize {
         self.queue.len()
@@ -126,9 +137,7 @@ impl Mempool {
     fn next(&mut self, ledger: &impl Ledger) -> &mut State {
         let Self { queue, next, .. } = self;
         next.get_or_insert_with(|| {
-            let head = ledger.head();
-            let mut state = State::clone(ledger.state());
-            state.begin_block(head.height.next(), head.hash, head.time_ms);
+            let mut state = begun(ledger);
             for entry in queue {
                 // One that is refused here is refused again when a block is proposed, and answered then.
                 let _ = state.transact(&entry.transaction);
@@ -214,6 +223,26 @@ impl Mempool {
         }
     }
 
+    /// Lets go of what the next block could not take any more after the newest one, and tells those who wait: another
+    /// node may have made a block that stands against it.
+    pub(crate) fn sweep(&mut self, ledger: &impl Ledger) -> Vec<(Digest, Refusal)> {
+        if self.queue.is_empty() {
+            return Vec::new();
+        }
+        let mut state = begun(ledger);
+        let refused: Vec<(Digest, Refusal)> = self
+            .queue
+            .iter()
+            .filter_map(|entry| {
+                let refusal = state.transact(&entry.transaction).err()?;
+                Some((entry.digest, refusal))
+            })
+            .collect();
+        self.next = Some(state);
+        self.refused(&refused);
+        refused
+    }
+
     /// Lets go of what a proposer left out because the ledger refuses it, and tells those who wait.
     pub(crate) fn refused(&mut self, refused: &[(Digest, Refusal)]) {
         for (digest, refusal) in refused {
@@ -238,6 +267,14 @@ impl Mempool {
         }
         entry.answer(verdict);
     }
+}
+
+/// The state of the next block before any transaction.
+fn begun(ledger: &impl Ledger) -> State {
+    let head = ledger.head();
+    let mut state = State::clone(ledger.state());
+    state.begin_block(head.height.next(), head.hash, head.time_ms);
+    state
 }
 
 #[cfg(test)]

@@ -27,13 +27,14 @@ use crate::clerk::{Clerk, News};
 use crate::desk::{Desk, DeskError};
 use crate::mempool::{SubmitError, Verdict};
 use crate::metrics;
+use crate::relay;
 
 /// Longest wait of a submission for its block: less than a server works on a request, so that the answer is ours.
 const SUBMIT_WAIT: Duration = Duration::from_secs(25);
 /// Event streams of all clients. Each costs a task and one read of the past at a time.
 const EVENT_STREAMS_MAX: usize = 256;
-/// Bytes of the largest request: a signed transaction and its framing.
-const REQUEST_BYTES_MAX: usize = <Transaction as message::Message>::BYTES_MAX + 1_024;
+/// Bytes of the largest request: what a peer relays.
+const REQUEST_BYTES_MAX: usize = relay::REQUEST_BYTES_MAX;
 
 type Reply<T> = Result<Response<T>, Status>;
 
@@ -154,12 +155,31 @@ impl Ledger for Service {
     }
 
     async fn submit(&self, request: Request<v1::SubmitRequest>) -> Reply<v1::SubmitReply> {
-        let transaction = transaction(request)?;
+        let transaction = transaction(request.into_inner())?;
         self.submit_and_wait(transaction).await.map(Response::new)
     }
 
+    async fn relay(&self, request: Request<v1::RelayRequest>) -> Reply<v1::RelayReply> {
+        let requests = request.into_inner().transactions;
+        if requests.len() > relay::BATCH_MAX {
+            let (found, bound) = (requests.len(), relay::BATCH_MAX);
+            return Err(Status::invalid_argument(format!(
+                "{found} transactions, {bound} at most"
+            )));
+        }
+        let transactions = requests
+            .into_iter()
+            .map(transaction)
+            .collect::<Result<Vec<_>, _>>()?;
+        self.clerk
+            .ask(move |clerk| clerk.relayed(transactions))
+            .await
+            .map_err(desk_status)?;
+        Ok(Response::new(v1::RelayReply {}))
+    }
+
     async fn dry_run(&self, request: Request<v1::SubmitRequest>) -> Reply<v1::DryRunReply> {
-        let transaction = transaction(request)?;
+        let transaction = transaction(request.into_inner())?;
         let digest = transaction.digest().0.to_vec();
         let said = self
             .clerk
@@ -334,9 +354,8 @@ impl Follower {
     }
 }
 
-fn transaction(request: Request<v1::SubmitRequest>) -> Result<Signed<Transaction>, Status> {
-    Signed::try_from(request.into_inner())
-        .map_err(|error: MessageError| Status::invalid_argument(error.to_string()))
+fn transaction(request: v1::SubmitRequest) -> Result<Signed<Transaction>, Status> {
+    Signed::try_from(request).map_err(|error: MessageError| Status::invalid_argument(error.to_string()))
 }
 
 fn account(bytes: &[u8]) -> Result<Account, Status> {

@@ -32,6 +32,7 @@ fn run(seed: u64) -> Vec<Digest> {
             storage: Storage::Memory(memory.clone()),
             listen: ([0, 0, 0, 0], PORT).into(),
             block_ms: BLOCK_MS,
+            peers: None,
         };
         async move {
             let clock = Clock::simulated(1_000_000);

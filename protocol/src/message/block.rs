@@ -8,7 +8,7 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use super::{Certificate, Message, Signed, Transaction};
 use crate::amount::Amount;
 use crate::codec;
-use crate::id::{BlockNumber, Coldkey, Digest};
+use crate::id::{BlockNumber, Coldkey, ConsensusKey, Digest, Hotkey};
 
 /// What a block is, without its transactions.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
@@ -117,6 +117,19 @@ pub struct GenesisAccount {
     pub amount: Amount,
 }
 
+/// A member of the committee from the start.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct GenesisMember {
+    /// Its hotkey.
+    pub hotkey: Hotkey,
+    /// The owner of its hotkey, who gets the bond back.
+    pub coldkey: Coldkey,
+    /// What it votes with.
+    pub consensus_key: ConsensusKey,
+    /// What it loses when it says two things in one round; exists beside the balances.
+    pub bond: Amount,
+}
+
 /// What a ledger starts from; its digest names the ledger.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct Genesis {
@@ -130,6 +143,8 @@ pub struct Genesis {
     pub block_emission: Amount,
     /// Balances from the start.
     pub accounts: Vec<GenesisAccount>,
+    /// Members of the committee from the start; none where one node decides alone.
+    pub committee: Vec<GenesisMember>,
 }
 
 impl Genesis {

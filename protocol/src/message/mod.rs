@@ -15,7 +15,7 @@ mod weights;
 use borsh::{BorshDeserialize, BorshSerialize};
 use thiserror::Error;
 
-pub use self::block::{Block, FinalBlock, Genesis, GenesisAccount, Header, Preset};
+pub use self::block::{Block, FinalBlock, Genesis, GenesisAccount, GenesisMember, Header, Preset};
 pub use self::challenge::{Challenge, Sampling};
 pub use self::committee::{
     Certificate, CertificateError, CommitSignature, Committee, Equivocation, Member, NoEquivocation, Vote,

@@ -2,11 +2,13 @@
 
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+pub(crate) mod cluster;
+
 use std::net::SocketAddr;
 use std::path::Path;
 
 use agon_ledger_node::folder::Folder;
-use agon_ledger_node::{Config, NodeError, Storage};
+use agon_ledger_node::{Config, NodeError, Peers, Storage};
 use agon_protocol::amount::Amount;
 use agon_protocol::grpc::v1::{self, ledger_client::LedgerClient};
 use agon_protocol::id::{Account, Coldkey, Digest};
@@ -44,6 +46,7 @@ pub(crate) fn genesis() -> Genesis {
         preset: Preset::Localnet,
         time_ms: 1_000,
         block_emission: Amount::from_units(1).unwrap(),
+        committee: Vec::new(),
         accounts: (0..ACCOUNTS)
             .map(|number| GenesisAccount {
                 coldkey: coldkey(number),
@@ -135,6 +138,11 @@ impl Client {
             .map(tonic::Response::into_inner)
     }
 
+    pub(crate) async fn dry_run(&mut self, transaction: &Signed<Transaction>) -> v1::DryRunReply {
+        let request = v1::SubmitRequest::from(transaction);
+        self.stub.dry_run(request).await.unwrap().into_inner()
+    }
+
     /// Submits and expects a block.
     pub(crate) async fn must(&mut self, number: u8, call: Call) -> u64 {
         let nonce = self.account(account(number)).await.nonce;
@@ -178,10 +186,19 @@ impl Node {
     }
 
     pub(crate) async fn try_start(folder: &Folder) -> Result<Self, NodeError> {
+        Self::try_start_with(folder, "127.0.0.1:0".parse().unwrap(), None).await
+    }
+
+    pub(crate) async fn try_start_with(
+        folder: &Folder,
+        listen: SocketAddr,
+        peers: Option<Peers>,
+    ) -> Result<Self, NodeError> {
         let config = Config {
             storage: Storage::Disk(folder.clone()),
-            listen: "127.0.0.1:0".parse().unwrap(),
+            listen,
             block_ms: BLOCK_MS,
+            peers,
         };
         let shutdown = Shutdown::new();
         let (tell, told) = tokio::sync::oneshot::channel();

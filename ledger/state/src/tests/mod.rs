@@ -57,6 +57,7 @@ fn genesis() -> Genesis {
         preset: Preset::Localnet,
         time_ms: 0,
         block_emission: units(1),
+        committee: Vec::new(),
         accounts: (1..=9).map(account).collect(),
     }
 }

@@ -1,0 +1,95 @@
+//! What holds however blocks are decided on: by one node alone, by a committee of one, by a committee of four.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a failure here is read by the one who caused it"
+)]
+
+mod support;
+
+use agon_ledger_node::verify::verify;
+use support::cluster::Cluster;
+use support::{ACCOUNTS, account, sign, transfer};
+
+/// The ways to decide: members of the committee, none for a node alone.
+const WAYS: [u8; 3] = [0, 1, 4];
+
+/// Runs `check` on a ledger of each way.
+async fn check_every_way(check: impl AsyncFn(&mut Cluster)) {
+    for members in WAYS {
+        println!("{members} members");
+        let mut cluster = Cluster::start(members).await;
+        check(&mut cluster).await;
+        for place in cluster.stop().await {
+            verify(&place.folder).unwrap();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_node_acknowledges_every_node_has() {
+    check_every_way(async |cluster| {
+        let genesis = cluster.genesis.digest();
+        let count = cluster.places.len();
+        let mut newest = 0;
+        for number in 0..ACCOUNTS {
+            let transaction = sign(genesis, number, 0, transfer((number + 1) % ACCOUNTS, 1_000_000));
+            let mut client = cluster.client(usize::from(number) % count);
+            let reply = client.submit(&transaction).await.unwrap();
+            assert_eq!(reply.refusal, None);
+            newest = newest.max(reply.height);
+        }
+        let expected = cluster.client(0).block(newest).await.hash();
+        for index in 0..count {
+            cluster.reached(index, newest).await;
+            let mut client = cluster.client(index);
+            assert_eq!(client.block(newest).await.hash(), expected);
+            for number in 0..ACCOUNTS {
+                assert_eq!(client.account(account(number)).await.nonce, 1, "account {number}");
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_reads_the_same_at_every_node_and_in_its_dry_run() {
+    check_every_way(async |cluster| {
+        let genesis = cluster.genesis.digest();
+        let transaction = sign(genesis, 1, 0, transfer(2, u64::MAX));
+        let mut said = Vec::new();
+        for index in 0..cluster.places.len() {
+            let mut client = cluster.client(index);
+            said.push(client.submit(&transaction).await.unwrap().refusal.unwrap());
+            said.push(client.dry_run(&transaction).await.refusal.unwrap());
+        }
+        assert!(said.iter().all(|refusal| *refusal == said[0]), "{said:?}");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_was_away_has_what_happened_meanwhile() {
+    check_every_way(async |cluster| {
+        let genesis = cluster.genesis.digest();
+        let last = cluster.places.len() - 1;
+        cluster.stop_node(last).await;
+        if last == 0 {
+            cluster.start_node(0).await;
+        }
+        let mut client = cluster.client(0);
+        let mut height = 0;
+        for nonce in 0..5 {
+            let reply = client
+                .submit(&sign(genesis, 1, nonce, transfer(2, 1_000_000)))
+                .await;
+            height = reply.unwrap().height;
+        }
+        if last > 0 {
+            cluster.start_node(last).await;
+        }
+        cluster.reached(last, height).await;
+        assert_eq!(cluster.client(last).account(account(1)).await.nonce, 5);
+    })
+    .await;
+}
