@@ -34,6 +34,8 @@ pub enum Purpose {
     Receipt,
     /// A vote on a block by a member of the committee.
     Vote,
+    /// A consensus key's word outside of votes: whose it is, and that it follows the ledger.
+    Committee,
     /// A node's statement that its transport key belongs to its consensus key.
     NodeIdentity,
     /// A text signed by hand with `agon wallet sign`; the context other sr25519 wallets use.
@@ -49,6 +51,7 @@ impl Purpose {
             Self::Challenge => b"agon/v1/challenge",
             Self::Receipt => b"agon/v1/receipt",
             Self::Vote => b"agon/v1/vote",
+            Self::Committee => b"agon/v1/committee",
             Self::NodeIdentity => b"agon/v1/node-identity",
             Self::Text => b"substrate",
         }

@@ -8,6 +8,7 @@ use agon_protocol::message::{Call, EpochView, Message, Signed, Transaction};
 use crate::State;
 use crate::accounts::Transfer;
 use crate::axon::Announcement;
+use crate::committee::{Bond, Leaving, Readiness, Slash};
 use crate::parameters::ParameterChange;
 use crate::refusal::{EnvelopeRefusal, Refusal};
 use crate::registration::Registration;
@@ -68,6 +69,14 @@ pub enum Effect {
     DisputeColdkeySwap(ColdkeySwapAnnouncement),
     /// Hands over to a new coldkey.
     ExecuteColdkeySwap(ColdkeyHandover),
+    /// Makes a hotkey a candidate for the committee.
+    JoinCommittee(Bond),
+    /// Ends a candidacy.
+    LeaveCommittee(Leaving),
+    /// Shows readiness for the committee.
+    CommitteeReady(Readiness),
+    /// Punishes a member of the committee.
+    ReportEquivocation(Slash),
     /// Announces an axon.
     ServeAxon(Announcement),
     /// Commits to weights.
@@ -126,6 +135,10 @@ impl fmt::Display for Effect {
                 )
             }
             Self::ExecuteColdkeySwap(it) => it.fmt(f),
+            Self::JoinCommittee(it) => it.fmt(f),
+            Self::LeaveCommittee(it) => it.fmt(f),
+            Self::CommitteeReady(it) => it.fmt(f),
+            Self::ReportEquivocation(it) => it.fmt(f),
             Self::ServeAxon(it) => {
                 write!(
                     f,
@@ -162,7 +175,7 @@ impl fmt::Display for Effect {
 impl State {
     /// Applies one block.
     ///
-    /// In this order: the block's emission is created; epochs that are due run and open the next tempo of their
+    /// In this order: the committee is computed anew, if an era opens; the block's emission is created; epochs that are due run and open the next tempo of their
     /// subnets; the transactions are applied. So the tempo that opens with block `h` holds the transactions of `h`,
     /// and its beacon, the hash of block `h - 1`, is known in every state in which the tempo runs.
     ///
@@ -193,6 +206,8 @@ impl State {
         progress.parent = parent;
         progress.time_ms = time_ms;
         self.write_progress(&progress);
+        self.remember_block(BlockNumber(height.0.saturating_sub(1)), parent);
+        self.open_era_if_due(height);
         self.mint();
         self.run_due_epochs(height, parent)
     }
@@ -286,6 +301,27 @@ impl State {
             Call::ExecuteColdkeySwap { coldkey: from } => {
                 Effect::ExecuteColdkeySwap(self.check_execute_coldkey_swap(coldkey, *from, now)?)
             }
+            Call::JoinCommittee {
+                hotkey,
+                consensus_key,
+                proof,
+                bond,
+            } => Effect::JoinCommittee(self.check_join_committee(
+                coldkey,
+                *hotkey,
+                *consensus_key,
+                proof,
+                *bond,
+            )?),
+            Call::LeaveCommittee { hotkey } => {
+                Effect::LeaveCommittee(self.check_leave_committee(coldkey, *hotkey, now)?)
+            }
+            Call::CommitteeReady { height, hash, proof } => {
+                Effect::CommitteeReady(self.check_committee_ready(hotkey, *height, *hash, proof, now)?)
+            }
+            Call::ReportEquivocation { evidence } => {
+                Effect::ReportEquivocation(self.check_report_equivocation(coldkey, evidence, now)?)
+            }
             Call::ServeAxon { netuid, axon } => {
                 Effect::ServeAxon(self.check_serve_axon(hotkey, *netuid, axon, now)?)
             }
@@ -315,6 +351,10 @@ impl State {
             Effect::AnnounceColdkeySwap(announcement) => self.announce_coldkey_swap(announcement),
             Effect::DisputeColdkeySwap(dispute) => self.dispute_coldkey_swap(dispute),
             Effect::ExecuteColdkeySwap(handover) => self.execute_coldkey_swap(handover),
+            Effect::JoinCommittee(bond) => self.join_committee(bond),
+            Effect::LeaveCommittee(leaving) => self.leave_committee(leaving),
+            Effect::CommitteeReady(readiness) => self.committee_ready(readiness),
+            Effect::ReportEquivocation(slash) => self.slash(slash),
             Effect::ServeAxon(announcement) => self.announce_axon(announcement),
             Effect::CommitWeights(commit) => self.commit_weights(commit),
             Effect::RevealWeights(weights) => self.reveal_weights(weights),

@@ -3,10 +3,12 @@
 //! The rules of the other modules rely on these; none of them checks again.
 
 use agon_protocol::id::{Hotkey, Netuid, Uid};
+use agon_protocol::message::Member;
 use thiserror::Error;
 
 use crate::State;
 use crate::accounts::{AccountRecord, HotkeyOwner, OwnedHotkey};
+use crate::committee::{Candidate, KeyUse};
 use crate::neuron::{HotkeyUid, Neuron};
 use crate::parameters::ParameterId;
 use crate::stake::{Pool, Shares};
@@ -76,6 +78,12 @@ pub enum InvariantBroken {
         /// Which hotkey.
         hotkey: Hotkey,
     },
+    /// Something about the committee is out of its bounds.
+    #[error("{what} is not valid")]
+    Committee {
+        /// What.
+        what: &'static str,
+    },
     /// Something about a subnet is out of its bounds.
     #[error("{what} of subnet {netuid} is not valid")]
     Subnet {
@@ -95,6 +103,7 @@ impl State {
     pub fn check_invariants(&self) -> Result<(), InvariantBroken> {
         self.check_sums()?;
         self.check_pools()?;
+        self.check_committee()?;
         let Netuid(netuid_last) = self.progress().netuid_last;
         let mut expected = 1..=netuid_last;
         for (netuid, subnet) in self.table.scan::<Subnet>(()) {
@@ -137,7 +146,11 @@ impl State {
                 pots.validators_held,
             ]
         });
-        let all = accounts.chain(pools).chain(subnets);
+        let bonds = self
+            .table
+            .scan::<Candidate>(())
+            .map(|(_, candidate)| candidate.bond);
+        let all = accounts.chain(pools).chain(subnets).chain(bonds);
         let holdings = all
             .map(|amount| u128::from(amount.base_units()))
             .fold(0, u128::saturating_add);
@@ -174,6 +187,36 @@ impl State {
             }),
             None => Ok(()),
         }
+    }
+
+    /// Candidates and their keys lead to each other, and every member of the committee has a bond.
+    fn check_committee(&self) -> Result<(), InvariantBroken> {
+        let broken = |what| Err(InvariantBroken::Committee { what });
+        let mut keys = std::collections::BTreeSet::new();
+        for (hotkey, candidate) in self.table.scan::<Candidate>(()) {
+            let key = candidate.consensus_key;
+            let known = match self.table.read(&key) {
+                Some(KeyUse::By(user)) => user == hotkey,
+                Some(KeyUse::Slashed) => candidate.leaving.is_some(),
+                None => false,
+            };
+            if !known || !keys.insert(key) || self.hotkey_owner(hotkey).is_none() {
+                return broken("a candidate");
+            }
+        }
+        let in_use = self
+            .table
+            .scan::<KeyUse>(())
+            .filter(|(_, key_use)| matches!(key_use, KeyUse::By(_)));
+        if in_use.map(|(key, _)| key).any(|key| !keys.contains(&key)) {
+            return broken("a consensus key");
+        }
+        let committee = self.committee();
+        let bonded = |member: &Member| keys.contains(&member.consensus_key);
+        if committee.validate().is_err() || !committee.members().iter().all(bonded) {
+            return broken("the committee in force");
+        }
+        Ok(())
     }
 
     fn check_subnet(&self, netuid: Netuid, subnet: &Subnet) -> Result<(), InvariantBroken> {

@@ -7,7 +7,7 @@
 //! | --- | --- |
 //! | `block` | a block from its first rule to its last; the dry run |
 //! | `accounts`, `stake`, `registration`, `subnet`, `axon`, `weights`, `parameters`, `swaps` | one kind of call each: refusals, check, effect |
-//! | `committee` | who decides which block is next |
+//! | `committee` | who decides which block is next: candidates, eras, punishment |
 //! | `emission`, `supply` | what is created, how it is divided and paid |
 //! | `epoch` | when epochs run, on what, and what is kept of them |
 //! | `table` | entries as bytes, their root, their changes |
@@ -62,6 +62,10 @@ use agon_protocol::id::Digest;
 pub use self::accounts::{Transfer, TransferRefusal};
 pub use self::axon::{Announcement, ServeAxonRefusal};
 pub use self::block::{Applied, BlockInput, Effect};
+pub use self::committee::{
+    BadProof, Bond, CommitteeReadyRefusal, JoinCommitteeRefusal, LeaveCommitteeRefusal, Leaving,
+    NotCandidate, RECENT_BLOCKS, Readiness, ReportEquivocationRefusal, Slash,
+};
 pub use self::emission::Payouts;
 pub use self::epoch::{EPOCH_RECORDS_MAX, EPOCHS_PER_BLOCK_MAX, EpochRecord};
 pub use self::genesis::GenesisError;

@@ -7,6 +7,7 @@ use thiserror::Error;
 
 use crate::State;
 use crate::accounts::{AccountRecord, HotkeyOwner, OwnedHotkey};
+use crate::committee::{Candidate, InForce, KeyUse, RecentBlock};
 use crate::epoch::EpochRecord;
 use crate::genesis::{Origin, Progress};
 use crate::invariants::InvariantBroken;
@@ -107,6 +108,10 @@ fn check_entry(key: &[u8], value: &[u8]) -> Result<(), LoadError> {
         Some(&Take::KIND) => check_kind::<Take>(key, value),
         Some(&Retired::KIND) => check_kind::<Retired>(key, value),
         Some(&ColdkeySwap::KIND) => check_kind::<ColdkeySwap>(key, value),
+        Some(&Candidate::KIND) => check_kind::<Candidate>(key, value),
+        Some(&KeyUse::KIND) => check_kind::<KeyUse>(key, value),
+        Some(&InForce::KIND) => check_kind::<InForce>(key, value),
+        Some(&RecentBlock::KIND) => check_kind::<RecentBlock>(key, value),
         Some(&EpochRecord::KIND) => check_kind::<EpochRecord>(key, value),
         _ => Err(LoadError::Key { key: shown(key) }),
     }

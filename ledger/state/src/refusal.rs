@@ -11,6 +11,9 @@ use thiserror::Error;
 
 use crate::accounts::TransferRefusal;
 use crate::axon::ServeAxonRefusal;
+use crate::committee::{
+    CommitteeReadyRefusal, JoinCommitteeRefusal, LeaveCommitteeRefusal, ReportEquivocationRefusal,
+};
 use crate::parameters::SetParameterRefusal;
 use crate::registration::RegisterRefusal;
 use crate::stake::{AddStakeRefusal, MoveStakeRefusal, RemoveStakeRefusal, SetTakeRefusal};
@@ -66,6 +69,18 @@ pub enum Refusal {
     /// Of handing over to a new coldkey.
     #[error(transparent)]
     ExecuteColdkeySwap(#[from] ExecuteColdkeySwapRefusal),
+    /// Of joining the committee.
+    #[error(transparent)]
+    JoinCommittee(#[from] JoinCommitteeRefusal),
+    /// Of leaving the committee.
+    #[error(transparent)]
+    LeaveCommittee(#[from] LeaveCommitteeRefusal),
+    /// Of showing readiness for the committee.
+    #[error(transparent)]
+    CommitteeReady(#[from] CommitteeReadyRefusal),
+    /// Of a report of an equivocation.
+    #[error(transparent)]
+    ReportEquivocation(#[from] ReportEquivocationRefusal),
     /// Of an axon announcement.
     #[error(transparent)]
     ServeAxon(#[from] ServeAxonRefusal),
@@ -102,6 +117,10 @@ impl Refusal {
             Self::AnnounceColdkeySwap(refusal) => refusal.rule(),
             Self::DisputeColdkeySwap(refusal) => refusal.rule(),
             Self::ExecuteColdkeySwap(refusal) => refusal.rule(),
+            Self::JoinCommittee(refusal) => refusal.rule(),
+            Self::LeaveCommittee(refusal) => refusal.rule(),
+            Self::CommitteeReady(refusal) => refusal.rule(),
+            Self::ReportEquivocation(refusal) => refusal.rule(),
             Self::ServeAxon(refusal) => refusal.rule(),
             Self::CommitWeights(refusal) => refusal.rule(),
             Self::RevealWeights(refusal) => refusal.rule(),

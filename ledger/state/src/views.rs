@@ -6,6 +6,7 @@ use agon_protocol::message::{AccountView, Metagraph, NeuronView, StakeView, Subn
 
 use crate::State;
 use crate::accounts::AccountRecord;
+use crate::committee::Candidate;
 use crate::epoch::EpochRecord;
 use crate::neuron::Neuron;
 use crate::registration::price_at;
@@ -22,6 +23,8 @@ pub struct Holdings {
     pub staked: Amount,
     /// Locked by owners of subnets.
     pub locked: Amount,
+    /// Locked as bonds of members of the committee and candidates.
+    pub bonded: Amount,
     /// Created in running tempos and not paid yet.
     pub pending: Amount,
     /// Held for later epochs because nobody earned it.
@@ -32,9 +35,16 @@ impl Holdings {
     /// All of it.
     #[must_use]
     pub fn total(&self) -> Amount {
-        [self.free, self.staked, self.locked, self.pending, self.held]
-            .into_iter()
-            .sum()
+        [
+            self.free,
+            self.staked,
+            self.locked,
+            self.bonded,
+            self.pending,
+            self.held,
+        ]
+        .into_iter()
+        .sum()
     }
 }
 
@@ -78,6 +88,9 @@ impl State {
         }
         for (_, pool) in self.table.scan::<Pool>(()) {
             holdings.staked = holdings.staked.saturating_add(pool.total);
+        }
+        for (_, candidate) in self.table.scan::<Candidate>(()) {
+            holdings.bonded = holdings.bonded.saturating_add(candidate.bond);
         }
         for (_, subnet) in self.table.scan::<Subnet>(()) {
             holdings.locked = holdings.locked.saturating_add(subnet.locked);

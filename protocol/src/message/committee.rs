@@ -366,6 +366,45 @@ impl Equivocation {
     }
 }
 
+/// What a consensus key signs besides votes, for a transaction to carry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+#[borsh(use_discriminant = false)]
+pub enum Statement {
+    /// "I vote for this hotkey": shows that who joins has the key.
+    Join {
+        /// Which ledger: digest of its genesis.
+        genesis: Digest,
+        /// Whose key it is.
+        hotkey: Hotkey,
+    },
+    /// "I have this block": shows that its node follows the ledger.
+    Ready {
+        /// Which ledger: digest of its genesis.
+        genesis: Digest,
+        /// Height of the block.
+        height: BlockNumber,
+        /// Its hash.
+        hash: Digest,
+    },
+}
+
+impl Statement {
+    /// Signs the statement.
+    #[must_use]
+    pub fn sign(&self, pair: &Keypair) -> Signature {
+        pair.sign(Purpose::Committee, &codec::encode(self))
+    }
+
+    /// Checks that `key` made the statement.
+    ///
+    /// # Errors
+    ///
+    /// [`SignError`] when the signature does not hold.
+    pub fn verify(&self, key: &ConsensusKey, signature: &Signature) -> Result<(), SignError> {
+        sign::verify(&key.0, Purpose::Committee, &codec::encode(self), signature)
+    }
+}
+
 /// Signs a precommit into a certificate's signature.
 #[must_use]
 pub fn commit_signature(pair: &Keypair, certificate: &Certificate, genesis: Digest) -> CommitSignature {

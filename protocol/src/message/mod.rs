@@ -18,14 +18,14 @@ use thiserror::Error;
 pub use self::block::{Block, FinalBlock, Genesis, GenesisAccount, GenesisMember, Header, Preset};
 pub use self::challenge::{Challenge, Sampling};
 pub use self::committee::{
-    Certificate, CertificateError, CommitSignature, Committee, Equivocation, Member, NoEquivocation, Vote,
-    VoteKind, commit_signature,
+    Certificate, CertificateError, CommitSignature, Committee, Equivocation, Member, NoEquivocation,
+    Statement, Vote, VoteKind, commit_signature,
 };
 pub use self::receipt::{Environment, FinishReason, Receipt, answer_digest};
 pub use self::transaction::{Axon, Call, Transaction};
 pub use self::view::{
-    AccountView, EpochView, EventView, Head, Metagraph, NeuronView, RefusalView, StakeView, SubnetView,
-    TransactionView, WeightRowView,
+    AccountView, CommitteeView, EpochView, EventView, Head, Metagraph, NeuronView, RefusalView, SeatView,
+    StakeView, SubnetView, TransactionView, WeightRowView,
 };
 pub use self::weights::{Weights, WeightsCommit};
 

@@ -8,10 +8,10 @@ use std::net::{IpAddr, SocketAddr};
 
 use borsh::{BorshDeserialize, BorshSerialize};
 
-use super::{Message, MessageError, Weights, WeightsCommit, at_most};
+use super::{Equivocation, Message, MessageError, Weights, WeightsCommit, at_most};
 use crate::amount::Amount;
-use crate::id::{Account, Coldkey, Digest, Hotkey, Netuid};
-use crate::sign::Purpose;
+use crate::id::{Account, BlockNumber, Coldkey, ConsensusKey, Digest, Hotkey, Netuid};
+use crate::sign::{Purpose, Signature};
 
 /// One ordered wish of one account.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
@@ -142,6 +142,36 @@ pub enum Call {
         /// The coldkey that hands over.
         coldkey: Coldkey,
     },
+    /// Coldkey: lock a bond and make one of its hotkeys a candidate for the committee.
+    JoinCommittee {
+        /// The hotkey.
+        hotkey: Hotkey,
+        /// The key it votes with.
+        consensus_key: ConsensusKey,
+        /// That key's signature over [`Statement::Join`](super::Statement::Join).
+        proof: Signature,
+        /// What is locked.
+        bond: Amount,
+    },
+    /// Coldkey: stop being a candidate, and have the bond back after a delay.
+    LeaveCommittee {
+        /// The hotkey.
+        hotkey: Hotkey,
+    },
+    /// Hotkey: show that its consensus key follows the ledger.
+    CommitteeReady {
+        /// Height of one of the newest blocks.
+        height: BlockNumber,
+        /// Its hash.
+        hash: Digest,
+        /// The consensus key's signature over [`Statement::Ready`](super::Statement::Ready).
+        proof: Signature,
+    },
+    /// Anyone: show that a member of the committee contradicted itself.
+    ReportEquivocation {
+        /// Its two votes.
+        evidence: Box<Equivocation>,
+    },
 }
 
 impl Call {
@@ -165,6 +195,10 @@ impl Call {
             Self::AnnounceColdkeySwap { .. } => "announce_coldkey_swap",
             Self::DisputeColdkeySwap => "dispute_coldkey_swap",
             Self::ExecuteColdkeySwap { .. } => "execute_coldkey_swap",
+            Self::JoinCommittee { .. } => "join_committee",
+            Self::LeaveCommittee { .. } => "leave_committee",
+            Self::CommitteeReady { .. } => "committee_ready",
+            Self::ReportEquivocation { .. } => "report_equivocation",
         }
     }
 }

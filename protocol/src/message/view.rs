@@ -9,7 +9,7 @@ use borsh::{BorshDeserialize, BorshSerialize};
 
 use super::Axon;
 use crate::amount::Amount;
-use crate::id::{Account, BlockNumber, Coldkey, Digest, Hotkey, Netuid, Uid};
+use crate::id::{Account, BlockNumber, Coldkey, ConsensusKey, Digest, Hotkey, Netuid, Uid};
 
 /// The newest block of a ledger and what it adds up to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -170,6 +170,38 @@ pub struct WeightRowView {
     pub weights: Vec<(Uid, u16)>,
     /// Tempos of its commits that are not revealed yet.
     pub open_commits: Vec<u64>,
+}
+
+/// Who is in the committee and who could be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommitteeView {
+    /// Height this was read at.
+    pub height: BlockNumber,
+    /// The next block that recomputes the committee, which is in force after it.
+    pub next_era: BlockNumber,
+    /// Members and candidates, by hotkey.
+    pub seats: Vec<SeatView>,
+}
+
+/// A member of the committee or a candidate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SeatView {
+    /// Whose seat.
+    pub hotkey: Hotkey,
+    /// The owner of its key and of its bond.
+    pub coldkey: Coldkey,
+    /// The key it votes with.
+    pub consensus_key: ConsensusKey,
+    /// What is locked.
+    pub bond: Amount,
+    /// The power that bond and stake would give, before caps.
+    pub power: u64,
+    /// Its voting power in the committee of the next block; 0 outside of it.
+    pub voting_power: u64,
+    /// The last block in which it counts as ready; 0 when it never was.
+    pub ready_until: BlockNumber,
+    /// Since when its bond waits to be returned, if it left or was slashed.
+    pub leaving: Option<BlockNumber>,
 }
 
 /// What became of a transaction in a block.

@@ -3,6 +3,7 @@
 //! Nothing of this is stored: a ledger names its preset from the first block on, and the preset names the values.
 
 use agon_protocol::amount::{Amount, BASE_UNITS_PER_UNIT};
+use agon_protocol::message::Committee;
 use borsh::{BorshDeserialize, BorshSerialize};
 
 use super::{Parameter, SetBy, parameters};
@@ -48,6 +49,20 @@ parameters! {
                                                                 BASE_UNITS_PER_UNIT / 10, BASE_UNITS_PER_UNIT / 10; 0, SUPPLY; Preset
     ColdkeySwapDelayBlocks   "coldkey_swap_delay_blocks"        "Blocks from the announcement of a new coldkey, or a dispute of it, to what may follow.":
                                                                 36_000, 40; 1, 10_000_000; Preset
+    CommitteeBondMin         "committee_bond_min"               "Least that a candidate for the committee locks, in base units.":
+                                                                100 * BASE_UNITS_PER_UNIT, 100 * BASE_UNITS_PER_UNIT; BASE_UNITS_PER_UNIT, SUPPLY; Preset
+    CommitteeMembersMax      "committee_members_max"            "Most members of the committee.":
+                                                                64, 64; 1, Committee::MEMBERS_MAX as u64; Preset
+    CommitteeEraBlocks       "committee_era_blocks"             "Blocks from one computation of the committee to the next.":
+                                                                360, 40; 1, 1_000_000; Preset
+    CommitteeReadyBlocks     "committee_ready_blocks"           "Blocks for which a candidate counts as ready after it showed that it follows the ledger.":
+                                                                1_080, 120; 1, 10_000_000; Preset
+    CommitteeUnbondingBlocks "committee_unbonding_blocks"       "Blocks for which a bond stays locked after its member left, and votes can be punished.":
+                                                                100_800, 120; 1, 10_000_000; Preset
+    CommitteeSlashPpm        "committee_slash_ppm"              "Share of its bond that a member loses for contradicting itself, in parts per million.":
+                                                                1_000_000, 1_000_000; 0, 1_000_000; Preset
+    CommitteeReporterPpm     "committee_reporter_ppm"           "Share of what a member loses that goes to whoever reported it, in parts per million; the rest is burned.":
+                                                                100_000, 100_000; 0, 500_000; Preset
 }
 
 impl State {

@@ -177,6 +177,7 @@ impl State {
             self.table.remove::<Take>(&hotkey);
             self.table.write(&new_hotkey, &take);
         }
+        self.rename_candidate(hotkey, new_hotkey);
         for key @ (netuid, uid) in swap.uids.iter().copied() {
             let mut neuron = self.expect_neuron(netuid, uid);
             neuron.hotkey = new_hotkey;

@@ -1,6 +1,6 @@
 //! Keys of the table: a kind byte and big-endian fields, so that byte order is the order of the fields.
 
-use agon_protocol::id::{Account, Coldkey, Hotkey, Netuid, Uid};
+use agon_protocol::id::{Account, Coldkey, ConsensusKey, Hotkey, Netuid, Uid};
 
 /// A field of a key, or several in a row: fixed length, ordered by its bytes.
 pub(crate) trait KeyField: Sized {
@@ -46,7 +46,7 @@ macro_rules! key_bytes {
 }
 
 key_field!(Netuid(u16, 2), Uid(u16, 2));
-key_bytes!(Account, Coldkey, Hotkey);
+key_bytes!(Account, Coldkey, ConsensusKey, Hotkey);
 
 impl KeyField for u64 {
     fn write(&self, bytes: &mut Vec<u8>) {
