@@ -26,6 +26,10 @@ pub struct BlockInput<'a> {
     pub parent: Digest,
     /// When it was proposed, Unix milliseconds.
     pub time_ms: u64,
+    /// Whether it ends the time in which one node decides alone: after its transactions the first committee is
+    /// formed. Without effect where there is a committee, or nobody who could be in one; a header that names a
+    /// committee then names another than the state.
+    pub forms_committee: bool,
     /// Its transactions, in order.
     pub transactions: &'a [Signed<Transaction>],
 }
@@ -186,6 +190,9 @@ impl State {
     pub fn apply(&mut self, input: BlockInput<'_>) -> Applied {
         let epochs = self.begin_block(input.height, input.parent, input.time_ms);
         let outcomes = input.transactions.iter().map(|tx| self.transact(tx)).collect();
+        if input.forms_committee {
+            self.form_committee();
+        }
         assert_eq!(self.check_sums(), Ok(()), "after block {}", input.height);
         debug_assert_eq!(self.check_invariants(), Ok(()), "after block {}", input.height);
         Applied { outcomes, epochs }

@@ -1,13 +1,15 @@
 //! The state before the first block, and the two records that are about the ledger as a whole.
 
 use agon_protocol::amount::Amount;
-use agon_protocol::id::{BlockNumber, Coldkey, Digest, Netuid};
-use agon_protocol::message::{Genesis, Preset};
+use agon_protocol::id::{BlockNumber, Coldkey, Digest, Hotkey, Netuid};
+use agon_protocol::message::{Genesis, GenesisMember, Preset};
 use borsh::{BorshDeserialize, BorshSerialize};
 use thiserror::Error;
 
 use crate::State;
 use crate::accounts::AccountRecord;
+use crate::committee::{Candidate, KeyUse};
+use crate::parameters::NetworkParameterId;
 use crate::supply::{SUPPLY_MAX, minus, plus};
 use crate::table::{Entry, Table};
 
@@ -62,8 +64,32 @@ pub enum GenesisError {
         coldkey: Coldkey,
     },
     /// More than may exist.
-    #[error("the balances sum to more than the supply of {SUPPLY_MAX}")]
+    #[error("balances and bonds sum to more than the supply of {SUPPLY_MAX}")]
     Supply,
+    /// A hotkey or consensus key is listed twice.
+    #[error("{hotkey} or its consensus key is in the committee twice: give each member keys of its own")]
+    Member {
+        /// Whose keys.
+        hotkey: Hotkey,
+    },
+    /// A bond is too small.
+    #[error("{hotkey} has a bond of {bond} in the committee, {bond_min} is the least")]
+    Bond {
+        /// Whose bond.
+        hotkey: Hotkey,
+        /// What was given.
+        bond: Amount,
+        /// The smallest bond.
+        bond_min: Amount,
+    },
+    /// Too many members.
+    #[error("the committee has {count} members, {members_max} at most")]
+    Members {
+        /// How many.
+        count: usize,
+        /// How many there may be.
+        members_max: u64,
+    },
     /// A block would create more than may exist.
     #[error("a block's emission of {block_emission} is more than the supply of {SUPPLY_MAX}")]
     BlockEmission {
@@ -77,14 +103,15 @@ impl State {
     ///
     /// # Errors
     ///
-    /// [`GenesisError`] when an account is listed twice, or there would be more base units than may exist.
+    /// [`GenesisError`] when an account or a key of the committee is listed twice, a bond is too small, or there would
+    /// be more base units than may exist.
     pub fn genesis(genesis: &Genesis) -> Result<Self, GenesisError> {
         let block_emission = genesis.block_emission;
         if block_emission > SUPPLY_MAX {
             return Err(GenesisError::BlockEmission { block_emission });
         }
         let mut table = Table::default();
-        let created = write_balances(&mut table, genesis)?;
+        let created = bonded(write_balances(&mut table, genesis)?, genesis)?;
         let digest = genesis.digest();
         table.write(
             &(),
@@ -105,7 +132,56 @@ impl State {
                 burned: Amount::ZERO,
             },
         );
-        Ok(Self { table })
+        let mut state = Self { table };
+        state.seat_members(genesis)?;
+        Ok(state)
+    }
+
+    /// Makes the members that the genesis names candidates that are ready, and forms the committee of the first
+    /// block.
+    fn seat_members(&mut self, genesis: &Genesis) -> Result<(), GenesisError> {
+        let (count, members_max) = (
+            genesis.committee.len(),
+            self.network(NetworkParameterId::CommitteeMembersMax),
+        );
+        if count as u64 > members_max {
+            return Err(GenesisError::Members { count, members_max });
+        }
+        for member in &genesis.committee {
+            self.seat_member(member)?;
+        }
+        self.form_committee();
+        Ok(())
+    }
+
+    fn seat_member(&mut self, member: &GenesisMember) -> Result<(), GenesisError> {
+        let GenesisMember {
+            hotkey,
+            coldkey,
+            consensus_key,
+            bond,
+        } = *member;
+        let bond_min = self.network_amount(NetworkParameterId::CommitteeBondMin);
+        if bond < bond_min {
+            return Err(GenesisError::Bond {
+                hotkey,
+                bond,
+                bond_min,
+            });
+        }
+        if self.table.has::<Candidate>(&hotkey) || self.table.has::<KeyUse>(&consensus_key) {
+            return Err(GenesisError::Member { hotkey });
+        }
+        self.own_hotkey(hotkey, coldkey);
+        let candidate = Candidate {
+            consensus_key,
+            bond,
+            ready_until: BlockNumber(self.network(NetworkParameterId::CommitteeReadyBlocks)),
+            leaving: None,
+        };
+        self.table.write(&hotkey, &candidate);
+        self.table.write(&consensus_key, &KeyUse::By(hotkey));
+        Ok(())
     }
 
     pub(crate) fn origin(&self) -> Origin {
@@ -126,6 +202,14 @@ impl State {
         progress.burned = plus(progress.burned, amount);
         self.write_progress(&progress);
     }
+}
+
+/// What exists with the bonds that stand beside the balances.
+fn bonded(balances: Amount, genesis: &Genesis) -> Result<Amount, GenesisError> {
+    let mut bonds = genesis.committee.iter().map(|member| member.bond);
+    let sum = bonds.try_fold(balances, Amount::checked_add);
+    sum.filter(|total| *total <= SUPPLY_MAX)
+        .ok_or(GenesisError::Supply)
 }
 
 /// Writes the balances and gives their sum.

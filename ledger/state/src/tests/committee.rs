@@ -2,7 +2,7 @@
 //!
 //! The consensus key of a hotkey has its number and 100 more.
 
-use agon_protocol::message::{Committee, Equivocation, SeatView, Statement, Vote, VoteKind};
+use agon_protocol::message::{Committee, Equivocation, GenesisMember, SeatView, Statement, Vote, VoteKind};
 
 use super::*;
 use crate::{NetworkParameterId, RECENT_BLOCKS};
@@ -132,6 +132,25 @@ impl Ledger {
         let seats = self.state.committee_view().seats;
         seats.into_iter().find(|seat| seat.hotkey == hotkey(key))
     }
+}
+
+/// Part of the scripted run: a committee of two of coldkey 3's hotkeys, an era, a punishment.
+pub(super) fn script(ledger: &mut Ledger) {
+    let keys: Vec<u8> = (103..=112)
+        .filter(|key| ledger.state.hotkey_owner(hotkey(*key)) == Some(coldkey(3)))
+        .take(2)
+        .collect();
+    ledger.begin();
+    for key in &keys {
+        ledger.transact(3, join(*key, 150)).unwrap();
+    }
+    ledger.ready(keys.iter().copied());
+    assert!(ledger.state.form_committee());
+    ledger.open_era();
+    ledger.ok(3, leave(keys[0]));
+    let height = ledger.state.height().0;
+    ledger.ok(5, report(keys[1], height));
+    ledger.open_era();
 }
 
 #[test]
@@ -413,6 +432,79 @@ fn a_bond_follows_its_hotkey_to_a_new_coldkey() {
     ledger.ok(20, leave(101));
     ledger.advance(UNBONDING + ERA);
     assert_eq!(ledger.free(20).saturating_sub(free), units(300));
+}
+
+fn founded(members: &[(u8, u8, u64)]) -> Result<State, crate::GenesisError> {
+    let member = |(key, consensus, bond): &(u8, u8, u64)| GenesisMember {
+        hotkey: hotkey(*key),
+        coldkey: coldkey(20),
+        consensus_key: pair(*consensus).consensus_key(),
+        bond: units(*bond),
+    };
+    State::genesis(&Genesis {
+        committee: members.iter().map(member).collect(),
+        ..genesis()
+    })
+}
+
+#[test]
+fn members_of_the_genesis_decide_from_the_first_block_on() {
+    let state = founded(&[(101, 201, 100), (102, 202, 300)]).unwrap();
+    let mut ledger = Ledger { state };
+    assert_eq!(ledger.powers(), [(101, 100), (102, 300)]);
+    assert_eq!(ledger.state.holdings().bonded, units(400));
+    assert_eq!(ledger.state.issuance(), units(9 * FUNDS + 400));
+    assert_eq!(ledger.state.check_invariants(), Ok(()));
+    assert_eq!(ledger.seat(101).unwrap().coldkey, coldkey(20));
+    for height in 1..=READY {
+        ledger
+            .state
+            .begin_block(BlockNumber(height), block_hash(BlockNumber(height - 1)), 0);
+    }
+    assert_eq!(ledger.powers(), [(101, 100), (102, 300)]);
+}
+
+#[test]
+fn a_genesis_whose_committee_cannot_be_is_refused() {
+    let error = |members: &[(u8, u8, u64)]| founded(members).unwrap_err();
+    assert!(matches!(
+        error(&[(101, 201, 100), (101, 202, 100)]),
+        crate::GenesisError::Member { .. }
+    ));
+    assert!(matches!(
+        error(&[(101, 201, 100), (102, 201, 100)]),
+        crate::GenesisError::Member { .. }
+    ));
+    assert!(matches!(
+        error(&[(101, 201, 99)]),
+        crate::GenesisError::Bond { .. }
+    ));
+    assert_eq!(error(&[(101, 201, 21_000_000)]), crate::GenesisError::Supply);
+    let many: Vec<(u8, u8, u64)> = (0..65).map(|it| (it, it + 100, 100)).collect();
+    assert!(matches!(
+        error(&many),
+        crate::GenesisError::Members { count: 65, .. }
+    ));
+}
+
+#[test]
+fn a_block_forms_the_first_committee_after_its_transactions() {
+    let mut ledger = Ledger::with_hotkeys();
+    ledger.ok(2, join(101, 100));
+    let (height, hash) = (ledger.state.height(), block_hash(ledger.state.height()));
+    let transactions = [ledger.tx(101, ready_at(101, height, hash))];
+    let input = |forms_committee| crate::BlockInput {
+        height: height.next(),
+        parent: hash,
+        time_ms: height.0,
+        forms_committee,
+        transactions: &transactions,
+    };
+    let mut alone = ledger.state.clone();
+    assert_eq!(alone.apply(input(false)).outcomes, [Ok(())]);
+    assert!(alone.committee().is_empty());
+    assert_eq!(ledger.state.apply(input(true)).outcomes, [Ok(())]);
+    assert_eq!(ledger.powers(), [(101, 100)]);
 }
 
 mod properties {

@@ -74,6 +74,8 @@ fn script() -> String {
     ledger.advance(40);
     ledger.ok(8, Call::ExecuteColdkeySwap { coldkey: coldkey(2) });
     checkpoint(&ledger);
+    super::committee::script(&mut ledger);
+    checkpoint(&ledger);
     lines
 }
 

@@ -204,6 +204,7 @@ fn applying_a_block_is_beginning_it_and_its_transactions_in_order() {
         height: height.next(),
         parent: block_hash(height),
         time_ms: height.0,
+        forms_committee: false,
         transactions: &transactions,
     };
     let outcome = applied.apply(input);
