@@ -427,7 +427,12 @@ pub(crate) fn extend(
 ) -> Result<(Head, Vec<EpochView>), Reject> {
     check_header(head, block)?;
     check_limits(block)?;
-    let applied = state.apply(input(head, block.header.time_ms, &block.transactions));
+    // Where one node decides alone, a header that names a committee forms it.
+    let forms_committee = state.committee().is_empty() && block.header.next_committee != Digest::default();
+    let applied = state.apply(BlockInput {
+        forms_committee,
+        ..input(head, block.header.time_ms, &block.transactions)
+    });
     refuse_refused(block, &applied)?;
     let Header {
         height,
@@ -531,6 +536,7 @@ fn input<'a>(head: &Head, time_ms: u64, transactions: &'a [Signed<Transaction>])
         height: head.height.next(),
         parent: head.hash,
         time_ms,
+        forms_committee: false,
         transactions,
     }
 }

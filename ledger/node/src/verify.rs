@@ -55,6 +55,7 @@ impl Serialize for Sums {
             free,
             staked,
             locked,
+            bonded,
             pending,
             held,
         } = self.0;
@@ -62,6 +63,7 @@ impl Serialize for Sums {
             ("free", free),
             ("staked", staked),
             ("locked", locked),
+            ("bonded", bonded),
             ("pending", pending),
             ("held", held),
         ];
