@@ -35,6 +35,7 @@ use std::time::Duration;
 use agon_protocol::id::{BlockNumber, Digest};
 use agon_protocol::message::{Block, Committee, Equivocation, FinalBlock};
 use agon_protocol::sign::Keypair;
+use async_trait::async_trait;
 use thiserror::Error;
 
 pub use self::malachite::run;
@@ -58,38 +59,35 @@ pub enum Origin {
     Decided,
 }
 
-/// The ledger, as the engine uses it. Calls come one at a time.
-pub trait Application: Send + 'static {
-    /// Why the ledger can go on no longer.
-    type Error: std::error::Error + Send + Sync + 'static;
+/// Why a ledger can go on no longer.
+pub type LedgerError = Box<dyn std::error::Error + Send + Sync>;
 
+/// The ledger, as the engine uses it. Calls come one at a time.
+///
+/// It is used as a trait object, so that the engine is compiled once, here.
+#[async_trait]
+pub trait Application: Send + Sync {
     /// Where the ledger stands.
-    fn next(&mut self) -> impl Future<Output = Result<Next, Self::Error>> + Send;
+    async fn next(&mut self) -> Result<Next, LedgerError>;
 
     /// Makes a block that could come next.
-    fn propose(&mut self) -> impl Future<Output = Result<Block, Self::Error>> + Send;
+    async fn propose(&mut self) -> Result<Block, LedgerError>;
 
     /// Whether `block` can come next; else why not.
-    fn check(
-        &mut self,
-        block: &Block,
-        origin: Origin,
-    ) -> impl Future<Output = Result<Result<(), String>, Self::Error>> + Send;
+    async fn check(&mut self, block: &Block, origin: Origin) -> Result<Result<(), String>, LedgerError>;
 
     /// Stores the next block, durably, and says where the ledger stands then.
-    fn commit(&mut self, block: FinalBlock) -> impl Future<Output = Result<Next, Self::Error>> + Send;
+    async fn commit(&mut self, block: FinalBlock) -> Result<Next, LedgerError>;
 
-    /// Stored blocks, from the first of `heights` on, as many as are there without a gap and fit one answer.
-    fn decided(
-        &mut self,
-        heights: RangeInclusive<BlockNumber>,
-    ) -> impl Future<Output = Result<Vec<FinalBlock>, Self::Error>> + Send;
+    /// Stored blocks, from the first of `heights` on, as many as are there without a gap.
+    async fn decided(&mut self, heights: RangeInclusive<BlockNumber>)
+    -> Result<Vec<FinalBlock>, LedgerError>;
 
-    /// Height of the first block that [`decided`](Self::decided) can give.
-    fn first_kept(&mut self) -> impl Future<Output = Result<BlockNumber, Self::Error>> + Send;
+    /// Height of the first block that [`decided`](Self::decided) can give with a certificate.
+    async fn first_kept(&mut self) -> Result<BlockNumber, LedgerError>;
 
     /// Takes the proof that a member said two things where it may say one.
-    fn misbehaved(&mut self, evidence: Equivocation) -> impl Future<Output = ()> + Send;
+    async fn misbehaved(&mut self, evidence: Equivocation);
 }
 
 /// How long a round waits before it goes on without what it waits for. Each grows by half of itself per round.
@@ -144,7 +142,7 @@ pub struct Config {
 /// Why a node of a committee did not start, or ended.
 #[derive(Debug, Error)]
 #[non_exhaustive]
-pub enum CommitteeError<E: std::error::Error + 'static> {
+pub enum CommitteeError {
     /// A peer's address cannot be one.
     #[error("{peer:?} is no peer address: write HOST:PORT")]
     Peer {
@@ -176,5 +174,5 @@ pub enum CommitteeError<E: std::error::Error + 'static> {
     Engine,
     /// The ledger can go on no longer.
     #[error(transparent)]
-    Ledger(E),
+    Ledger(LedgerError),
 }

@@ -57,11 +57,11 @@ const STOP_WITHIN: Duration = Duration::from_secs(2);
 /// # Errors
 ///
 /// [`CommitteeError`]; every block that was told to be stored is stored.
-pub async fn run<A: Application>(
+pub async fn run(
     config: Config,
-    mut app: A,
+    mut app: Box<dyn Application>,
     shutdown: Shutdown,
-) -> Result<(), CommitteeError<A::Error>> {
+) -> Result<(), CommitteeError> {
     let next = app.next().await.map_err(CommitteeError::Ledger)?;
     let set = ValidatorSet::of(&next.committee).ok_or(CommitteeError::NoCommittee)?;
     fs::create_dir_all(&config.dir).map_err(|source| CommitteeError::Dir {
@@ -101,10 +101,7 @@ async fn stop(engine: EngineHandle) {
 /// The file of undecided blocks; shared with the threads that wait for its syncs.
 type Shared = Arc<Mutex<Pending>>;
 
-async fn open_pending<E: std::error::Error + 'static>(
-    dir: &Path,
-    next: BlockNumber,
-) -> Result<Shared, CommitteeError<E>> {
+async fn open_pending(dir: &Path, next: BlockNumber) -> Result<Shared, CommitteeError> {
     let path = dir.join("pending.log");
     let opened = tokio::task::spawn_blocking(move || Pending::open(path, next)).await;
     let pending = opened.map_err(|_| CommitteeError::Engine)??;
@@ -141,7 +138,7 @@ impl NodeConfig for Settings {
     }
 }
 
-fn settings<E: std::error::Error + 'static>(config: &Config) -> Result<Settings, CommitteeError<E>> {
+fn settings(config: &Config) -> Result<Settings, CommitteeError> {
     let not_one = |peer: &str| CommitteeError::Peer {
         peer: peer.to_owned(),
     };
@@ -191,10 +188,7 @@ fn multiaddr(peer: &str) -> Option<String> {
     Some(format!("/{kind}/{host}/tcp/{port}"))
 }
 
-async fn start<E: std::error::Error + 'static>(
-    config: &Config,
-    keys: &Keys,
-) -> Result<(Channels<Context>, EngineHandle), CommitteeError<E>> {
+async fn start(config: &Config, keys: &Keys) -> Result<(Channels<Context>, EngineHandle), CommitteeError> {
     let failed = |reason: String| CommitteeError::Start { reason };
     let transport =
         Keypair::ed25519_from_bytes(config.transport).map_err(|error| failed(error.to_string()))?;
@@ -223,8 +217,8 @@ async fn start<E: std::error::Error + 'static>(
 }
 
 /// The ledger's side of the engine.
-struct Node<A> {
-    app: A,
+struct Node {
+    app: Box<dyn Application>,
     keys: Keys,
     pending: Shared,
     block_time: Duration,
@@ -237,12 +231,12 @@ struct Node<A> {
     missing: bool,
 }
 
-impl<A: Application> Node<A> {
+impl Node {
     async fn answer_all(
         &mut self,
         channels: &mut Channels<Context>,
         shutdown: &Shutdown,
-    ) -> Result<(), CommitteeError<A::Error>> {
+    ) -> Result<(), CommitteeError> {
         let mut requested = std::pin::pin!(shutdown.requested());
         loop {
             let message = tokio::select! {
@@ -260,7 +254,7 @@ impl<A: Application> Node<A> {
         &mut self,
         message: AppMsg<Context>,
         channels: &Channels<Context>,
-    ) -> Result<(), CommitteeError<A::Error>> {
+    ) -> Result<(), CommitteeError> {
         match message {
             AppMsg::ConsensusReady { reply } => {
                 let _ = reply.send((Height(self.next.height), self.params()));
@@ -357,7 +351,7 @@ impl<A: Application> Node<A> {
     async fn on_disk<R: Send + 'static>(
         &self,
         job: impl FnOnce(&mut Pending) -> Result<R, crate::PendingError> + Send + 'static,
-    ) -> Result<R, CommitteeError<A::Error>> {
+    ) -> Result<R, CommitteeError> {
         let pending = Arc::clone(&self.pending);
         let job = move || job(&mut pending.lock().unwrap_or_else(PoisonError::into_inner));
         let done = tokio::task::spawn_blocking(job).await;
@@ -385,7 +379,7 @@ impl<A: Application> Node<A> {
         &mut self,
         height: BlockNumber,
         round: u32,
-    ) -> Result<Vec<ProposedValue<Context>>, CommitteeError<A::Error>> {
+    ) -> Result<Vec<ProposedValue<Context>>, CommitteeError> {
         let later = std::mem::take(&mut self.later);
         for proposed in later {
             match proposed.height().cmp(&height) {
@@ -403,11 +397,7 @@ impl<A: Application> Node<A> {
     }
 
     /// The block to propose in a round: the one that was proposed before a restart, or a new one.
-    async fn propose(
-        &mut self,
-        height: BlockNumber,
-        round: u32,
-    ) -> Result<Proposed, CommitteeError<A::Error>> {
+    async fn propose(&mut self, height: BlockNumber, round: u32) -> Result<Proposed, CommitteeError> {
         let me = self.keys.key().0;
         let before = self
             .pending()
@@ -432,7 +422,7 @@ impl<A: Application> Node<A> {
         Ok(proposed)
     }
 
-    async fn keep(&self, proposed: Proposed) -> Result<(), CommitteeError<A::Error>> {
+    async fn keep(&self, proposed: Proposed) -> Result<(), CommitteeError> {
         self.on_disk(move |pending| pending.keep(proposed)).await
     }
 
@@ -458,7 +448,7 @@ impl<A: Application> Node<A> {
     async fn receive(
         &mut self,
         proposed: Proposed,
-    ) -> Result<Option<ProposedValue<Context>>, CommitteeError<A::Error>> {
+    ) -> Result<Option<ProposedValue<Context>>, CommitteeError> {
         let height = proposed.height();
         if height > self.next.height {
             if self.later.len() < LATER_MAX {
@@ -491,7 +481,7 @@ impl<A: Application> Node<A> {
         &mut self,
         proposed: &Proposed,
         origin: Origin,
-    ) -> Result<ProposedValue<Context>, CommitteeError<A::Error>> {
+    ) -> Result<ProposedValue<Context>, CommitteeError> {
         let checked = self.app.check(&proposed.block, origin).await;
         let validity = match checked.map_err(CommitteeError::Ledger)? {
             Ok(()) => Validity::Valid,
@@ -515,7 +505,7 @@ impl<A: Application> Node<A> {
     async fn decided(
         &mut self,
         certificate: agon_protocol::message::Certificate,
-    ) -> Result<(), CommitteeError<A::Error>> {
+    ) -> Result<(), CommitteeError> {
         let height = certificate.height;
         if height < self.next.height {
             debug!(%height, "decided again on a block that is stored");
@@ -545,7 +535,7 @@ impl<A: Application> Node<A> {
         round: Round,
         proposer: Key,
         bytes: &[u8],
-    ) -> Result<SyncedValueOutcome<Context>, CommitteeError<A::Error>> {
+    ) -> Result<SyncedValueOutcome<Context>, CommitteeError> {
         let block = canonical::decode::<Block>(bytes, Block::BYTES_MAX);
         let Some(block) = block.ok().filter(|block| block.header.height == height) else {
             return Ok(SyncedValueOutcome::PeerFault);
@@ -571,7 +561,7 @@ impl<A: Application> Node<A> {
         &mut self,
         from: BlockNumber,
         to: BlockNumber,
-    ) -> Result<Vec<RawDecidedValue<Context>>, CommitteeError<A::Error>> {
+    ) -> Result<Vec<RawDecidedValue<Context>>, CommitteeError> {
         let last = BlockNumber(from.0.saturating_add(SYNC_BLOCKS as u64 - 1).min(to.0));
         let blocks = self
             .app

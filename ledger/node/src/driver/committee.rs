@@ -2,19 +2,17 @@
 
 use std::ops::RangeInclusive;
 
-use agon_ledger_committee::{self as committee, Application, Next, Origin};
+use agon_ledger_committee::{self as committee, Application, LedgerError, Next, Origin};
 use agon_protocol::id::BlockNumber;
 use agon_protocol::message::{Block, Equivocation, FinalBlock};
 use agon_runtime::{Clock, Shutdown};
-use thiserror::Error;
+use async_trait::async_trait;
 use tokio::sync::mpsc;
 use tracing::warn;
 
 use super::{Driver, DriverError};
-use crate::blocks::BlocksError;
-use crate::chain::CommitError;
-use crate::clerk::Clerk;
-use crate::desk::{Desk, DeskError};
+use crate::clerk::{Clerk, ProduceError};
+use crate::desk::Desk;
 
 /// A node of a committee: votes when its key is a member's, follows in any case.
 #[derive(Debug)]
@@ -39,28 +37,8 @@ impl Driver for Committee {
             clock,
             evidence,
         };
-        Ok(committee::run(config, members, shutdown).await?)
+        Ok(committee::run(config, Box::new(members), shutdown).await?)
     }
-}
-
-/// Why the ledger under a committee can go on no longer.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum LedgerFailed {
-    /// A block that the committee decided on could not be stored.
-    #[error("store block {height}")]
-    Commit {
-        /// Its height.
-        height: BlockNumber,
-        /// What failed.
-        source: CommitError,
-    },
-    /// A stored block cannot be read.
-    #[error(transparent)]
-    Blocks(#[from] BlocksError),
-    /// The ledger's thread is gone.
-    #[error("the ledger's thread has ended")]
-    Gone(#[from] DeskError),
 }
 
 /// The ledger's thread, as the engine asks it.
@@ -70,14 +48,13 @@ struct Members {
     evidence: mpsc::Sender<Equivocation>,
 }
 
+#[async_trait]
 impl Application for Members {
-    type Error = LedgerFailed;
-
-    async fn next(&mut self) -> Result<Next, LedgerFailed> {
+    async fn next(&mut self) -> Result<Next, LedgerError> {
         Ok(self.ledger.ask_in_turn(|clerk| clerk.next()).await?)
     }
 
-    async fn propose(&mut self) -> Result<Block, LedgerFailed> {
+    async fn propose(&mut self) -> Result<Block, LedgerError> {
         let now_ms = self.clock.now_ms();
         Ok(self
             .ledger
@@ -85,40 +62,38 @@ impl Application for Members {
             .await?)
     }
 
-    async fn check(&mut self, block: &Block, origin: Origin) -> Result<Result<(), String>, LedgerFailed> {
+    async fn check(&mut self, block: &Block, origin: Origin) -> Result<Result<(), String>, LedgerError> {
         let now_ms = (origin == Origin::Proposed).then(|| self.clock.now_ms());
         let block = block.clone();
-        let checked = self
-            .ledger
-            .ask_in_turn(move |clerk| clerk.check(&block, now_ms))
-            .await?;
+        let check = move |clerk: &mut Clerk| clerk.check(&block, now_ms);
+        let checked = self.ledger.ask_in_turn(check).await?;
         Ok(checked.map_err(|reject| reject.to_string()))
     }
 
-    async fn commit(&mut self, block: FinalBlock) -> Result<Next, LedgerFailed> {
+    async fn commit(&mut self, block: FinalBlock) -> Result<Next, LedgerError> {
         let height = block.block.header.height;
-        let committed = self.ledger.ask_in_turn(move |clerk| clerk.commit(block)).await?;
-        committed.map_err(|source| LedgerFailed::Commit { height, source })?;
-        self.next().await
+        let commit = move |clerk: &mut Clerk| clerk.commit(block).map(|()| clerk.next());
+        let committed = self.ledger.ask_in_turn(commit).await?;
+        Ok(committed.map_err(|source| ProduceError::Commit { height, source })?)
     }
 
     async fn decided(
         &mut self,
         heights: RangeInclusive<BlockNumber>,
-    ) -> Result<Vec<FinalBlock>, LedgerFailed> {
+    ) -> Result<Vec<FinalBlock>, LedgerError> {
         Ok(self
             .ledger
             .ask_in_turn(move |clerk| clerk.decided(heights))
             .await??)
     }
 
-    async fn first_kept(&mut self) -> Result<BlockNumber, LedgerFailed> {
-        Ok(self.ledger.ask_in_turn(|clerk| clerk.first_certified()).await??)
+    async fn first_kept(&mut self) -> Result<BlockNumber, LedgerError> {
+        Ok(self.ledger.ask_in_turn(Clerk::first_certified).await??)
     }
 
     async fn misbehaved(&mut self, evidence: Equivocation) {
         if self.evidence.try_send(evidence).is_err() {
-            warn!("too much evidence waits to be reported; this piece is dropped");
+            warn!("too much evidence waits to be written down; this piece is dropped");
         }
     }
 }

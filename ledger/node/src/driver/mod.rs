@@ -10,7 +10,7 @@ use agon_ledger_committee::CommitteeError;
 use agon_runtime::Shutdown;
 use thiserror::Error;
 
-pub use self::committee::{Committee, LedgerFailed};
+pub use self::committee::Committee;
 pub use self::solo::Solo;
 use crate::clerk::{Clerk, ProduceError};
 use crate::desk::{Desk, DeskError};
@@ -24,7 +24,7 @@ pub enum DriverError {
     Produce(#[from] ProduceError),
     /// The committee's engine has ended, or the ledger under it.
     #[error(transparent)]
-    Committee(#[from] CommitteeError<LedgerFailed>),
+    Committee(#[from] CommitteeError),
     /// The ledger's thread is gone.
     #[error("the ledger's thread has ended")]
     Gone(#[from] DeskError),
