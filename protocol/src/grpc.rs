@@ -6,10 +6,10 @@
 use std::net::IpAddr;
 
 use crate::amount::Amount;
-use crate::id::{Account, BlockNumber, Coldkey, Digest, Hotkey, Netuid, Uid};
+use crate::id::{Account, BlockNumber, Coldkey, ConsensusKey, Digest, Hotkey, Netuid, Uid};
 use crate::message::{
-    self, AccountView, EpochView, EventView, Message, MessageError, Metagraph, NeuronView, RefusalView,
-    Signed, StakeView, SubnetView, TransactionView, WeightRowView, at_most,
+    self, AccountView, CommitteeView, EpochView, EventView, Message, MessageError, Metagraph, NeuronView,
+    RefusalView, SeatView, Signed, StakeView, SubnetView, TransactionView, WeightRowView, at_most,
 };
 use crate::sign::Signature;
 
@@ -237,6 +237,60 @@ impl TryFrom<v1::Stake> for StakeView {
             netuid: netuid(wire.netuid)?,
             hotkey: Hotkey(key("hotkey", &wire.hotkey)?),
             amount: amount(wire.amount),
+        })
+    }
+}
+
+impl From<CommitteeView> for v1::Committee {
+    fn from(view: CommitteeView) -> Self {
+        Self {
+            height: view.height.0,
+            next_era: view.next_era.0,
+            seats: view.seats.into_iter().map(Into::into).collect(),
+        }
+    }
+}
+
+impl TryFrom<v1::Committee> for CommitteeView {
+    type Error = MessageError;
+
+    fn try_from(wire: v1::Committee) -> Result<Self, MessageError> {
+        Ok(Self {
+            height: BlockNumber(wire.height),
+            next_era: BlockNumber(wire.next_era),
+            seats: list("seats", wire.seats)?,
+        })
+    }
+}
+
+impl From<SeatView> for v1::Seat {
+    fn from(view: SeatView) -> Self {
+        Self {
+            hotkey: view.hotkey.0.to_vec(),
+            coldkey: view.coldkey.0.to_vec(),
+            consensus_key: view.consensus_key.0.to_vec(),
+            bond: view.bond.base_units(),
+            power: view.power,
+            voting_power: view.voting_power,
+            ready_until: view.ready_until.0,
+            leaving: view.leaving.map(|since| since.0),
+        }
+    }
+}
+
+impl TryFrom<v1::Seat> for SeatView {
+    type Error = MessageError;
+
+    fn try_from(wire: v1::Seat) -> Result<Self, MessageError> {
+        Ok(Self {
+            hotkey: Hotkey(key("hotkey", &wire.hotkey)?),
+            coldkey: Coldkey(key("coldkey", &wire.coldkey)?),
+            consensus_key: ConsensusKey(key("consensus_key", &wire.consensus_key)?),
+            bond: amount(wire.bond),
+            power: wire.power,
+            voting_power: wire.voting_power,
+            ready_until: BlockNumber(wire.ready_until),
+            leaving: wire.leaving.map(BlockNumber),
         })
     }
 }

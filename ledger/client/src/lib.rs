@@ -11,8 +11,8 @@ use std::time::Duration;
 use agon_protocol::grpc::{self, v1, v1::ledger_client};
 use agon_protocol::id::{Account, BlockNumber, Digest, Netuid};
 use agon_protocol::message::{
-    AccountView, Call, EventView, FinalBlock, Head, MessageError, Metagraph, RefusalView, Signed, SubnetView,
-    Transaction, WeightRowView,
+    AccountView, Call, CommitteeView, EventView, FinalBlock, Head, MessageError, Metagraph, RefusalView,
+    Signed, SubnetView, Transaction, WeightRowView,
 };
 use agon_protocol::sign::Keypair;
 use agon_protocol::{codec, codec::CodecError};
@@ -167,6 +167,18 @@ impl LedgerClient {
         };
         let reply = self.ask("GetSubnet", stub.get_subnet(request)).await?;
         working("GetSubnet", reply)
+    }
+
+    /// Members of the committee and candidates.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError`].
+    pub async fn committee(&self) -> Result<CommitteeView, ClientError> {
+        let mut stub = self.stub.clone();
+        let request = v1::GetCommitteeRequest {};
+        let reply = self.ask("GetCommittee", stub.get_committee(request)).await?;
+        working("GetCommittee", reply)
     }
 
     /// Every subnet, netuid ascending.

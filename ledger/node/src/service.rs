@@ -210,6 +210,10 @@ impl Ledger for Service {
             .ok_or_else(|| no_such_subnet(netuid))
     }
 
+    async fn get_committee(&self, _: Request<v1::GetCommitteeRequest>) -> Reply<v1::Committee> {
+        Ok(Response::new(self.newest().state.committee_view().into()))
+    }
+
     async fn list_subnets(&self, _: Request<v1::ListSubnetsRequest>) -> Reply<v1::ListSubnetsReply> {
         let subnets = self
             .newest()
