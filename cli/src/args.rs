@@ -139,6 +139,8 @@ mod tests {
             "agon transfer --wallet mine --to 5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY --amount 1.5",
             "agon balance 5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY",
             "agon metagraph --netuid 1 --at 400",
+            "agon metagraph --netuid 1 --sort incentive --columns uid,hotkey,incentive,emission",
+            "agon metagraph --netuid 1 --changes-since 412 --json",
             "agon explain --netuid 1 --uid 5",
             "agon evidence show --netuid 1",
             "agon evidence show --dir x --tempo 3 --round 1 --uid 2",
@@ -162,6 +164,9 @@ mod tests {
             "agon transfer --to 5Grw --amount 1",
             "agon transfer --to 5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY --amount -1",
             "agon subnet set --netuid 1",
+            "agon metagraph --netuid 1 --columns uid,rank",
+            "agon metagraph --netuid 1 --at 3 --changes-since 2",
+            "agon metagraph --netuid 1 --reverse",
             "agon localnet --miners 0",
         ] {
             check(typed, false);

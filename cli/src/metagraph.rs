@@ -1,18 +1,27 @@
 //! `agon metagraph` and `agon weights`: one subnet's neurons, and what its validators think of them.
 
+mod columns;
+
+use agon_ledger_client::{ClientError, LedgerClient};
 use agon_protocol::id::{BlockNumber, Netuid};
-use agon_protocol::message::{Axon, Metagraph, NeuronView, WeightRowView};
+use agon_protocol::message::{Metagraph, MetagraphChanges, WeightRowView};
 use clap::Args;
+use clap::builder::PossibleValuesParser;
 use serde_json::{Value, json};
 
-use crate::output::{Align, Table, one_line, percent, short, units, yes};
+use self::columns::COLUMNS;
+use crate::output::{Align, Table};
 use crate::session::{Session, told};
 
 const METAGRAPH_EXAMPLES: &str = "Examples:
   agon metagraph --netuid 1
   agon metagraph --netuid 1 --at 400 --json
+  agon metagraph --netuid 1 --sort incentive --columns uid,hotkey,incentive,emission
+  agon metagraph --netuid 1 --changes-since 412 --json
 
-Shares are percent in the table, and parts of 65535 with --json. Emission is that of the newest epoch.";
+Shares are percent in the table, and parts of 65535 with --json. Emission is that of the newest epoch.
+Rows that may have changed replace those of a copy that was read at or after the height; a node knows changes \
+since it was started.";
 
 const WEIGHTS_EXAMPLES: &str = "Examples:
   agon weights --netuid 1
@@ -30,6 +39,22 @@ pub struct MetagraphArgs {
     /// Height of the block after which it is read [default: the newest]
     #[arg(long, value_name = "HEIGHT")]
     at: Option<BlockNumber>,
+    /// Only the rows that may have changed since the block at this height; all of them where that is not known
+    #[arg(long, value_name = "HEIGHT", conflicts_with = "at")]
+    changes_since: Option<BlockNumber>,
+    /// Columns to show, in this order
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = names())]
+    columns: Vec<String>,
+    /// Column to sort by: shares and amounts from the largest, the rest from the lowest
+    #[arg(long, value_name = "NAME", value_parser = names())]
+    sort: Option<String>,
+    /// Sort the other way round
+    #[arg(long, requires = "sort")]
+    reverse: bool,
+}
+
+fn names() -> PossibleValuesParser {
+    PossibleValuesParser::new(COLUMNS.iter().map(|column| column.name))
 }
 
 /// Flags of `agon weights`.
@@ -47,23 +72,11 @@ pub struct WeightsArgs {
 ///
 /// When the ledger does not know subnet or height, or cannot be reached.
 pub async fn metagraph(session: &Session, args: &MetagraphArgs) -> anyhow::Result<()> {
-    let metagraph = session
-        .client()?
-        .metagraph(args.netuid, args.at)
-        .await
-        .map_err(told)?;
-    session.show(&metagraph_json(&metagraph), || {
-        let Metagraph {
-            netuid,
-            height,
-            tempo,
-            ..
-        } = &metagraph;
-        format!(
-            "subnet {netuid} after block {height}, tempo {tempo}\n{}",
-            metagraph_table(&metagraph)
-        )
-    })
+    let mut changes = read(&session.client()?, args).await.map_err(told)?;
+    if let Some(column) = args.sort.as_deref().and_then(columns::of_name) {
+        columns::sort(&mut changes.metagraph.neurons, column, args.reverse);
+    }
+    session.show(&metagraph_json(args, &changes), || metagraph_text(args, &changes))
 }
 
 /// Runs `agon weights`.
@@ -83,83 +96,51 @@ pub async fn weights(session: &Session, args: &WeightsArgs) -> anyhow::Result<()
     })
 }
 
-fn metagraph_table(metagraph: &Metagraph) -> Table {
-    let mut table = Table::new(&[
-        ("uid", Align::Right),
-        ("hotkey", Align::Left),
-        ("stake", Align::Right),
-        ("permit", Align::Left),
-        ("active", Align::Left),
-        ("consensus %", Align::Right),
-        ("incentive %", Align::Right),
-        ("v.trust %", Align::Right),
-        ("dividends %", Align::Right),
-        ("emission", Align::Right),
-        ("earned", Align::Right),
-        ("updated", Align::Right),
-        ("axon", Align::Left),
-        ("model", Align::Left),
-    ]);
-    for neuron in &metagraph.neurons {
-        let axon = neuron.axon.as_ref();
-        table.row([
-            neuron.uid.to_string(),
-            short(neuron.hotkey),
-            units(neuron.stake),
-            yes(neuron.permit),
-            yes(neuron.active),
-            percent(neuron.consensus),
-            percent(neuron.incentive),
-            percent(neuron.validator_trust),
-            percent(neuron.dividends),
-            units(neuron.emission),
-            units(neuron.earned),
-            neuron.last_update.to_string(),
-            axon.map_or_else(String::new, |axon| axon.socket_addr().to_string()),
-            axon.map_or_else(String::new, |axon| one_line(&axon.model_name, 20)),
-        ]);
+/// What is read: the whole now or at a height, or what changed since one.
+async fn read(client: &LedgerClient, args: &MetagraphArgs) -> Result<MetagraphChanges, ClientError> {
+    match args.changes_since {
+        Some(since) => client.metagraph_changes(args.netuid, since).await,
+        None => Ok(MetagraphChanges {
+            since: None,
+            metagraph: client.metagraph(args.netuid, args.at).await?,
+        }),
     }
-    table
 }
 
-fn metagraph_json(metagraph: &Metagraph) -> Value {
-    json!({
+fn metagraph_text(args: &MetagraphArgs, changes: &MetagraphChanges) -> String {
+    let Metagraph {
+        netuid,
+        height,
+        tempo,
+        neurons,
+        ..
+    } = &changes.metagraph;
+    let what = match (args.changes_since, changes.since) {
+        (None, _) => String::new(),
+        (Some(_), Some(since)) => format!(
+            ": {} rows that may have changed since block {since}",
+            neurons.len()
+        ),
+        (Some(asked), None) => format!(": whole, since the node knows of no changes back to block {asked}"),
+    };
+    let table = columns::table(&columns::chosen(&args.columns), neurons);
+    format!("subnet {netuid} after block {height}, tempo {tempo}{what}\n{table}")
+}
+
+fn metagraph_json(args: &MetagraphArgs, changes: &MetagraphChanges) -> Value {
+    let metagraph = &changes.metagraph;
+    let rows = metagraph.neurons.iter();
+    let mut value = json!({
         "netuid": metagraph.netuid.0,
         "height": metagraph.height.0,
         "hash": metagraph.hash.to_string(),
         "tempo": metagraph.tempo,
-        "neurons": metagraph.neurons.iter().map(neuron_json).collect::<Vec<_>>(),
-    })
-}
-
-fn neuron_json(neuron: &NeuronView) -> Value {
-    json!({
-        "uid": neuron.uid.0,
-        "hotkey": neuron.hotkey.to_string(),
-        "coldkey": neuron.coldkey.to_string(),
-        "axon": neuron.axon.as_ref().map(|axon| axon_json(axon, neuron.axon_height)),
-        "stake": neuron.stake.base_units(),
-        "permit": neuron.permit,
-        "active": neuron.active,
-        "registered": neuron.registered.0,
-        "last_update": neuron.last_update.0,
-        "consensus": neuron.consensus,
-        "incentive": neuron.incentive,
-        "validator_trust": neuron.validator_trust,
-        "dividends": neuron.dividends,
-        "emission": neuron.emission.base_units(),
-        "earned": neuron.earned.base_units(),
-    })
-}
-
-fn axon_json(axon: &Axon, height: BlockNumber) -> Value {
-    json!({
-        "address": axon.socket_addr().to_string(),
-        "protocol": axon.protocol,
-        "model": axon.model.to_string(),
-        "model_name": axon.model_name,
-        "height": height.0,
-    })
+        "neurons": rows.map(|neuron| columns::row(&args.columns, neuron)).collect::<Vec<_>>(),
+    });
+    if args.changes_since.is_some() {
+        value["changes_since"] = json!(changes.since.map(|since| since.0));
+    }
+    value
 }
 
 fn weights_table(rows: &[WeightRowView]) -> Table {

@@ -79,8 +79,21 @@ impl Table {
     ///
     /// When the row has another length: our own mistake.
     pub fn row<const N: usize>(&mut self, cells: [String; N]) {
-        assert_eq!(N, self.columns.len(), "a row has a cell for each column");
-        self.rows.push(cells.into());
+        self.cells(cells.into());
+    }
+
+    /// Adds a row, one cell for each column, where the columns are chosen by whoever reads.
+    ///
+    /// # Panics
+    ///
+    /// As [`Table::row`].
+    pub fn cells(&mut self, cells: Vec<String>) {
+        assert_eq!(
+            cells.len(),
+            self.columns.len(),
+            "a row has a cell for each column"
+        );
+        self.rows.push(cells);
     }
 
     fn widths(&self) -> Vec<usize> {

@@ -232,6 +232,28 @@ fn an_owner_goes_from_a_subnet_to_stake_on_a_uid() {
     );
     let metagraph = desk.json(&["metagraph", "--netuid", "1"]);
     assert_eq!(metagraph["neurons"][0]["stake"], 50_000_000_000u64);
+    let chosen = [
+        "metagraph",
+        "--netuid",
+        "1",
+        "--columns",
+        "uid,stake",
+        "--changes-since",
+    ];
+    let changed = desk.json(
+        &[
+            &chosen[..],
+            &[&(metagraph["height"].as_u64().unwrap() - 1).to_string()],
+        ]
+        .concat(),
+    );
+    assert!(changed["changes_since"].is_u64());
+    assert!(changed["neurons"].as_array().unwrap().len() <= 1);
+    desk.check_fails(
+        &[&chosen[..], &["99999999"]].concat(),
+        1,
+        "there is no block 99999999",
+    );
     desk.json(&[
         "stake", "remove", "--wallet", "rich", "--netuid", "1", "--amount", "all", "--yes",
     ]);

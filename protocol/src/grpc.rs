@@ -8,8 +8,9 @@ use std::net::IpAddr;
 use crate::amount::Amount;
 use crate::id::{Account, BlockNumber, Coldkey, ConsensusKey, Digest, Hotkey, Netuid, Uid};
 use crate::message::{
-    self, AccountView, CommitteeView, EpochView, EventView, Message, MessageError, Metagraph, NeuronView,
-    RefusalView, SeatView, Signed, StakeView, SubnetView, TransactionView, WeightRowView, at_most,
+    self, AccountView, CommitteeView, EpochView, EventView, Message, MessageError, Metagraph,
+    MetagraphChanges, NeuronView, RefusalView, SeatView, Signed, StakeView, SubnetView, TransactionView,
+    WeightRowView, at_most,
 };
 use crate::sign::Signature;
 
@@ -360,6 +361,30 @@ impl TryFrom<v1::Metagraph> for Metagraph {
             hash: digest("hash", &wire.hash)?,
             tempo: wire.tempo,
             neurons: list("neurons", wire.neurons)?,
+        })
+    }
+}
+
+impl From<MetagraphChanges> for v1::MetagraphChanges {
+    fn from(view: MetagraphChanges) -> Self {
+        Self {
+            since: view.since.map(|since| since.0),
+            metagraph: Some(view.metagraph.into()),
+        }
+    }
+}
+
+impl TryFrom<v1::MetagraphChanges> for MetagraphChanges {
+    type Error = MessageError;
+
+    fn try_from(wire: v1::MetagraphChanges) -> Result<Self, MessageError> {
+        let metagraph = wire.metagraph.ok_or_else(|| MessageError::Invalid {
+            field: "metagraph",
+            reason: String::from("it is missing"),
+        })?;
+        Ok(Self {
+            since: wire.since.map(BlockNumber),
+            metagraph: metagraph.try_into()?,
         })
     }
 }

@@ -11,8 +11,8 @@ use std::time::Duration;
 use agon_protocol::grpc::{self, v1, v1::ledger_client};
 use agon_protocol::id::{Account, BlockNumber, Digest, Netuid};
 use agon_protocol::message::{
-    AccountView, Call, CommitteeView, EventView, FinalBlock, Head, MessageError, Metagraph, RefusalView,
-    Signed, SubnetView, Transaction, WeightRowView,
+    AccountView, Call, CommitteeView, EventView, FinalBlock, Head, MessageError, Metagraph, MetagraphChanges,
+    RefusalView, Signed, SubnetView, Transaction, WeightRowView,
 };
 use agon_protocol::sign::Keypair;
 use agon_protocol::{codec, codec::CodecError};
@@ -215,6 +215,28 @@ impl LedgerClient {
         };
         let reply = self.ask("GetMetagraph", stub.get_metagraph(request)).await?;
         working("GetMetagraph", reply)
+    }
+
+    /// What of a subnet's metagraph changed since the block at `since`; [`Metagraph::update`] brings a copy of that
+    /// height level with it.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError`], [`ClientError::NotFound`] for an unknown subnet or a height that is still to come.
+    pub async fn metagraph_changes(
+        &self,
+        netuid: Netuid,
+        since: BlockNumber,
+    ) -> Result<MetagraphChanges, ClientError> {
+        let mut stub = self.stub.clone();
+        let request = v1::GetMetagraphChangesRequest {
+            netuid: netuid.0.into(),
+            since: since.0,
+        };
+        let reply = self
+            .ask("GetMetagraphChanges", stub.get_metagraph_changes(request))
+            .await?;
+        working("GetMetagraphChanges", reply)
     }
 
     /// Revealed weights and open commits of a subnet's validators.

@@ -20,6 +20,7 @@ use crate::archive::Recent;
 use crate::blocks::BlocksError;
 use crate::bulletin::{Publisher, Reader, bulletin};
 use crate::chain::{Chain, CommitError, Committed, Head, Ledger, Reject};
+use crate::changes::Changes;
 use crate::mempool::{Mempool, SubmitError, Verdict};
 use crate::metrics;
 use crate::relay::Relay;
@@ -31,6 +32,8 @@ pub(crate) struct News {
     pub(crate) head: Head,
     /// The state after it.
     pub(crate) state: Arc<State>,
+    /// When each neuron's row of a metagraph changed last.
+    pub(crate) changes: Arc<Changes>,
     /// What the block did; `None` when it was stored before this process started.
     pub(crate) event: Option<Arc<EventView>>,
 }
@@ -70,14 +73,17 @@ pub struct Clerk {
     relay: Relay,
     /// Found when it is first asked for; it never changes.
     first_certified: Option<BlockNumber>,
+    changes: Arc<Changes>,
 }
 
 impl Clerk {
     /// A clerk with an empty mempool, and where to hear what it publishes.
     pub(crate) fn new(ledger: Chain, recent: Arc<Mutex<Recent>>, relay: Relay) -> (Self, Reader<News>) {
+        let changes = Arc::new(Changes::begin(ledger.state()));
         let first = News {
             head: ledger.head(),
             state: Arc::clone(ledger.state()),
+            changes: Arc::clone(&changes),
             event: None,
         };
         let (news, heard) = bulletin(first);
@@ -88,6 +94,7 @@ impl Clerk {
             recent,
             relay,
             first_certified: None,
+            changes,
         };
         clerk.remember();
         (clerk, heard)
@@ -253,9 +260,11 @@ impl Clerk {
         count(committed, &event);
         self.remember();
         let (head, state) = (self.ledger.head(), Arc::clone(self.ledger.state()));
+        Arc::make_mut(&mut self.changes).follow(&state);
         self.news.publish(News {
             head,
             state,
+            changes: Arc::clone(&self.changes),
             event: Some(Arc::new(event)),
         });
         // Last, so that whoever hears of a block can read it.

@@ -12,6 +12,7 @@
 //! | [`clerk`], [`mempool`], [`desk`] | the ledger's thread and what waits for it |
 //! | [`blocks`], [`store`], [`open`], [`folder`] | the block log, the state store, and how they recover |
 //! | [`archive`] | blocks, events and states of earlier heights |
+//! | `changes` | when each row of the metagraphs changed last |
 //! | `bulletin` | the newest block, for those who wait for it |
 //! | `service` | the gRPC service |
 //! | [`verify`] | the audit of a stopped node's folder |
@@ -27,6 +28,7 @@ pub mod args;
 pub mod blocks;
 mod bulletin;
 pub mod chain;
+mod changes;
 pub mod clerk;
 pub mod desk;
 pub mod driver;

@@ -13,7 +13,9 @@ use agon_protocol::codec;
 use agon_protocol::grpc::v1::ledger_server::{Ledger, LedgerServer};
 use agon_protocol::grpc::{LEDGER_MESSAGE_BYTES_MAX, v1};
 use agon_protocol::id::{Account, BlockNumber, Digest, Netuid};
-use agon_protocol::message::{self, EventView, MessageError, Metagraph, Signed, SubnetView, Transaction};
+use agon_protocol::message::{
+    self, EventView, MessageError, Metagraph, MetagraphChanges, Signed, SubnetView, Transaction,
+};
 use agon_runtime::Shutdown;
 use agon_runtime::flags::sentence;
 use futures::Stream;
@@ -232,6 +234,37 @@ impl Ledger for Service {
         } = request.into_inner();
         let metagraph = self.metagraph_at(netuid(number)?, height).await?;
         Ok(Response::new(metagraph.into()))
+    }
+
+    async fn get_metagraph_changes(
+        &self,
+        request: Request<v1::GetMetagraphChangesRequest>,
+    ) -> Reply<v1::MetagraphChanges> {
+        let v1::GetMetagraphChangesRequest {
+            netuid: number,
+            since,
+        } = request.into_inner();
+        let (netuid, since) = (netuid(number)?, BlockNumber(since));
+        let News {
+            head, state, changes, ..
+        } = self.newest();
+        if since > head.height {
+            return Err(no_such_block(since, head.height));
+        }
+        let changed = changes.since(netuid, since, head.height);
+        let metagraph = match &changed {
+            Some(uids) => state.metagraph_rows(netuid, uids),
+            None => state.metagraph(netuid),
+        };
+        let metagraph = metagraph.ok_or_else(|| no_such_subnet(netuid))?;
+        let reply = MetagraphChanges {
+            since: changed.map(|_| since),
+            metagraph: Metagraph {
+                hash: head.hash,
+                ..metagraph
+            },
+        };
+        Ok(Response::new(reply.into()))
     }
 
     async fn get_weights(&self, request: Request<v1::GetWeightsRequest>) -> Reply<v1::GetWeightsReply> {

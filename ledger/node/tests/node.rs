@@ -15,7 +15,7 @@ use agon_ledger_node::folder::Folder;
 use agon_ledger_node::verify::{Report, VerifyError, verify};
 use agon_protocol::grpc::v1;
 use agon_protocol::id::{Hotkey, Netuid};
-use agon_protocol::message::Call;
+use agon_protocol::message::{Call, Metagraph, MetagraphChanges};
 use agon_runtime::flags::sentence;
 use support::{ACCOUNTS, Client, Node, account, begin, genesis, pair, sign, transfer};
 use tonic::Code;
@@ -356,6 +356,45 @@ async fn a_metagraph_of_an_earlier_height_is_what_was_seen_then() {
     }
     let counts: Vec<usize> = seen.iter().map(|metagraph| metagraph.neurons.len()).collect();
     assert_eq!(counts, [2, 3, 4, 5, 6]);
+}
+
+#[tokio::test]
+async fn a_copy_that_reads_changes_alone_is_equal_to_the_whole() {
+    let ledger = Ledger::start().await;
+    let mut client = ledger.client();
+    build_subnet(&mut client).await;
+    let whole = client.metagraph(1, None).await.unwrap();
+    let mut copy = Metagraph::try_from(whole).unwrap();
+    for number in 110..116 {
+        register(&mut client, number).await;
+        let request = v1::GetMetagraphChangesRequest {
+            netuid: 1,
+            since: copy.height.0,
+        };
+        let reply = client.stub.get_metagraph_changes(request).await.unwrap();
+        let changes = MetagraphChanges::try_from(reply.into_inner()).unwrap();
+        assert_eq!(changes.since, Some(copy.height));
+        copy.update(changes);
+        let whole = client.metagraph(1, Some(copy.height.0)).await.unwrap();
+        assert_eq!(copy, whole.try_into().unwrap());
+    }
+}
+
+#[tokio::test]
+async fn changes_from_before_the_node_was_started_are_told_whole() {
+    let ledger = Ledger::start().await;
+    let mut client = ledger.client();
+    build_subnet(&mut client).await;
+    let since = client.head().await.height.0;
+    let ledger = ledger.restart_after(|_| ()).await;
+    let request = v1::GetMetagraphChangesRequest {
+        netuid: 1,
+        since: since - 1,
+    };
+    let reply = ledger.client().stub.get_metagraph_changes(request).await.unwrap();
+    let v1::MetagraphChanges { since, metagraph } = reply.into_inner();
+    assert_eq!(since, None);
+    assert_eq!(metagraph.unwrap().neurons.len(), 2);
 }
 
 #[tokio::test]

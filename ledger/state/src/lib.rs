@@ -12,7 +12,8 @@
 //! | `epoch` | when epochs run, on what, and what is kept of them |
 //! | `table` | entries as bytes, their root, their changes |
 //! | `rows` | rows of what is told, proven from a root |
-//! | `genesis`, `load`, `invariants`, `views` | the first state, states from a store, what always holds, what is told |
+//! | `genesis`, `load`, `invariants` | the first state, states from a store, what always holds |
+//! | `views`, `changes` | what is told; which of it differs between two states |
 //!
 //! # Invariants
 //!
@@ -38,6 +39,7 @@
 mod accounts;
 mod axon;
 mod block;
+mod changes;
 mod committee;
 mod emission;
 mod epoch;
@@ -62,6 +64,7 @@ use agon_protocol::id::Digest;
 pub use self::accounts::{Transfer, TransferRefusal};
 pub use self::axon::{Announcement, ServeAxonRefusal};
 pub use self::block::{Applied, BlockInput, Effect};
+pub use self::changes::NeuronChange;
 pub use self::committee::{
     BadProof, Bond, CommitteeReadyRefusal, JoinCommitteeRefusal, LeaveCommitteeRefusal, Leaving,
     NotCandidate, RECENT_BLOCKS, Readiness, ReportEquivocationRefusal, Slash,

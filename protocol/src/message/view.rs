@@ -111,6 +111,29 @@ pub struct Metagraph {
 }
 
 impl Metagraph {
+    /// Brings this copy level with the ledger, from what changed since its height.
+    ///
+    /// What answers a question about another subnet, or about a later height than this copy's, is left aside.
+    pub fn update(&mut self, changes: MetagraphChanges) {
+        let MetagraphChanges { since, metagraph } = changes;
+        let Some(since) = since else {
+            *self = metagraph;
+            return;
+        };
+        if metagraph.netuid != self.netuid || since > self.height || metagraph.height < self.height {
+            return;
+        }
+        for row in metagraph.neurons {
+            match self.neurons.binary_search_by_key(&row.uid, |known| known.uid) {
+                Ok(at) => self.neurons[at] = row,
+                Err(at) => self.neurons.insert(at, row),
+            }
+        }
+        self.height = metagraph.height;
+        self.hash = metagraph.hash;
+        self.tempo = metagraph.tempo;
+    }
+
     /// The neuron of a hotkey.
     #[must_use]
     pub fn by_hotkey(&self, hotkey: &Hotkey) -> Option<&NeuronView> {
@@ -122,6 +145,16 @@ impl Metagraph {
     pub fn by_uid(&self, uid: Uid) -> Option<&NeuronView> {
         self.neurons.iter().find(|neuron| neuron.uid == uid)
     }
+}
+
+/// What of a metagraph changed since a height.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MetagraphChanges {
+    /// The height from which changes are told, or `None` when the node does not know that far back: then the
+    /// metagraph is whole.
+    pub since: Option<BlockNumber>,
+    /// The metagraph now, with only those neurons whose rows may have changed since.
+    pub metagraph: Metagraph,
 }
 
 /// A neuron's row of the metagraph. Scores are parts of `u16::MAX`, from the newest epoch.

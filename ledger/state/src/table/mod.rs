@@ -108,6 +108,15 @@ impl Table {
         })
     }
 
+    /// Keys of one kind that start with `prefix` and whose entries `other` lacks or has otherwise.
+    pub(crate) fn differing<E: Entry>(&self, other: &Self, prefix: impl KeyField) -> Vec<E::Key> {
+        let keys = self
+            .entries
+            .differing(&other.entries, &prefix_bytes::<E>(&prefix));
+        let read = |key: &Arc<[u8]>| E::read_key(key).expect("keys were checked when they came in");
+        keys.into_iter().map(read).collect()
+    }
+
     /// Entries as bytes, in key order.
     pub(crate) fn entries(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         self.entries.iter().map(|(key, value)| (&**key, &**value))

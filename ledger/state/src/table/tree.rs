@@ -214,10 +214,30 @@ impl Tree {
         &'a self,
         prefix: &[u8],
     ) -> impl Iterator<Item = (&'a Arc<[u8]>, &'a Arc<[u8]>)> + use<'a> {
+        leaves(self.below(prefix)).map(|leaf| (&leaf.key, &leaf.value))
+    }
+
+    /// Keys that start with `prefix` and have an entry in only one of the two trees, or another in each.
+    ///
+    /// What both trees share is not looked at, so between a tree and its changed copy this costs what was changed.
+    #[must_use]
+    pub fn differing<'a>(&'a self, other: &'a Self, prefix: &[u8]) -> Vec<&'a Arc<[u8]>> {
+        let mut keys = Vec::new();
+        let mut open = vec![(self.below(prefix), other.below(prefix))];
+        while let Some((a, b)) = open.pop() {
+            match (a, b) {
+                (Some(a), Some(b)) => differ(a, b, &mut open, &mut keys),
+                (one, none) => keys.extend(leaves(one.or(none)).map(|leaf| &leaf.key)),
+            }
+        }
+        keys
+    }
+
+    /// The node below which all keys are that start with `prefix`.
+    fn below(&self, prefix: &[u8]) -> Option<&Node> {
         let query = Query::Prefix(prefix);
         let below = self.top.as_deref().map(|top| walk(top, query, |_, _| {}));
-        let found = below.filter(|node| query.is_met_by(&node.first().key));
-        leaves(found).map(|leaf| (&leaf.key, &leaf.value))
+        below.filter(|node| query.is_met_by(&node.first().key))
     }
 
     /// Root over all entries, as [`agon_protocol::proof`] has it.
@@ -305,6 +325,40 @@ fn parent_mut<'a>(top: &'a mut Arc<Node>, key: &[u8]) -> &'a mut Arc<Node> {
     place
 }
 
+/// Two nodes of two trees that are asked for what differs below them.
+type Pair<'a> = (Option<&'a Node>, Option<&'a Node>);
+
+/// Compares two nodes: what may differ below them goes to `open`, keys of which it is known to `keys`.
+///
+/// A node that asks for an earlier bit than the other has all keys of the other on one side, whatever the other's keys
+/// are; two that ask for the same bit have them on the same sides. So no key is ever looked for on a wrong side.
+fn differ<'a>(a: &'a Node, b: &'a Node, open: &mut Vec<Pair<'a>>, keys: &mut Vec<&'a Arc<[u8]>>) {
+    if std::ptr::eq(a, b) {
+        return;
+    }
+    match (a, b) {
+        (Node::Leaf(a), Node::Leaf(b)) if a.key == b.key => {
+            keys.extend((a.value != b.value).then_some(&a.key))
+        }
+        (Node::Leaf(a), Node::Leaf(b)) => keys.extend([&a.key, &b.key]),
+        (Node::Inner(x), Node::Inner(y)) if x.bit == y.bit => {
+            open.push((Some(&x.left), Some(&y.left)));
+            open.push((Some(&x.right), Some(&y.right)));
+        }
+        (Node::Inner(x), _) if b.above(usize::from(x.bit)).is_none() => {
+            let (same, other) = x.children(&b.first().key);
+            open.push((Some(same), Some(b)));
+            open.push((Some(other), None));
+        }
+        (_, Node::Inner(y)) => {
+            let (same, other) = y.children(&a.first().key);
+            open.push((Some(a), Some(same)));
+            open.push((None, Some(other)));
+        }
+        (Node::Inner(_), Node::Leaf(_)) => unreachable!("a leaf is above nothing"),
+    }
+}
+
 fn leaves(top: Option<&Node>) -> impl Iterator<Item = &Leaf> {
     let mut open: Vec<&Node> = top.into_iter().collect();
     std::iter::from_fn(move || {
@@ -326,7 +380,7 @@ fn entry(leaf: &Leaf) -> Entry {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, BTreeSet};
 
     use agon_protocol::proof::root_of;
     use proptest::collection::vec;
@@ -485,6 +539,34 @@ mod tests {
                 check_query(&entries, &changed, Query::Key(key));
                 check_query(&entries, &changed, Query::Prefix(key));
                 check_query(&entries, &changed, Query::Prefix(&key[..key.len() / 2]));
+            }
+        }
+
+        #[test]
+        fn what_differs_is_what_one_map_lacks_or_has_otherwise(
+            entries in map(), later in map(), fresh in any::<bool>(), prefix in key(),
+        ) {
+            let original = tree(&entries);
+            // A copy shares nodes with the original; a tree of its own, like one read from a store, shares none.
+            let mut changed = if fresh { tree(&entries) } else { original.clone() };
+            for (key, value) in &later {
+                if !changed.insert(key.as_slice().into(), value.as_slice().into()) && value.is_empty() {
+                    changed.remove(key);
+                }
+            }
+            let after: Map = listed(changed.iter()).into_iter().collect();
+            let keys: BTreeSet<&Vec<u8>> = entries.keys().chain(after.keys()).collect();
+            for prefix in [&[][..], &prefix] {
+                let expected: Vec<&Vec<u8>> = keys
+                    .iter()
+                    .filter(|key| key.starts_with(prefix) && entries.get(**key) != after.get(**key))
+                    .copied()
+                    .collect();
+                for mut found in [changed.differing(&original, prefix), original.differing(&changed, prefix)] {
+                    found.sort();
+                    let found: Vec<Vec<u8>> = found.iter().map(|key| key.to_vec()).collect();
+                    prop_assert_eq!(found.iter().collect::<Vec<_>>(), expected.clone());
+                }
             }
         }
 

@@ -2,6 +2,7 @@
 //!
 //! Keys are named by a number. Coldkeys 1 to 9 start with [`FUNDS`] each; hotkeys are 101 and up.
 
+mod changes;
 mod committee;
 mod epochs;
 mod golden;
