@@ -9,6 +9,7 @@
 //! | [`sign`] | schnorrkel signatures and verifiable draws, one context per kind of message |
 //! | [`ss58`], [`mod@derive`] | addresses; mnemonics and derivation paths |
 //! | [`message`] | challenges, receipts, transactions, blocks, and what a node tells about its state |
+//! | [`light`] | following a ledger by its headers and the certificates of its committee |
 //! | [`proof`] | what is and what is not in a state, shown from its root |
 //! | `wallet` (feature) | wallet folders and key files |
 //! | `grpc` (feature) | generated stubs, and the one place where wire messages become working types |
@@ -19,6 +20,7 @@ pub mod derive;
 #[cfg(feature = "grpc")]
 pub mod grpc;
 pub mod id;
+pub mod light;
 pub mod message;
 pub mod proof;
 pub mod sign;
