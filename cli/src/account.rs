@@ -244,7 +244,7 @@ async fn account(session: &Session, args: &BalanceArgs) -> anyhow::Result<Accoun
     session.client()?.account(coldkey.into()).await.map_err(told)
 }
 
-fn account_json(account: &AccountView) -> Value {
+pub(crate) fn account_json(account: &AccountView) -> Value {
     let stake = |stake: &StakeView| {
         let StakeView {
             netuid,

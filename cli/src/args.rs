@@ -11,6 +11,7 @@ use crate::localnet::LocalnetArgs;
 use crate::metagraph::{MetagraphArgs, WeightsArgs};
 use crate::session::Session;
 use crate::subnet::{RegisterArgs, SubnetArgs};
+use crate::verify::VerifyArgs;
 use crate::wallet::WalletArgs;
 
 const EXAMPLES: &str = "Examples:
@@ -88,6 +89,8 @@ pub(crate) enum Command {
     Explain(ExplainArgs),
     /// Show what a validator's weights rest on
     Evidence(EvidenceArgs),
+    /// Check one row of the ledger without trusting the node that tells it
+    Verify(VerifyArgs),
     /// Run a whole subnet on this machine, as real processes
     Localnet(LocalnetArgs),
     /// Print a completion script for a shell
@@ -145,6 +148,7 @@ mod tests {
             "agon evidence show --netuid 1",
             "agon evidence show --dir x --tempo 3 --round 1 --uid 2",
             "agon epoch inputs.json --json --trace",
+            "agon verify --light --trust 0000000000000000000000000000000000000000000000000000000000000000 neuron 1 5",
             "agon localnet --miners 4 --validators 2 --tempos 2 --json",
             "agon completion bash",
         ] {
@@ -168,6 +172,8 @@ mod tests {
             "agon metagraph --netuid 1 --at 3 --changes-since 2",
             "agon metagraph --netuid 1 --reverse",
             "agon localnet --miners 0",
+            "agon verify --light --trust 00 neuron 1 5",
+            "agon verify --trust 0000000000000000000000000000000000000000000000000000000000000000 neuron 1 5",
         ] {
             check(typed, false);
         }

@@ -9,6 +9,7 @@
 //! | [`metagraph`] | `metagraph`, `weights` |
 //! | [`epoch`], [`explain`] | `epoch`, `explain` |
 //! | [`evidence`] | `evidence` |
+//! | [`verify`] | `verify --light` |
 //! | [`localnet`] | `localnet` |
 //! | [`session`], [`keys`], [`output`] | what they share: ledger and transactions, keys and passwords, tables and JSON |
 //!
@@ -26,6 +27,7 @@ pub mod metagraph;
 pub mod output;
 pub mod session;
 pub mod subnet;
+pub mod verify;
 pub mod wallet;
 
 use agon_runtime::telemetry::{self, LogFormat};
@@ -65,6 +67,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Epoch(args) => epoch::run(&session, args),
         Command::Explain(args) => explain::run(&session, args).await,
         Command::Evidence(args) => evidence::run(&session, args),
+        Command::Verify(args) => verify::run(&session, args).await,
         Command::Localnet(args) => localnet::run(&session, args).await,
         Command::Completion { .. } => Ok(()),
     }

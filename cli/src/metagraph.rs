@@ -143,6 +143,11 @@ fn metagraph_json(args: &MetagraphArgs, changes: &MetagraphChanges) -> Value {
     value
 }
 
+/// A neuron with every field it has.
+pub(crate) fn neuron_json(neuron: &NeuronView) -> Value {
+    columns::row(&[], neuron)
+}
+
 fn weights_table(rows: &[WeightRowView]) -> Table {
     let mut table = Table::new(&[
         ("uid", Align::Right),
@@ -165,7 +170,7 @@ fn weights_table(rows: &[WeightRowView]) -> Table {
     table
 }
 
-fn row_json(row: &WeightRowView) -> Value {
+pub(crate) fn row_json(row: &WeightRowView) -> Value {
     json!({
         "uid": row.uid.0,
         "open_commits": row.open_commits,

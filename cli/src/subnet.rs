@@ -391,7 +391,7 @@ fn parameter_json(row: &Parameter, value: Option<u64>) -> Value {
     })
 }
 
-fn subnet_json(subnet: &SubnetView) -> Value {
+pub(crate) fn subnet_json(subnet: &SubnetView) -> Value {
     json!({
         "netuid": subnet.netuid.0,
         "height": subnet.height.0,

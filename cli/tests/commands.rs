@@ -366,6 +366,59 @@ fn words_bring_a_key_back_and_never_replace_one_unasked() {
 }
 
 #[test]
+fn a_row_is_checked_without_trusting_the_node() {
+    let desk = Desk::with_ledger();
+    let (rich, poor) = (desk.coldkey("rich").to_string(), desk.coldkey("poor").to_string());
+    desk.json(&[
+        "transfer", "--wallet", "rich", "--to", &poor, "--amount", "1.5", "--yes",
+    ]);
+    // A genesis that is not this ledger's is told with the one that is.
+    let nobody = "00".repeat(32);
+    let refused = desk.run(&["verify", "--light", "--trust", &nobody, "account", &rich]);
+    let stderr = String::from_utf8(refused.stderr).unwrap();
+    assert_eq!(refused.status.code(), Some(1), "{stderr}");
+    let genesis = stderr.split("has genesis ").nth(1).unwrap()[..64].to_owned();
+
+    let verify = ["verify", "--light", "--trust", &genesis];
+    let shown = desk.json(&[&verify[..], &["account", &poor]].concat());
+    assert_eq!(shown["row"]["free"], 1_500_000_000);
+    assert_eq!(
+        (&shown["finality"], &shown["told_from"]),
+        (&"told".into(), &1.into())
+    );
+    assert_eq!(shown["row"]["address"], poor);
+    let (height, hash) = (shown["height"].as_u64().unwrap(), shown["hash"].as_str().unwrap());
+
+    let block = format!("{height}:{hash}");
+    let later = ["verify", "--light", "--trust", &block];
+    let shown = desk.json(&[&later[..], &["--height", &height.to_string(), "neuron", "1", "3"]].concat());
+    assert_eq!(
+        (&shown["row"], &shown["finality"]),
+        (&Value::Null, &"trusted".into())
+    );
+    let output = desk.run(&[&later[..], &["subnet", "1"]].concat());
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.starts_with("the ledger has no subnet 1"), "{text}");
+
+    let other = format!("{height}:{nobody}");
+    desk.check_fails(
+        &["verify", "--light", "--trust", &other, "subnet", "1"],
+        1,
+        "the trusted one is",
+    );
+    desk.check_fails(
+        &[&later[..], &["--height", "1", "subnet", "1"]].concat(),
+        1,
+        "is before the trusted block",
+    );
+    desk.check_fails(
+        &["verify", "--light", "--trust", "12", "subnet", "1"],
+        2,
+        "HEIGHT:HASH",
+    );
+}
+
+#[test]
 fn a_password_that_cannot_be_asked_for_is_named() {
     let desk = Desk::without_ledger();
     desk.check_fails(&["wallet", "create"], 1, "AGON_PASSWORD");

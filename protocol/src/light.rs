@@ -31,6 +31,11 @@ pub struct LightHeader {
     pub next_committee: Option<Committee>,
 }
 
+impl LightHeader {
+    /// Most canonical bytes of a header with what may come beside it.
+    pub const BYTES_MAX: usize = 256 + Certificate::BYTES_MAX + Committee::BYTES_MAX;
+}
+
 /// How sure it is that the ledger has a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Finality {

@@ -5,15 +5,18 @@
 //! again, the second may be tried again.
 
 pub mod follow;
+pub mod light;
 
 use std::time::Duration;
 
 use agon_protocol::grpc::{self, v1, v1::ledger_client};
 use agon_protocol::id::{Account, BlockNumber, Digest, Netuid};
+use agon_protocol::light::LightHeader;
 use agon_protocol::message::{
-    AccountView, Call, CommitteeView, EventView, FinalBlock, Head, MessageError, Metagraph, MetagraphChanges,
-    RefusalView, Signed, SubnetView, Transaction, WeightRowView,
+    AccountView, Call, CommitteeView, EventView, FinalBlock, Genesis, Head, MessageError, Metagraph,
+    MetagraphChanges, RefusalView, Signed, SubnetView, Transaction, WeightRowView,
 };
+use agon_protocol::proof::{ProofTarget, RowProof};
 use agon_protocol::sign::Keypair;
 use agon_protocol::{codec, codec::CodecError};
 use agon_runtime::flags::ExitWith;
@@ -307,6 +310,53 @@ impl LedgerClient {
             Ok(event) => working("Events", event),
             Err(status) => Err(failed("Events", &uri, &status)),
         }))
+    }
+
+    /// What the ledger started from. It is not checked against anything: its digest names the ledger.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError`].
+    pub async fn genesis(&self) -> Result<Genesis, ClientError> {
+        let mut stub = self.stub.clone();
+        let request = v1::GetGenesisRequest {};
+        let reply = self.ask("GetGenesis", stub.get_genesis(request)).await?;
+        working("GetGenesis", reply)
+    }
+
+    /// Headers from one height on, up to another one or as many as a page holds; see [`light`].
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError::NotFound`] when the first one is not there yet, and the others.
+    pub async fn headers(&self, from: BlockNumber, to: BlockNumber) -> Result<Vec<LightHeader>, ClientError> {
+        let mut stub = self.stub.clone();
+        let request = v1::GetHeadersRequest {
+            from: from.0,
+            to: to.0,
+        };
+        let reply = self.ask("GetHeaders", stub.get_headers(request)).await?;
+        working("GetHeaders", reply)
+    }
+
+    /// A row after the block at `height`, or now, as proofs from the header that comes with them. Neither header nor
+    /// proofs are checked; see [`light`].
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError::NotFound`] when the state of that height is not kept, and the others.
+    pub async fn proof(
+        &self,
+        target: ProofTarget,
+        height: Option<BlockNumber>,
+    ) -> Result<(LightHeader, RowProof), ClientError> {
+        let mut stub = self.stub.clone();
+        let request = v1::GetProofRequest {
+            target: Some(target.into()),
+            height: height.map(|height| height.0),
+        };
+        let reply = self.ask("GetProof", stub.get_proof(request)).await?;
+        working("GetProof", reply)
     }
 
     /// What the ledger would say to a transaction: its effects, a sentence each.

@@ -10,8 +10,12 @@ use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use agon_ledger_state::State;
+use agon_protocol::codec;
+use agon_protocol::grpc::LIGHT_HEADERS_MAX;
 use agon_protocol::id::{BlockNumber, Digest, Netuid};
-use agon_protocol::message::{EventView, Genesis, Metagraph};
+use agon_protocol::light::LightHeader;
+use agon_protocol::message::{Block, EventView, FinalBlock, Genesis, Metagraph};
+use agon_protocol::proof::{ProofTarget, RowProof};
 use thiserror::Error;
 
 use crate::blocks::{Blocks, BlocksError};
@@ -27,6 +31,11 @@ const SNAPSHOTS_MAX: usize = 16;
 const REPLAY_BLOCKS_MAX: u64 = 5_000;
 /// Transactions that one answer may replay: about a second of work, most of it for signatures.
 const REPLAY_TRANSACTIONS_MAX: usize = 20_000;
+
+/// Bytes of blocks that are read for one page of headers.
+const HEADERS_READ_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Bytes of a page of headers, which has to fit a message.
+const HEADERS_PAGE_BYTES_MAX: usize = 2 * 1024 * 1024;
 
 /// Why the past is not told.
 #[derive(Debug, Error)]
@@ -71,6 +80,23 @@ pub enum ArchiveError {
         /// What was asked for.
         netuid: Netuid,
         /// When.
+        height: BlockNumber,
+    },
+    /// The genesis was asked for as if it were a block.
+    #[error("height 0 is the genesis, which has no header: ask for 1 or more")]
+    NoHeader,
+    /// A proof does not fit a message.
+    #[error("the proof has {found} bytes, {bound} at most fit a message: read the record without a proof")]
+    ProofTooLong {
+        /// How many it has.
+        found: usize,
+        /// How many it may have.
+        bound: usize,
+    },
+    /// The committee that a header names was before this node's time.
+    #[error("the committee of block {height} is not kept here: begin at a later block, or ask another node")]
+    NoCommittee {
+        /// The block whose committee it is.
         height: BlockNumber,
     },
     /// The block log failed.
@@ -137,6 +163,7 @@ pub(crate) struct Archive {
     store: Arc<dyn Store>,
     recent: Arc<Mutex<Recent>>,
     genesis: Snapshot,
+    genesis_bytes: Vec<u8>,
     replayed: Option<Snapshot>,
 }
 
@@ -153,11 +180,13 @@ impl Archive {
         recent: Arc<Mutex<Recent>>,
     ) -> Result<Self, open::OpenError> {
         let open::Loaded { head, state } = open::begin(genesis)?;
+        let genesis_bytes = codec::encode(genesis);
         let genesis = Snapshot {
             head,
             state: Arc::new(state),
         };
         Ok(Self {
+            genesis_bytes,
             blocks,
             store,
             recent,
@@ -202,6 +231,109 @@ impl Archive {
     ) -> Result<Metagraph, ArchiveError> {
         let Snapshot { head, state } = self.state_after(height)?;
         metagraph(&state, netuid, head.hash).ok_or(ArchiveError::NoSuchSubnet { netuid, height })
+    }
+
+    /// Canonical bytes of the genesis.
+    pub(crate) fn genesis(&self) -> &[u8] {
+        &self.genesis_bytes
+    }
+
+    /// Headers from one height to another, as many as a page holds; at least one.
+    ///
+    /// # Errors
+    ///
+    /// [`ArchiveError::NoSuchBlock`] when the first one is not there yet, and what reading runs into.
+    pub(crate) fn headers(
+        &self,
+        from: BlockNumber,
+        to: BlockNumber,
+    ) -> Result<Vec<LightHeader>, ArchiveError> {
+        let first = self.light_header(from)?;
+        let (mut page_len, mut page_bytes, mut read_bytes) = (1, 0, 0);
+        let mut page = vec![first];
+        // The certificate of the first one stays, since whether the committee changes there is not looked up.
+        let mut appoints = true;
+        while let Some(last) = page.last_mut()
+            && last.header.height < to
+            && page_len < LIGHT_HEADERS_MAX
+            && page_bytes < HEADERS_PAGE_BYTES_MAX
+            && read_bytes < HEADERS_READ_BYTES_MAX
+        {
+            let (committee, next) = (last.header.next_committee, last.header.height.next());
+            let Some(block) = self.blocks.read(next)? else {
+                break;
+            };
+            read_bytes += block
+                .block
+                .transactions
+                .iter()
+                .map(Block::transaction_len)
+                .sum::<usize>();
+            if !appoints {
+                last.certificate = None;
+            }
+            appoints = block.block.header.next_committee != committee;
+            let header = self.light(block, appoints)?;
+            page_len += 1;
+            page_bytes += codec::encode(&header).len();
+            page.push(header);
+        }
+        Ok(page)
+    }
+
+    /// A header with its certificate and the committee it names.
+    fn light_header(&self, height: BlockNumber) -> Result<LightHeader, ArchiveError> {
+        if height == BlockNumber(0) {
+            return Err(ArchiveError::NoHeader);
+        }
+        let block = self
+            .blocks
+            .read(height)?
+            .ok_or_else(|| self.no_such_block(height))?;
+        self.light(block, true)
+    }
+
+    fn light(&self, block: FinalBlock, with_committee: bool) -> Result<LightHeader, ArchiveError> {
+        let FinalBlock { block, certificate } = block;
+        let header = block.header;
+        let next_committee = match header.next_committee {
+            named if named == Digest::default() || !with_committee => None,
+            named => {
+                let height = header.height.next();
+                let known = self.store.committee(named)?;
+                Some(known.ok_or(ArchiveError::NoCommittee { height })?)
+            }
+        };
+        Ok(LightHeader {
+            header,
+            certificate,
+            next_committee,
+        })
+    }
+
+    /// A row after the block at `height`, proven from the header that comes with it. `newest` is the newest state.
+    ///
+    /// # Errors
+    ///
+    /// [`ArchiveError::NotKept`] where the state takes too long to replay, [`ArchiveError::ProofTooLong`] where the
+    /// proof does not fit a message, and the others.
+    pub(crate) fn prove(
+        &mut self,
+        target: &ProofTarget,
+        height: BlockNumber,
+        newest: &State,
+    ) -> Result<(LightHeader, Vec<u8>), ArchiveError> {
+        let header = self.light_header(height)?;
+        let proof = if newest.height() == height {
+            newest.prove(target)
+        } else {
+            self.state_after(height)?.state.prove(target)
+        };
+        let (proof, bound) = (proof.encode(), RowProof::BYTES_MAX);
+        match proof.len() {
+            found if found > bound => Err(ArchiveError::ProofTooLong { found, bound }),
+            _ => Ok((header, proof)),
+        }
     }
 
     fn state_after(&mut self, height: BlockNumber) -> Result<Snapshot, ArchiveError> {
@@ -292,6 +424,9 @@ pub(crate) fn metagraph(state: &State, netuid: Netuid, hash: Digest) -> Option<M
 
 #[cfg(test)]
 mod tests {
+    use agon_protocol::light::{Finality, LightChain};
+    use agon_protocol::message::{Certificate, Committee, Header, Member, commit_signature};
+
     use super::*;
     use crate::clerk::Clerk;
     use crate::fixture::{self, genesis, ledger};
@@ -347,5 +482,110 @@ mod tests {
             (recent.0.len(), recent.oldest()),
             (SNAPSHOTS_MAX, Some(BlockNumber(400)))
         );
+    }
+
+    fn member(number: u8, power: u64) -> Member {
+        Member {
+            consensus_key: fixture::pair(number).consensus_key(),
+            hotkey: fixture::pair(number + 100).hotkey(),
+            power,
+        }
+    }
+
+    /// The block after `parent` that three of `now` certify and that appoints `next`.
+    fn certified(parent: &Header, now: &[u8], next: &Committee) -> FinalBlock {
+        let header = Header {
+            height: parent.height.next(),
+            parent: parent.hash(),
+            next_committee: next.digest(),
+            ..parent.clone()
+        };
+        let mut certificate = Certificate {
+            height: header.height,
+            round: 0,
+            block: header.hash(),
+            signatures: Vec::new(),
+        };
+        let sign = |number: &u8| commit_signature(&fixture::pair(*number), &certificate, genesis().digest());
+        certificate.signatures = now.iter().take(3).map(sign).collect();
+        FinalBlock {
+            block: Block {
+                header,
+                transactions: Vec::new(),
+            },
+            certificate: Some(certificate),
+        }
+    }
+
+    #[test]
+    fn a_light_client_follows_the_headers_over_changes_of_the_committee_page_by_page() {
+        let fixture::Ledger {
+            mut clerk,
+            blocks,
+            store,
+            recent,
+        } = ledger();
+        produce(&mut clerk, 1);
+        let archive = Archive::new(&genesis(), Arc::clone(&blocks), Arc::clone(&store), recent).unwrap();
+        let committees = [[1, 2, 3, 4], [3, 4, 5, 6]];
+        let [old, new] = committees.map(|numbers| {
+            Committee::new(numbers.iter().map(|number| member(*number, 10)).collect()).unwrap()
+        });
+        store.note_committee(&old).unwrap();
+        store.note_committee(&new).unwrap();
+        // The node alone appoints the first committee, which decides until it appoints the second.
+        let mut header = blocks.read(BlockNumber(1)).unwrap().unwrap().block.header;
+        header = Header {
+            height: BlockNumber(2),
+            parent: header.hash(),
+            next_committee: old.digest(),
+            ..header
+        };
+        let transactions = Vec::new();
+        let appointing = Block {
+            header: header.clone(),
+            transactions,
+        };
+        blocks.append(&FinalBlock::solo(appointing)).unwrap();
+        let count = LIGHT_HEADERS_MAX as u64 + 100;
+        for height in 3..=count {
+            let now = committees[usize::from(height > 900)];
+            let next = if height < 900 { &old } else { &new };
+            let block = certified(&header, &now, next);
+            header = block.block.header.clone();
+            blocks.append(&block).unwrap();
+        }
+
+        let mut chain = LightChain::from_genesis(genesis().digest(), Committee::default());
+        let mut certificates = 0;
+        while chain.height() < BlockNumber(count) {
+            let page = archive
+                .headers(chain.height().next(), BlockNumber(count))
+                .unwrap();
+            certificates += page.iter().filter(|header| header.certificate.is_some()).count();
+            for header in page {
+                chain.extend(header).unwrap();
+            }
+        }
+        // Where the committee changes, at the end of two pages and at the start of the second.
+        assert_eq!(certificates, 4);
+        assert_eq!(
+            chain.newest().unwrap().unwrap().1,
+            Finality::Told { from: BlockNumber(1) }
+        );
+
+        let from = archive
+            .headers(BlockNumber(500), BlockNumber(500))
+            .unwrap()
+            .remove(0);
+        let committee = from.next_committee.unwrap();
+        let trusted = from.header.hash();
+        let mut chain =
+            LightChain::from_header(genesis().digest(), trusted, &from.header, committee).unwrap();
+        for header in archive.headers(BlockNumber(501), BlockNumber(count)).unwrap() {
+            chain.extend(header).unwrap();
+        }
+        let finality = Finality::Certified { power: 30, of: 40 };
+        assert_eq!(chain.newest().unwrap().unwrap(), (&header, finality));
     }
 }

@@ -358,6 +358,9 @@ impl Ledger for Chain {
         } = self.take_executed(&block.block)?;
         let changes = state.take_changes();
         self.blocks.append(&block)?;
+        if state.committee() != self.state.committee() {
+            self.store.note_committee(&state.committee())?;
+        }
         self.store.commit(head, &changes, &epochs)?;
         self.head = head;
         self.state = Arc::new(state);

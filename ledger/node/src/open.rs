@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use agon_ledger_state::{GenesisError, LoadError, State};
 use agon_protocol::id::{BlockNumber, Digest};
-use agon_protocol::message::{EpochView, FinalBlock, Genesis};
+use agon_protocol::message::{Committee, EpochView, FinalBlock, Genesis};
 use agon_runtime::files;
 use agon_runtime::flags::sentence;
 use thiserror::Error;
@@ -251,9 +251,10 @@ fn rebuild(folder: &Folder, genesis: &Genesis, blocks: &Blocks) -> Result<Usable
 /// Replays every block and fills the empty `store` with the state after the newest one.
 fn fill(folder: &Folder, genesis: &Genesis, blocks: &Blocks, store: &dyn Store) -> Result<Loaded, OpenError> {
     let mut loaded = begin(genesis)?;
+    note(folder, store, None, &loaded.state)?;
     let mut epochs = Vec::new();
     while let Some(block) = blocks.read(loaded.head.height.next())? {
-        let paid = extend(folder, &mut loaded, &block)?;
+        let paid = extend(folder, store, &mut loaded, &block)?;
         if !paid.is_empty() {
             epochs.push((loaded.head.height, paid));
         }
@@ -281,7 +282,7 @@ fn catch_up(
     store: Arc<dyn Store>,
 ) -> Result<Chain, OpenError> {
     while let Some(block) = blocks.read(loaded.head.height.next())? {
-        let epochs = extend(folder, &mut loaded, &block)?;
+        let epochs = extend(folder, &*store, &mut loaded, &block)?;
         let stored = store.commit(loaded.head, &loaded.state.take_changes(), &epochs);
         stored.map_err(|source| OpenError::Store {
             path: folder.state(),
@@ -295,12 +296,38 @@ fn catch_up(
     Ok(Chain::new(loaded.head, loaded.state, blocks, store))
 }
 
-fn extend(folder: &Folder, loaded: &mut Loaded, block: &FinalBlock) -> Result<Vec<EpochView>, OpenError> {
+fn extend(
+    folder: &Folder,
+    store: &dyn Store,
+    loaded: &mut Loaded,
+    block: &FinalBlock,
+) -> Result<Vec<EpochView>, OpenError> {
+    let before = loaded.state.committee();
     let (head, epochs) =
         chain::follow(&loaded.head, &mut loaded.state, block).map_err(|source| OpenError::Reject {
             path: folder.blocks(),
             source,
         })?;
     loaded.head = head;
+    note(folder, store, Some(before), &loaded.state)?;
     Ok(epochs)
+}
+
+/// Keeps the committee of `state` if it is another one than there was before.
+fn note(
+    folder: &Folder,
+    store: &dyn Store,
+    before: Option<Committee>,
+    state: &State,
+) -> Result<(), OpenError> {
+    let committee = state.committee();
+    if before.unwrap_or_default() == committee {
+        return Ok(());
+    }
+    store
+        .note_committee(&committee)
+        .map_err(|source| OpenError::Store {
+            path: folder.state(),
+            source,
+        })
 }

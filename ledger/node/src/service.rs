@@ -16,6 +16,7 @@ use agon_protocol::id::{Account, BlockNumber, Digest, Netuid};
 use agon_protocol::message::{
     self, EventView, MessageError, Metagraph, MetagraphChanges, Signed, SubnetView, Transaction,
 };
+use agon_protocol::proof::ProofTarget;
 use agon_runtime::Shutdown;
 use agon_runtime::flags::sentence;
 use futures::Stream;
@@ -296,6 +297,47 @@ impl Ledger for Service {
         }))
     }
 
+    async fn get_genesis(&self, _: Request<v1::GetGenesisRequest>) -> Reply<v1::GetGenesisReply> {
+        let read = self.archive.ask(|archive| archive.genesis().to_vec()).await;
+        let genesis = read.map_err(desk_status)?;
+        Ok(Response::new(v1::GetGenesisReply { genesis }))
+    }
+
+    async fn get_headers(&self, request: Request<v1::GetHeadersRequest>) -> Reply<v1::GetHeadersReply> {
+        let v1::GetHeadersRequest { from, to } = request.into_inner();
+        if to < from {
+            return Err(Status::invalid_argument(format!(
+                "headers from {from} to {to} were asked for: the second height has to be the higher one"
+            )));
+        }
+        let (from, to) = (BlockNumber(from), BlockNumber(to));
+        let read = self.archive.ask(move |archive| archive.headers(from, to)).await;
+        let headers = read
+            .map_err(desk_status)?
+            .map_err(|error| archive_status(&error))?;
+        Ok(Response::new(v1::GetHeadersReply {
+            headers: headers.iter().map(codec::encode).collect(),
+        }))
+    }
+
+    async fn get_proof(&self, request: Request<v1::GetProofRequest>) -> Reply<v1::GetProofReply> {
+        let v1::GetProofRequest { target, height } = request.into_inner();
+        let target = target.ok_or(MessageError::Missing { field: "target" });
+        let target = target
+            .and_then(ProofTarget::try_from)
+            .map_err(|error| Status::invalid_argument(error.to_string()))?;
+        let News { head, state, .. } = self.newest();
+        let height = height.map_or(head.height, BlockNumber);
+        let proven = self
+            .archive
+            .ask(move |archive| archive.prove(&target, height, &state))
+            .await
+            .map_err(desk_status)?;
+        let (header, proof) = proven.map_err(|error| archive_status(&error))?;
+        let header = codec::encode(&header);
+        Ok(Response::new(v1::GetProofReply { header, proof }))
+    }
+
     async fn get_block(&self, request: Request<v1::GetBlockRequest>) -> Reply<v1::GetBlockReply> {
         let height = BlockNumber(request.into_inner().height);
         let newest = self.newest().head.height;
@@ -439,7 +481,10 @@ fn archive_status(failure: &ArchiveError) -> Status {
     match failure {
         ArchiveError::NoSuchBlock { .. }
         | ArchiveError::NotKept { .. }
+        | ArchiveError::NoHeader
+        | ArchiveError::NoCommittee { .. }
         | ArchiveError::NoSuchSubnet { .. } => Status::not_found(failure.to_string()),
+        ArchiveError::ProofTooLong { .. } => Status::out_of_range(failure.to_string()),
         ArchiveError::Unfinished { .. } => Status::resource_exhausted(failure.to_string()),
         ArchiveError::Blocks(_) | ArchiveError::Store(_) | ArchiveError::Replay { .. } => {
             error!(reason = sentence(failure), "the past cannot be read");

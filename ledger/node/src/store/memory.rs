@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use agon_protocol::id::BlockNumber;
-use agon_protocol::message::EpochView;
+use agon_protocol::id::{BlockNumber, Digest};
+use agon_protocol::message::{Committee, EpochView};
 
-use super::{Changes, Entries, Store, StoreError, Table, decode_epochs, decode_head, filling, key, writes};
+use super::{
+    Changes, Entries, Store, StoreError, Table, committee_write, decode_committee, decode_epochs,
+    decode_head, filling, key, writes,
+};
 use crate::chain::Head;
 
 /// The same keys and values as on disk, in a map.
@@ -55,6 +58,18 @@ impl Store for MemoryStore {
                 .get(&key(Table::Epochs, &height.0.to_be_bytes()))
                 .map(Vec::as_slice),
         )
+    }
+
+    fn committee(&self, digest: Digest) -> Result<Option<Committee>, StoreError> {
+        self.map()
+            .get(&key(Table::Committee, digest.as_bytes()))
+            .map(|bytes| decode_committee(bytes))
+            .transpose()
+    }
+
+    fn note_committee(&self, committee: &Committee) -> Result<(), StoreError> {
+        self.write(vec![committee_write(committee)]);
+        Ok(())
     }
 
     fn commit(&self, head: Head, changes: &Changes, epochs: &[EpochView]) -> Result<(), StoreError> {

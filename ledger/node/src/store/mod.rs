@@ -1,7 +1,7 @@
 //! What a node keeps of its state between blocks: a cache of the block log that spares a replay at start.
 //!
-//! A `Store` holds the state's entries, what each block's epochs paid, and one head record that says which
-//! block all of it belongs to. A block is one batch, flushed before `Store::commit` returns; nothing is ever
+//! A `Store` holds the state's entries, what each block's epochs paid, every committee there ever was, and one head
+//! record that says which block all of it belongs to. A block is one batch, flushed before `Store::commit` returns; nothing is ever
 //! acknowledged before that. The block log is the truth: a store that cannot be read, or does not agree with the
 //! log, is set aside and built anew.
 
@@ -11,8 +11,8 @@ mod sled;
 use std::fmt;
 
 use agon_protocol::codec::{self, CodecError};
-use agon_protocol::id::BlockNumber;
-use agon_protocol::message::EpochView;
+use agon_protocol::id::{BlockNumber, Digest};
+use agon_protocol::message::{Committee, EpochView};
 use thiserror::Error;
 
 pub(crate) use self::memory::MemoryStore;
@@ -88,6 +88,13 @@ pub(crate) trait Store: fmt::Debug + Send + Sync {
     /// What the epochs of the block at `height` paid.
     fn epochs(&self, height: BlockNumber) -> Result<Vec<EpochView>, StoreError>;
 
+    /// The committee of a digest that a header names, if it was ever noted.
+    fn committee(&self, digest: Digest) -> Result<Option<Committee>, StoreError>;
+
+    /// Keeps a committee that a block appoints. Called before the block is committed, which makes it durable; one
+    /// that is noted for a block that never came is known to no header and harms nobody.
+    fn note_committee(&self, committee: &Committee) -> Result<(), StoreError>;
+
     /// Takes one block in, durably, before it returns.
     fn commit(&self, head: Head, changes: &Changes, epochs: &[EpochView]) -> Result<(), StoreError>;
 
@@ -108,6 +115,7 @@ enum Table {
     Head = b'h',
     State = b's',
     Epochs = b'e',
+    Committee = b'c',
 }
 
 fn key(table: Table, rest: &[u8]) -> Vec<u8> {
@@ -137,6 +145,20 @@ fn epochs_write(height: BlockNumber, epochs: &[EpochView]) -> (Vec<u8>, Option<V
     )
 }
 
+fn committee_write(committee: &Committee) -> (Vec<u8>, Option<Vec<u8>>) {
+    (
+        key(Table::Committee, committee.digest().as_bytes()),
+        Some(codec::encode(committee)),
+    )
+}
+
+fn decode_committee(bytes: &[u8]) -> Result<Committee, StoreError> {
+    codec::decode(bytes, Committee::BYTES_MAX).map_err(|source| StoreError::Record {
+        what: "committee",
+        source,
+    })
+}
+
 /// Every write that fills a store, without the head.
 fn filling(entries: Entries, epochs: &[(BlockNumber, Vec<EpochView>)]) -> Changes {
     let entries = entries
@@ -158,7 +180,8 @@ fn decode_epochs(bytes: Option<&[u8]>) -> Result<Vec<EpochView>, StoreError> {
 
 #[cfg(test)]
 mod tests {
-    use agon_protocol::id::Digest;
+    use agon_protocol::id::{ConsensusKey, Hotkey};
+    use agon_protocol::message::Member;
 
     use super::*;
 
@@ -204,6 +227,16 @@ mod tests {
             (epochs(2), epochs(3), epochs(4)),
             (vec![outcome(7)], vec![], vec![outcome(8), outcome(9)])
         );
+        let member = Member {
+            consensus_key: ConsensusKey([1; 32]),
+            hotkey: Hotkey([2; 32]),
+            power: 3,
+        };
+        let committee = Committee::new(vec![member]).unwrap();
+        assert_eq!(store.committee(committee.digest()).unwrap(), None);
+        store.note_committee(&committee).unwrap();
+        assert_eq!(store.committee(committee.digest()).unwrap(), Some(committee));
+        assert_eq!(store.entries().unwrap().len(), 2);
     }
 
     #[test]

@@ -6,11 +6,14 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use agon_protocol::id::BlockNumber;
-use agon_protocol::message::EpochView;
+use agon_protocol::id::{BlockNumber, Digest};
+use agon_protocol::message::{Committee, EpochView};
 use sled::{Batch, Config, Db};
 
-use super::{Changes, Entries, Store, StoreError, Table, decode_epochs, decode_head, filling, key, writes};
+use super::{
+    Changes, Entries, Store, StoreError, Table, committee_write, decode_committee, decode_epochs,
+    decode_head, filling, key, writes,
+};
 use crate::chain::Head;
 
 /// Bytes of pages sled keeps in memory. The state itself is in memory anyway.
@@ -85,6 +88,15 @@ impl Store for SledStore {
     fn epochs(&self, height: BlockNumber) -> Result<Vec<EpochView>, StoreError> {
         let record = self.db.get(key(Table::Epochs, &height.0.to_be_bytes()))?;
         decode_epochs(record.as_deref())
+    }
+
+    fn committee(&self, digest: Digest) -> Result<Option<Committee>, StoreError> {
+        let record = self.db.get(key(Table::Committee, digest.as_bytes()))?;
+        record.map(|bytes| decode_committee(&bytes)).transpose()
+    }
+
+    fn note_committee(&self, committee: &Committee) -> Result<(), StoreError> {
+        self.write(vec![committee_write(committee)])
     }
 
     fn commit(&self, head: Head, changes: &Changes, epochs: &[EpochView]) -> Result<(), StoreError> {
