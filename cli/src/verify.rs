@@ -30,7 +30,7 @@ const EXAMPLES: &str = "Examples:
   agon verify --light --trust GENESIS epoch 1 12
 
 GENESIS is the digest that names the ledger, HASH a block's, both 64 hex digits from somebody you trust. A later \
-block spares headers: 170 bytes each.
+block spares headers: 150 bytes each.
 
 With --json: {\"row\": ..., \"height\", \"hash\", \"time_ms\", \"state_root\", \"trusted\", \"finality\": \
 \"trusted\" | \"certified\" | \"told\", \"power\", \"power_of\", \"told_from\", \"proof_bytes\"}; row is null \

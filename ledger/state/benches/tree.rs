@@ -146,7 +146,12 @@ fn main() {
         blocks::<Levels>(entries, Levels::default());
     }
     for entries in [21_000, 200_000] {
+        let start = Instant::now();
         let tree = filled(Tree::default(), entries);
+        println!(
+            "tree build with root/entries={entries} milliseconds: {:.0}",
+            start.elapsed().as_secs_f64() * 1e3
+        );
         let keys: Vec<Key> = (0..1_000).map(account_key).collect();
         proofs(&format!("accounts={entries} key=present"), &tree, &keys);
         let absent: Vec<Key> = (entries..entries + 1_000).map(account_key).collect();
