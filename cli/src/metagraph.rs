@@ -4,7 +4,7 @@ mod columns;
 
 use agon_ledger_client::{ClientError, LedgerClient};
 use agon_protocol::id::{BlockNumber, Netuid};
-use agon_protocol::message::{Metagraph, MetagraphChanges, WeightRowView};
+use agon_protocol::message::{Metagraph, MetagraphChanges, NeuronView, WeightRowView};
 use clap::Args;
 use clap::builder::PossibleValuesParser;
 use serde_json::{Value, json};
