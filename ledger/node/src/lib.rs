@@ -47,6 +47,7 @@ pub mod verify;
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -200,12 +201,24 @@ pub enum NodeError {
 /// # Errors
 ///
 /// [`NodeError`]; whatever was acknowledged is stored.
-pub async fn run(
+///
+/// The future is boxed here, so that a node is compiled in this crate and not in every program that waits for one.
+pub fn run(
     config: Config,
     net: Net,
     clock: Clock,
     shutdown: Shutdown,
-    ready: impl FnOnce(SocketAddr),
+    ready: impl FnOnce(SocketAddr) + Send + 'static,
+) -> Pin<Box<dyn Future<Output = Result<(), NodeError>> + Send>> {
+    Box::pin(run_until(config, net, clock, shutdown, Box::new(ready)))
+}
+
+async fn run_until(
+    config: Config,
+    net: Net,
+    clock: Clock,
+    shutdown: Shutdown,
+    ready: Box<dyn FnOnce(SocketAddr) + Send>,
 ) -> Result<(), NodeError> {
     let block_ms = config.block_ms;
     if !(BLOCK_MS_MIN..=BLOCK_MS_MAX).contains(&block_ms) {

@@ -7,6 +7,7 @@ mod types;
 use std::collections::VecDeque;
 use std::fs;
 use std::path::Path;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -54,10 +55,20 @@ const STOP_WITHIN: Duration = Duration::from_secs(2);
 
 /// Takes part in the committee of `app`'s ledger until `shutdown`, or until the ledger fails.
 ///
+/// The future is boxed here, so that the engine is compiled in this crate and not in every program that waits for it.
+///
 /// # Errors
 ///
 /// [`CommitteeError`]; every block that was told to be stored is stored.
-pub async fn run(
+pub fn run(
+    config: Config,
+    app: Box<dyn Application>,
+    shutdown: Shutdown,
+) -> Pin<Box<dyn Future<Output = Result<(), CommitteeError>> + Send>> {
+    Box::pin(take_part(config, app, shutdown))
+}
+
+async fn take_part(
     config: Config,
     mut app: Box<dyn Application>,
     shutdown: Shutdown,
