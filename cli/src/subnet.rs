@@ -1,6 +1,6 @@
 //! `agon subnet` and `agon register`: subnets, their parameters, and how a hotkey gets a UID.
 
-use agon_ledger_state::{Parameter, SUBNET_LOCK, SetBy, TABLE};
+use agon_ledger_state::{Parameter, SUBNET_LOCK_FLOOR, SetBy, TABLE};
 use agon_protocol::amount::Amount;
 use agon_protocol::id::Netuid;
 use agon_protocol::message::{Call, SubnetView};
@@ -78,7 +78,7 @@ struct Create {
     #[arg(long, value_name = "NAME")]
     task: String,
     /// Most that may be locked, in whole units
-    #[arg(long, value_name = "AMOUNT", default_value_t = SUBNET_LOCK)]
+    #[arg(long, value_name = "AMOUNT", default_value_t = SUBNET_LOCK_FLOOR)]
     lock_max: Amount,
     /// Take a task that this build does not know
     #[arg(long)]

@@ -10,7 +10,7 @@ use crate::codec;
 use crate::id::{Account, BlockNumber, Coldkey, ConsensusKey, Digest, Hotkey, Netuid, Uid};
 use crate::light::LightHeader;
 use crate::message::{
-    self, AccountView, CommitteeView, EpochView, EventView, Message, MessageError, Metagraph,
+    self, AccountView, AnnouncedView, CommitteeView, EpochView, EventView, Message, MessageError, Metagraph,
     MetagraphChanges, NeuronView, RefusalView, SeatView, Signed, StakeView, SubnetView, TransactionView,
     WeightRowView, at_most,
 };
@@ -181,6 +181,8 @@ impl From<message::Head> for v1::Head {
             state_root: head.state_root.0.to_vec(),
             issuance: head.issuance.base_units(),
             block_ms: head.block_ms,
+            burned: head.burned.base_units(),
+            subnet_lock: head.subnet_lock.base_units(),
         }
     }
 }
@@ -198,6 +200,8 @@ impl TryFrom<v1::Head> for message::Head {
             state_root: digest("state_root", &wire.state_root)?,
             issuance: amount(wire.issuance),
             block_ms: wire.block_ms,
+            burned: amount(wire.burned),
+            subnet_lock: amount(wire.subnet_lock),
         })
     }
 }
@@ -318,7 +322,36 @@ impl From<SubnetView> for v1::Subnet {
             neuron_count: view.neuron_count.into(),
             held: view.held.base_units(),
             parameters: view.parameters,
+            announced: view.announced.into_iter().map(Into::into).collect(),
+            epoch_due: view.epoch_due.0,
+            locked: view.locked.base_units(),
+            owner_emitted: view.owner_emitted.base_units(),
+            stake_average: view.stake_average.base_units(),
         }
+    }
+}
+
+impl From<AnnouncedView> for v1::Announced {
+    fn from(view: AnnouncedView) -> Self {
+        Self {
+            name: view.name,
+            value: view.value,
+            tempo: view.tempo,
+            height: view.height.0,
+        }
+    }
+}
+
+impl TryFrom<v1::Announced> for AnnouncedView {
+    type Error = MessageError;
+
+    fn try_from(wire: v1::Announced) -> Result<Self, MessageError> {
+        Ok(Self {
+            name: text("name", wire.name)?,
+            value: wire.value,
+            tempo: wire.tempo,
+            height: BlockNumber(wire.height),
+        })
     }
 }
 
@@ -341,6 +374,11 @@ impl TryFrom<v1::Subnet> for SubnetView {
             neuron_count: narrow("neuron_count", wire.neuron_count)?,
             held: amount(wire.held),
             parameters: wire.parameters,
+            announced: list("announced", wire.announced)?,
+            epoch_due: BlockNumber(wire.epoch_due),
+            locked: amount(wire.locked),
+            owner_emitted: amount(wire.owner_emitted),
+            stake_average: amount(wire.stake_average),
         })
     }
 }
@@ -642,6 +680,7 @@ impl From<EpochView> for v1::EpochOutcome {
             validators_paid: view.validators_paid.base_units(),
             owner_paid: view.owner_paid.base_units(),
             held: view.held.base_units(),
+            burned: view.burned.base_units(),
         }
     }
 }
@@ -657,6 +696,7 @@ impl TryFrom<v1::EpochOutcome> for EpochView {
             validators_paid: amount(wire.validators_paid),
             owner_paid: amount(wire.owner_paid),
             held: amount(wire.held),
+            burned: amount(wire.burned),
         })
     }
 }

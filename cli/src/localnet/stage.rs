@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use agon_ledger_client::LedgerClient;
-use agon_ledger_state::SUBNET_LOCK;
+use agon_ledger_state::SUBNET_LOCK_FLOOR;
 use agon_protocol::amount::Amount;
 use agon_protocol::id::{BlockNumber, Hotkey, Netuid, Uid};
 use agon_protocol::message::Call;
@@ -202,7 +202,7 @@ impl Stage<'_> {
         let mut init = Command::new(&self.programs.node);
         init.args(["init", "--preset", "localnet", "--name", "localnet", "--dir"])
             .arg(self.folder.node());
-        let own = [format!("{}={}", owner.coldkey(), funds(SUBNET_LOCK))];
+        let own = [format!("{}={}", owner.coldkey(), funds(SUBNET_LOCK_FLOOR))];
         let others = actors
             .iter()
             .map(|actor| format!("{}={}", actor.coldkey.coldkey(), funds(actor.stake())));
@@ -305,7 +305,7 @@ impl Ledger {
             &self.owner,
             Call::CreateSubnet {
                 task: TASK.to_owned(),
-                lock_max: SUBNET_LOCK,
+                lock_max: SUBNET_LOCK_FLOOR,
             },
         )
         .await?;

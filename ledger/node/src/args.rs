@@ -336,13 +336,14 @@ fn as_text(report: &Report) -> String {
          newest      {hash}\n\
          state root  {state_root}\n\
          state       {stored}\n\
-         issuance    {} = {} free + {} staked + {} locked + {} pending + {} held\n",
+         issuance    {} = {} free + {} staked + {} locked + {} pending + {} held + {} burned\n",
         Amount::from_base_units(report.issuance),
         holdings.free,
         holdings.staked,
         holdings.locked,
         holdings.pending,
         holdings.held,
+        holdings.burned,
     )
 }
 

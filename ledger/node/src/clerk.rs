@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use agon_ledger_committee::Next;
-use agon_ledger_state::{Effect, Refusal, State};
+use agon_ledger_state::{Checked, Refusal, State};
 use agon_protocol::id::BlockNumber;
 use agon_protocol::message::{Block, EventView, FinalBlock, Header, Signed, Transaction};
 use thiserror::Error;
@@ -137,7 +137,7 @@ impl Clerk {
     /// # Errors
     ///
     /// The refusal.
-    pub(crate) fn dry_run(&mut self, transaction: &Signed<Transaction>) -> Result<Vec<Effect>, Refusal> {
+    pub(crate) fn dry_run(&mut self, transaction: &Signed<Transaction>) -> Result<Checked, Refusal> {
         self.mempool.dry_run(&self.ledger, transaction)
     }
 

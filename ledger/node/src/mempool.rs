@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use agon_ledger_state::{Effect, Refusal, State};
+use agon_ledger_state::{Checked, Refusal, State};
 use agon_protocol::id::{Account, BlockNumber, Digest};
 use agon_protocol::message::{Block, Message, RefusalView, Signed, Transaction};
 use thiserror::Error;
@@ -112,7 +112,7 @@ impl Mempool {
         self.queue.len()
     }
 
-    /// What the ledger would say to `transaction` after those that wait: what it does, or the refusal that
+    /// What the ledger would say to `transaction` after those that wait: what it does and costs, or the refusal that
     /// [`submit`](Self::submit) would give.
     ///
     /// # Errors
@@ -122,15 +122,10 @@ impl Mempool {
         &mut self,
         ledger: &impl Ledger,
         transaction: &Signed<Transaction>,
-    ) -> Result<Vec<Effect>, Refusal> {
-        let next = self.next(ledger);
-        next.clone().transact(transaction)?;
-        // Seen from the newest block unless what waits matters: that state is a block further.
-        let effect = ledger
-            .state()
-            .check(transaction)
-            .or_else(|_| next.check(transaction));
-        Ok(effect.into_iter().collect())
+    ) -> Result<Checked, Refusal> {
+        let after_those = self.next(ledger).clone().transact(transaction)?;
+        // Seen from the newest block unless what waits matters.
+        Ok(ledger.state().check(transaction).unwrap_or(after_those))
     }
 
     /// The state of the next block so far.
@@ -338,12 +333,10 @@ mod tests {
             let wet = clerk.submit(transaction).unwrap_err();
             assert_eq!(wet.to_string(), dry.to_string());
         }
-        let effects = clerk.dry_run(&transfer(1, 1, 2, 3)).unwrap();
+        let checked = clerk.dry_run(&transfer(1, 1, 2, 3)).unwrap();
         let expected = format!("moves 3 from {} to {}", coldkey(1), coldkey(2));
-        assert_eq!(
-            effects.iter().map(ToString::to_string).collect::<Vec<_>>(),
-            [expected]
-        );
+        assert_eq!(checked.effect.to_string(), expected);
+        assert_eq!((checked.fee.base_units(), checked.payer), (178_000, coldkey(1)));
         let _not_taken_by_the_dry_run = queue(&mut clerk, transfer(1, 1, 2, 3));
     }
 

@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use agon_ledger_state::Refusal;
+use agon_ledger_state::{Checked, Refusal};
 use agon_protocol::codec;
 use agon_protocol::grpc::v1::ledger_server::{Ledger, LedgerServer};
 use agon_protocol::grpc::{LEDGER_MESSAGE_BYTES_MAX, v1};
@@ -100,6 +100,8 @@ impl Service {
             time_ms: head.time_ms,
             state_root: head.state_root,
             issuance: state.issuance(),
+            burned: state.burned(),
+            subnet_lock: state.subnet_lock(),
             block_ms: self.identity.block_ms,
         }
     }
@@ -189,15 +191,19 @@ impl Ledger for Service {
             .ask(move |clerk| clerk.dry_run(&transaction))
             .await
             .map_err(desk_status)?;
-        let (refusal, effects) = match said {
-            Ok(effects) => (None, effects.iter().map(ToString::to_string).collect()),
-            Err(refusal) => (Some(Refusal::view(&refusal).into()), Vec::new()),
+        let reply = match said {
+            Ok(Checked { effect, fee, payer }) => v1::DryRunReply {
+                effects: vec![effect.to_string(), format!("burns a fee of {fee} from {payer}")],
+                fee: fee.base_units(),
+                payer: payer.0.to_vec(),
+                ..v1::DryRunReply::default()
+            },
+            Err(refusal) => v1::DryRunReply {
+                refusal: Some(Refusal::view(&refusal).into()),
+                ..v1::DryRunReply::default()
+            },
         };
-        Ok(Response::new(v1::DryRunReply {
-            digest,
-            refusal,
-            effects,
-        }))
+        Ok(Response::new(v1::DryRunReply { digest, ..reply }))
     }
 
     async fn get_account(&self, request: Request<v1::GetAccountRequest>) -> Reply<v1::Account> {

@@ -36,7 +36,7 @@ pub struct Report {
     pub transactions: u64,
     /// Epochs that were run.
     pub epochs: u64,
-    /// All base units in existence.
+    /// All base units that were ever created.
     pub issuance: u64,
     /// Where they are; sums to the issuance.
     pub holdings: Sums,
@@ -58,6 +58,7 @@ impl Serialize for Sums {
             bonded,
             pending,
             held,
+            burned,
         } = self.0;
         let named = [
             ("free", free),
@@ -66,6 +67,7 @@ impl Serialize for Sums {
             ("bonded", bonded),
             ("pending", pending),
             ("held", held),
+            ("burned", burned),
         ];
         let total = ("total", self.0.total());
         serializer.collect_map(

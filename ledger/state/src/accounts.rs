@@ -58,6 +58,37 @@ pub enum TransferRefusal {
     /// The free balance is too small.
     #[error(transparent)]
     Balance(#[from] ShortOfFunds),
+    /// The receiver would have too little to exist.
+    #[error(
+        "{to} would have {holds}, less than the existential deposit of {deposit}: transfer at least {amount_min}"
+    )]
+    DustMade {
+        /// Who would receive.
+        to: Coldkey,
+        /// What it would have.
+        holds: Amount,
+        /// The smallest free balance besides none.
+        deposit: Amount,
+        /// The least to transfer.
+        amount_min: Amount,
+    },
+    /// The sender would have too little left to exist.
+    #[error(
+        "{from} would be left with {left}, less than the existential deposit of {deposit}: transfer {amount_all} to \
+         empty the account, or at most {amount_keep} to keep it"
+    )]
+    DustLeft {
+        /// Who would send.
+        from: Coldkey,
+        /// What would be left after transfer and fee.
+        left: Amount,
+        /// The smallest free balance besides none.
+        deposit: Amount,
+        /// What empties the account, whose nonce stays.
+        amount_all: Amount,
+        /// The most that leaves it the deposit.
+        amount_keep: Amount,
+    },
 }
 
 impl TransferRefusal {
@@ -67,6 +98,19 @@ impl TransferRefusal {
         match self {
             Self::Nothing => "amount",
             Self::Balance(_) => ShortOfFunds::RULE,
+            Self::DustMade { .. } | Self::DustLeft { .. } => "existential deposit",
+        }
+    }
+
+    /// The refusal of a transfer after which its sender would have `left`, more than none and less than `deposit`.
+    pub(crate) fn dust_left(transfer: &Transfer, left: Amount, deposit: Amount) -> Self {
+        let missing = deposit.saturating_sub(left);
+        Self::DustLeft {
+            from: transfer.from,
+            left,
+            deposit,
+            amount_all: transfer.amount.saturating_add(left),
+            amount_keep: transfer.amount.saturating_sub(missing),
         }
     }
 }
@@ -93,6 +137,16 @@ impl State {
             return Err(TransferRefusal::Nothing);
         }
         self.check_free(from, amount)?;
+        let (deposit, holds) = (self.existential_deposit(), self.account_record(to.into()).free);
+        let holds_then = plus(holds, amount);
+        if to != from && holds_then < deposit {
+            return Err(TransferRefusal::DustMade {
+                to,
+                holds: holds_then,
+                deposit,
+                amount_min: minus(deposit, holds),
+            });
+        }
         Ok(Transfer { from, to, amount })
     }
 

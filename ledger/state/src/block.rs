@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use agon_protocol::amount::Amount;
 use agon_protocol::id::{Account, BlockNumber, Coldkey, Digest, Hotkey, Netuid};
 use agon_protocol::message::{Call, EpochView, Message, Signed, Transaction};
 
@@ -9,6 +10,7 @@ use crate::State;
 use crate::accounts::Transfer;
 use crate::axon::Announcement;
 use crate::committee::{Bond, Leaving, Readiness, Slash};
+use crate::dissolution::SubnetDissolution;
 use crate::parameters::ParameterChange;
 use crate::refusal::{EnvelopeRefusal, Refusal};
 use crate::registration::Registration;
@@ -53,6 +55,8 @@ pub enum Effect {
     CreateSubnet(SubnetCreation),
     /// Starts a subnet.
     StartSubnet(Netuid),
+    /// Ends a subnet.
+    DissolveSubnet(SubnetDissolution),
     /// Announces a parameter's next value.
     SetParameter(ParameterChange),
     /// Gives a hotkey a UID.
@@ -89,6 +93,54 @@ pub enum Effect {
     RevealWeights(AcceptedWeights),
 }
 
+/// What a transaction that is not refused does and costs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checked {
+    /// What it does.
+    pub effect: Effect,
+    /// The fee, which is burned.
+    pub fee: Amount,
+    /// Who pays the fee.
+    pub payer: Coldkey,
+}
+
+impl Effect {
+    /// What it takes from the free balance of the account that pays the fee, and what it adds to it.
+    pub(crate) fn free_balance(&self) -> (Amount, Amount) {
+        match self {
+            Self::Transfer(it) if it.from == it.to => (Amount::ZERO, Amount::ZERO),
+            Self::Transfer(it) => (it.amount, Amount::ZERO),
+            Self::CreateSubnet(it) => (it.lock, Amount::ZERO),
+            Self::DissolveSubnet(it) => (Amount::ZERO, it.lock_returned),
+            Self::Register(it) => (it.price, Amount::ZERO),
+            Self::AddStake(it) => (it.amount, Amount::ZERO),
+            Self::RemoveStake(it) => (Amount::ZERO, it.amount),
+            Self::SwapHotkey(it) => (it.price, Amount::ZERO),
+            Self::JoinCommittee(it) => (it.amount, Amount::ZERO),
+            Self::ReportEquivocation(it) => (Amount::ZERO, it.reward),
+            Self::ExecuteColdkeySwap(it) => (Amount::ZERO, it.free),
+            Self::StartSubnet(_)
+            | Self::SetParameter(_)
+            | Self::MoveStake(_)
+            | Self::SetTake(_)
+            | Self::AnnounceColdkeySwap(_)
+            | Self::DisputeColdkeySwap(_)
+            | Self::LeaveCommittee(_)
+            | Self::CommitteeReady(_)
+            | Self::ServeAxon(_)
+            | Self::CommitWeights(_)
+            | Self::RevealWeights(_) => (Amount::ZERO, Amount::ZERO),
+        }
+    }
+}
+
+impl fmt::Display for Checked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { effect, fee, payer } = self;
+        write!(f, "{effect}; {payer} pays a fee of {fee}")
+    }
+}
+
 impl fmt::Display for Effect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -101,13 +153,20 @@ impl fmt::Display for Effect {
                 )
             }
             Self::StartSubnet(netuid) => write!(f, "starts subnet {netuid}"),
+            Self::DissolveSubnet(it) => write!(
+                f,
+                "dissolves subnet {}, returns {} of its lock and {} of stake to whom they belong, and burns {} of its \
+                 lock and {} that no epoch paid",
+                it.netuid, it.lock_returned, it.staked, it.lock_burned, it.pots_burned
+            ),
             Self::SetParameter(it) => write!(
                 f,
-                "sets {} of subnet {} from {} to {} at block {}",
+                "sets {} of subnet {} from {} to {} when tempo {} opens, at block {} if no epoch is put off",
                 it.parameter.row().name,
                 it.netuid,
                 it.value,
                 it.value_next,
+                it.tempo,
                 it.effective
             ),
             Self::Register(it) => {
@@ -179,8 +238,9 @@ impl fmt::Display for Effect {
 impl State {
     /// Applies one block.
     ///
-    /// In this order: the committee is computed anew, if an era opens; the block's emission is created; epochs that are due run and open the next tempo of their
-    /// subnets; the transactions are applied. So the tempo that opens with block `h` holds the transactions of `h`,
+    /// In this order: the committee is computed anew, if an era opens; the block's emission is created; stake of
+    /// dissolved subnets is returned; epochs that are due run and open the next tempo of their subnets; the
+    /// transactions are applied. So the tempo that opens with block `h` holds the transactions of `h`,
     /// and its beacon, the hash of block `h - 1`, is known in every state in which the tempo runs.
     ///
     /// # Panics
@@ -189,7 +249,8 @@ impl State {
     /// holdings do not add up to what exists: ours, and a ledger that stops is better than one that goes on.
     pub fn apply(&mut self, input: BlockInput<'_>) -> Applied {
         let epochs = self.begin_block(input.height, input.parent, input.time_ms);
-        let outcomes = input.transactions.iter().map(|tx| self.transact(tx)).collect();
+        let transactions = input.transactions.iter();
+        let outcomes = transactions.map(|tx| self.transact(tx).map(drop)).collect();
         if input.forms_committee {
             self.form_committee();
         }
@@ -216,34 +277,40 @@ impl State {
         self.remember_block(BlockNumber(height.0.saturating_sub(1)), parent);
         self.open_era_if_due(height);
         self.mint();
+        self.return_stakes();
         self.run_due_epochs(height, parent)
     }
 
-    /// Applies one transaction to the block that was begun last.
+    /// Applies one transaction to the block that was begun last, and says what it did.
     ///
     /// # Errors
     ///
     /// [`Refusal`]; then nothing has changed.
-    pub fn transact(&mut self, tx: &Signed<Transaction>) -> Result<(), Refusal> {
-        let effect = self.check_at(tx, self.height())?;
-        self.perform(&effect);
+    pub fn transact(&mut self, tx: &Signed<Transaction>) -> Result<Checked, Refusal> {
+        let checked = self.check_at(tx, self.height())?;
+        self.perform(&checked.effect);
+        self.charge(checked.payer, checked.fee);
         self.advance_nonce(tx.message().signer);
-        Ok(())
+        Ok(checked)
     }
 
-    /// Says what a transaction would do in the next block, if no epoch and no other transaction came before it.
+    /// Says what a transaction would do and cost in the next block, if no epoch and no other transaction came before
+    /// it.
     ///
     /// # Errors
     ///
     /// [`Refusal`], in the very words the block would use.
-    pub fn check(&self, tx: &Signed<Transaction>) -> Result<Effect, Refusal> {
+    pub fn check(&self, tx: &Signed<Transaction>) -> Result<Checked, Refusal> {
         self.check_at(tx, self.height().next())
     }
 
-    fn check_at(&self, tx: &Signed<Transaction>, now: BlockNumber) -> Result<Effect, Refusal> {
+    fn check_at(&self, tx: &Signed<Transaction>, now: BlockNumber) -> Result<Checked, Refusal> {
         self.check_envelope(tx)?;
         let message = tx.message();
-        self.check_call(message.signer, &message.call, now)
+        let effect = self.check_call(message.signer, &message.call, now)?;
+        let (fee, payer) = (self.fee(tx), self.payer(message.signer, &message.call));
+        self.check_fee(payer, fee, &effect)?;
+        Ok(Checked { effect, fee, payer })
     }
 
     fn check_envelope(&self, tx: &Signed<Transaction>) -> Result<(), EnvelopeRefusal> {
@@ -269,9 +336,12 @@ impl State {
         Ok(match call {
             Call::Transfer { to, amount } => Effect::Transfer(self.check_transfer(coldkey, *to, *amount)?),
             Call::CreateSubnet { task, lock_max } => {
-                Effect::CreateSubnet(self.check_create_subnet(coldkey, task, *lock_max)?)
+                Effect::CreateSubnet(self.check_create_subnet(coldkey, task, *lock_max, now)?)
             }
             Call::StartSubnet { netuid } => Effect::StartSubnet(self.check_start_subnet(coldkey, *netuid)?),
+            Call::DissolveSubnet { netuid } => {
+                Effect::DissolveSubnet(self.check_dissolve_subnet(coldkey, *netuid)?)
+            }
             Call::SetParameter { netuid, name, value } => {
                 Effect::SetParameter(self.check_set_parameter(coldkey, *netuid, name, *value)?)
             }
@@ -348,6 +418,7 @@ impl State {
             Effect::Transfer(transfer) => self.transfer(transfer),
             Effect::CreateSubnet(creation) => self.create_subnet(creation),
             Effect::StartSubnet(netuid) => self.start_subnet(*netuid),
+            Effect::DissolveSubnet(dissolution) => self.dissolve_subnet(dissolution),
             Effect::SetParameter(change) => self.announce_parameter(change),
             Effect::Register(registration) => self.register(registration),
             Effect::AddStake(added) => self.add_stake(added),

@@ -2,8 +2,10 @@
 //!
 //! # Between subnets
 //!
-//! A block's emission goes to the subnets that are started and open to registration, in proportion to the stake on
-//! them, evenly when there is none. Without such a subnet nothing is created.
+//! A block's emission goes to the subnets that are started and open to registration, in proportion to the moving
+//! average of the stake on them, evenly when there is none. Without such a subnet nothing is created. The average of
+//! every subnet moves with each block, by half of the distance to the stake in the network's
+//! `stake_average_half_life_blocks`; stake that is shown for a few blocks only moves little emission.
 //!
 //! # Within a subnet
 //!
@@ -11,7 +13,8 @@
 //! proportion to their incentive, one for validators in proportion to their dividends; an odd base unit goes to the
 //! validators' half. Where nobody earned, the half is held and joins the next epoch's. A miner that belongs to the
 //! subnet's owner earns, but its pay is burned. Miners are paid to their coldkeys. Of a validator's dividends its
-//! coldkey gets the take and the stakers share the rest: see `stake::take`.
+//! coldkey gets the take and the stakers share the rest: see `stake::take`. Pay to a free balance that would be too
+//! small for an account to exist is burned.
 //!
 //! # Departure from the reference
 //!
@@ -19,13 +22,14 @@
 //! - Shares are rounded so that they sum to the half; the reference drops what rounding loses.
 
 use agon_protocol::amount::Amount;
-use agon_protocol::id::Netuid;
+use agon_protocol::id::{Netuid, Uid};
 use agon_scoring::epoch::EpochOutputs;
 use borsh::{BorshDeserialize, BorshSerialize};
 
 use crate::State;
+use crate::decay::halved;
 use crate::neuron::Neuron;
-use crate::parameters::ParameterId;
+use crate::parameters::{NetworkParameterId, ParameterId};
 use crate::subnet::{Pots, Subnet};
 use crate::supply::{apportion, block_emission, minus, plus, total};
 
@@ -75,6 +79,28 @@ pub struct Payouts {
     pub miners_held: Amount,
     /// The validators' half, if no validator earned.
     pub validators_held: Amount,
+    /// Burned because it was too little for its receiver to exist.
+    pub dust: Dust,
+}
+
+/// Pay that was burned because a free balance would have been below the existential deposit with it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Dust {
+    /// Of the owner's cut.
+    pub owner: Amount,
+    /// Of what UIDs earned as miners, ascending.
+    pub miners: Vec<(Uid, Amount)>,
+    /// Of what UIDs earned as validators, ascending.
+    pub validators: Vec<(Uid, Amount)>,
+}
+
+impl Dust {
+    /// What a UID earned in either way and did not get.
+    #[must_use]
+    pub fn of_uid(&self, uid: Uid) -> Amount {
+        let lists = self.miners.iter().chain(&self.validators);
+        total(lists.filter(|(of, _)| *of == uid).map(|(_, amount)| *amount))
+    }
 }
 
 impl Payouts {
@@ -102,19 +128,34 @@ impl Payouts {
             takes: takes(&validators, takes_ppm),
             miners,
             validators,
+            dust: Dust::default(),
         }
     }
 
     /// Paid to miners, without what was burned.
     #[must_use]
     pub fn miners_paid(&self) -> Amount {
-        minus(total(self.miners.iter().copied()), self.miners_burned)
+        let burned = plus(self.miners_burned, sum(&self.dust.miners));
+        minus(total(self.miners.iter().copied()), burned)
     }
 
-    /// Paid to validators and their stakers.
+    /// Paid to validators and their stakers, without what was burned.
     #[must_use]
     pub fn validators_paid(&self) -> Amount {
-        total(self.validators.iter().copied())
+        minus(total(self.validators.iter().copied()), sum(&self.dust.validators))
+    }
+
+    /// Paid to the owner, without what was burned.
+    #[must_use]
+    pub const fn owner_paid(&self) -> Amount {
+        minus(self.owner_cut, self.dust.owner)
+    }
+
+    /// Burned: what the owner's own miners earned, and dust.
+    #[must_use]
+    pub fn burned(&self) -> Amount {
+        let dust = plus(sum(&self.dust.miners), sum(&self.dust.validators));
+        plus(self.miners_burned, plus(self.dust.owner, dust))
     }
 
     /// Held for the next epoch.
@@ -125,41 +166,67 @@ impl Payouts {
 }
 
 impl State {
-    /// Creates the emission of a block and adds it to what the subnets pay next.
+    /// Moves the subnets' averages of stake, creates the emission of a block and adds it to what the subnets pay next.
     pub(crate) fn mint(&mut self) {
-        let earning: Vec<(Netuid, Subnet)> = self
-            .table
-            .scan::<Subnet>(())
-            .filter(|(_, subnet)| subnet.earns())
+        let mut subnets: Vec<(Netuid, Subnet)> = self.table.scan::<Subnet>(()).collect();
+        let half_life_blocks = self.network(NetworkParameterId::StakeAverageHalfLifeBlocks);
+        for (_, subnet) in &mut subnets {
+            subnet.stake_average = moved(subnet.stake_average, subnet.staked, half_life_blocks);
+        }
+        self.create(&mut subnets);
+        for (netuid, subnet) in subnets {
+            self.table.write(&netuid, &subnet);
+        }
+    }
+
+    fn create(&mut self, subnets: &mut [(Netuid, Subnet)]) {
+        let mut earning: Vec<&mut Subnet> = subnets
+            .iter_mut()
+            .map(|(_, subnet)| subnet)
+            .filter(|subnet| subnet.earns())
             .collect();
         if earning.is_empty() {
             return;
         }
         let mut progress = self.progress();
-        let created = block_emission(self.origin().block_emission, progress.issuance());
+        let created = block_emission(self.origin().block_emission, progress.created);
         progress.created = plus(progress.created, created);
         self.write_progress(&progress);
-        let shares = apportion(created, &stake_or_even(&earning));
-        for ((netuid, mut subnet), share) in earning.into_iter().zip(shares) {
+        let shares = apportion(created, &average_or_even(&earning));
+        for (subnet, share) in earning.iter_mut().zip(shares) {
             subnet.pots.pending = plus(subnet.pots.pending, share);
-            self.table.write(&netuid, &subnet);
         }
     }
 
-    /// Pays what an epoch found. The neurons' records are left to the caller.
-    pub(crate) fn pay(&mut self, netuid: Netuid, subnet: &mut Subnet, neurons: &[Neuron], payouts: &Payouts) {
-        self.credit(subnet.owner, payouts.owner_cut);
+    /// Pays what an epoch found, and notes what was too little to be paid. The neurons' records are left to the caller.
+    pub(crate) fn pay(
+        &mut self,
+        netuid: Netuid,
+        subnet: &mut Subnet,
+        neurons: &[Neuron],
+        payouts: &mut Payouts,
+    ) {
+        let mut dust = Dust {
+            owner: self.pay_out(subnet.owner, payouts.owner_cut),
+            ..Dust::default()
+        };
+        subnet.owner_emitted = plus(subnet.owner_emitted, payouts.owner_cut);
         self.burn(payouts.miners_burned);
-        for (neuron, pay) in neurons.iter().zip(&payouts.miners) {
+        for ((uid, neuron), pay) in (0..=u16::MAX).zip(neurons).zip(&payouts.miners) {
             if neuron.coldkey != subnet.owner {
-                self.credit(neuron.coldkey, *pay);
+                note(&mut dust.miners, uid, self.pay_out(neuron.coldkey, *pay));
             }
         }
-        let dividends = payouts.validators.iter().zip(&payouts.takes);
-        for (neuron, (pay, take)) in neurons.iter().zip(dividends) {
-            let staked = self.pay_dividends(netuid, neuron, *pay, *take);
+        for (index, neuron) in (0..=u16::MAX).zip(neurons) {
+            let (pay, take) = (
+                payouts.validators[usize::from(index)],
+                payouts.takes[usize::from(index)],
+            );
+            let (staked, burned) = self.pay_dividends(netuid, neuron, pay, take);
             subnet.staked = plus(subnet.staked, staked);
+            note(&mut dust.validators, index, burned);
         }
+        payouts.dust = dust;
         subnet.pots = Pots {
             pending: Amount::ZERO,
             miners_held: payouts.miners_held,
@@ -190,14 +257,35 @@ pub(crate) fn halves_of(subnet: &Subnet) -> Halves {
     Halves::of(&subnet.pots, subnet.parameters.value(ParameterId::OwnerCutPpm))
 }
 
-fn stake_or_even(earning: &[(Netuid, Subnet)]) -> Vec<u64> {
-    if earning.iter().all(|(_, subnet)| subnet.staked.is_zero()) {
+fn note(dust: &mut Vec<(Uid, Amount)>, uid: u16, burned: Amount) {
+    if !burned.is_zero() {
+        dust.push((Uid(uid), burned));
+    }
+}
+
+fn sum(dust: &[(Uid, Amount)]) -> Amount {
+    total(dust.iter().map(|(_, amount)| *amount))
+}
+
+fn average_or_even(earning: &[&mut Subnet]) -> Vec<u64> {
+    if earning.iter().all(|subnet| subnet.stake_average.is_zero()) {
         return vec![1; earning.len()];
     }
     earning
         .iter()
-        .map(|(_, subnet)| subnet.staked.base_units())
+        .map(|subnet| subnet.stake_average.base_units())
         .collect()
+}
+
+/// An average a block later.
+///
+/// - **Formula**: `stake + (average - stake) * 2^-(1 / half-life)`.
+/// - **Rounding**: the distance that is left is rounded down, so the stake is reached in the end.
+fn moved(average: Amount, stake: Amount, half_life_blocks: u64) -> Amount {
+    match average.checked_sub(stake) {
+        Some(above) => plus(stake, halved(above, 1, half_life_blocks)),
+        None => minus(stake, halved(minus(stake, average), 1, half_life_blocks)),
+    }
 }
 
 #[cfg(test)]
@@ -206,6 +294,22 @@ mod tests {
 
     const fn amount(base_units: u64) -> Amount {
         Amount::from_base_units(base_units)
+    }
+
+    #[test]
+    fn an_average_covers_half_the_way_in_a_half_life_and_gets_there() {
+        #[track_caller]
+        fn check(from: u64, stake: u64, blocks: u64, expected: u64) {
+            let average = (0..blocks).fold(amount(from), |average, _| moved(average, amount(stake), 20));
+            assert_eq!(average, amount(expected));
+        }
+        // One block: 1 - 2^(-1/20) of the way, 0.0340636711 by a rounded exponent.
+        check(0, 1_000_000_000, 1, 34_063_671);
+        check(1_000_000_000, 0, 1, 965_936_329);
+        check(0, 1_000_000_000, 20, 500_000_005);
+        check(1_000_000_000, 0, 20, 499_999_995);
+        check(0, 1_000_000_000, 2_000, 1_000_000_000);
+        check(1_000_000_000, 0, 2_000, 0);
     }
 
     #[test]

@@ -3,9 +3,9 @@
 //! The arithmetic is [`agon_scoring::epoch`]'s. Here its inputs are gathered from the entries, its results are
 //! stored and paid, and the next tempo is opened: announced parameters come into force, expired commits go.
 //!
-//! An epoch is due a tempo after the one before. A block runs at most [`EPOCHS_PER_BLOCK_MAX`]; those that have
+//! An epoch is due a tempo after the one before. A block runs at most the network's `epochs_per_block`; those that have
 //! waited longest come first, the lower netuid first among equals, so that none can be crowded out. The rest move
-//! to the next block, which shows as a `next_epoch` that is not in the past. A subnet without neurons only opens
+//! to the next block, which shows as an `epoch_due` in the past and a `next_epoch` that is not. A subnet without neurons only opens
 //! its next tempo; what is pending stays pending.
 
 use agon_protocol::amount::Amount;
@@ -17,13 +17,12 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use crate::State;
 use crate::emission::{Payouts, halves_of, paid};
 use crate::neuron::{Neuron, Scores, activity_cutoff_blocks, owner_uids};
-use crate::parameters::{ParameterId, Parameters};
+use crate::parameters::{NetworkParameterId, ParameterId, Parameters};
+use crate::replacement::note_judged;
 use crate::subnet::{Pots, Subnet};
+use crate::supply::minus;
 use crate::table::Entry;
 use crate::weights::{BondRow, Commits, WeightRow};
-
-/// Most epochs of one block; bounds the work between two blocks.
-pub const EPOCHS_PER_BLOCK_MAX: usize = 2;
 
 /// How many epoch records of a subnet are kept.
 pub const EPOCH_RECORDS_MAX: u64 = 64;
@@ -75,7 +74,8 @@ impl State {
             .filter(|(next_epoch, _)| *next_epoch <= now)
             .collect();
         due.sort_unstable();
-        due.truncate(EPOCHS_PER_BLOCK_MAX);
+        let count_max = usize::try_from(self.network(NetworkParameterId::EpochsPerBlock));
+        due.truncate(count_max.expect("the table bounds it by 64"));
         due.into_iter()
             .map(|(_, netuid)| self.run_epoch(netuid, now, parent))
             .collect()
@@ -88,8 +88,8 @@ impl State {
         let payouts = if neurons.is_empty() {
             Payouts::default()
         } else {
-            let record = self.compute(netuid, now, &subnet, &neurons);
-            self.pay(netuid, &mut subnet, &neurons, &record.payouts);
+            let mut record = self.compute(netuid, now, &subnet, &neurons);
+            self.pay(netuid, &mut subnet, &neurons, &mut record.payouts);
             self.store_results(netuid, &subnet, &mut neurons, &record);
             record.payouts
         };
@@ -102,7 +102,8 @@ impl State {
             tempo,
             miners_paid: payouts.miners_paid(),
             validators_paid: payouts.validators_paid(),
-            owner_paid: payouts.owner_cut,
+            owner_paid: payouts.owner_paid(),
+            burned: payouts.burned(),
             held,
         }
     }
@@ -220,10 +221,17 @@ impl State {
         neurons: &mut [Neuron],
         record: &EpochRecord,
     ) {
-        let EpochRecord { outputs, payouts, .. } = record;
+        let EpochRecord {
+            inputs,
+            outputs,
+            payouts,
+            ..
+        } = record;
+        note_judged(neurons, inputs, outputs);
         for (index, neuron) in neurons.iter_mut().enumerate() {
             let uid = Uid(u16::try_from(index).expect("a subnet has at most 4096 UIDs"));
             let paid = paid(subnet, neuron, payouts.miners[index], payouts.validators[index]);
+            let paid = minus(paid, payouts.dust.of_uid(uid));
             neuron.permit = outputs.validator_permit[index];
             neuron.earned = neuron.earned.saturating_add(paid);
             neuron.scores = Scores {
@@ -263,10 +271,11 @@ impl State {
 /// Opens the next tempo with block `now`. Its beacon is the hash of the block before, which nobody could choose
 /// after seeing what it decides.
 fn open_tempo(subnet: &mut Subnet, now: BlockNumber, parent: Digest) {
-    subnet.parameters = subnet.parameters_announced();
-    subnet.announced.clear();
+    let tempo = subnet.schedule.tempo.saturating_add(1);
+    subnet.parameters = subnet.parameters_in(tempo);
+    subnet.announced.retain(|_, announced| announced.tempo > tempo);
     let schedule = &mut subnet.schedule;
-    schedule.tempo = schedule.tempo.saturating_add(1);
+    schedule.tempo = tempo;
     schedule.tempo_start = now;
     schedule.beacon = parent;
     schedule.epoch_base = now;

@@ -10,7 +10,7 @@ use crate::State;
 use crate::accounts::AccountRecord;
 use crate::committee::{Candidate, KeyUse};
 use crate::parameters::NetworkParameterId;
-use crate::supply::{SUPPLY_MAX, minus, plus};
+use crate::supply::{SUPPLY_MAX, plus};
 use crate::table::{Entry, Table};
 
 /// What a ledger started from; never changes.
@@ -35,7 +35,10 @@ pub(crate) struct Progress {
     pub(crate) time_ms: u64,
     /// The newest subnet's number; 0 when there is none.
     pub(crate) netuid_last: Netuid,
-    /// All that was ever created, the genesis balances included.
+    /// What the newest subnet locked, and when; nothing before the first.
+    pub(crate) lock_last: Amount,
+    pub(crate) lock_height: BlockNumber,
+    /// All that was ever created, the genesis balances included: the issuance. What was burned stays counted.
     pub(crate) created: Amount,
     /// All that was ever burned.
     pub(crate) burned: Amount,
@@ -44,13 +47,6 @@ pub(crate) struct Progress {
 impl Entry for Progress {
     type Key = ();
     const KIND: u8 = 0x01;
-}
-
-impl Progress {
-    /// All that exists.
-    pub(crate) const fn issuance(&self) -> Amount {
-        minus(self.created, self.burned)
-    }
 }
 
 /// Why a ledger cannot start from a genesis.
@@ -62,6 +58,16 @@ pub enum GenesisError {
     Duplicate {
         /// Which account.
         coldkey: Coldkey,
+    },
+    /// Too little for an account.
+    #[error("{coldkey} has {amount}, less than the existential deposit of {deposit}: give it that or more")]
+    Dust {
+        /// Which account.
+        coldkey: Coldkey,
+        /// What was given.
+        amount: Amount,
+        /// The smallest balance besides none.
+        deposit: Amount,
     },
     /// More than may exist.
     #[error("balances and bonds sum to more than the supply of {SUPPLY_MAX}")]
@@ -103,8 +109,8 @@ impl State {
     ///
     /// # Errors
     ///
-    /// [`GenesisError`] when an account or a key of the committee is listed twice, a bond is too small, or there would
-    /// be more base units than may exist.
+    /// [`GenesisError`] when an account or a key of the committee is listed twice, a balance or a bond is too small, or
+    /// there would be more base units than may exist.
     pub fn genesis(genesis: &Genesis) -> Result<Self, GenesisError> {
         let block_emission = genesis.block_emission;
         if block_emission > SUPPLY_MAX {
@@ -128,6 +134,8 @@ impl State {
                 parent: digest,
                 time_ms: genesis.time_ms,
                 netuid_last: Netuid(0),
+                lock_last: Amount::ZERO,
+                lock_height: BlockNumber(0),
                 created,
                 burned: Amount::ZERO,
             },
@@ -215,6 +223,8 @@ fn bonded(balances: Amount, genesis: &Genesis) -> Result<Amount, GenesisError> {
 /// Writes the balances and gives their sum.
 fn write_balances(table: &mut Table, genesis: &Genesis) -> Result<Amount, GenesisError> {
     let mut sum = Amount::ZERO;
+    let deposit = NetworkParameterId::ExistentialDeposit.row().default_in(genesis.preset);
+    let deposit = Amount::from_base_units(deposit);
     for account in &genesis.accounts {
         let coldkey = account.coldkey;
         if table.has::<AccountRecord>(&coldkey.into()) {
@@ -225,6 +235,14 @@ fn write_balances(table: &mut Table, genesis: &Genesis) -> Result<Amount, Genesi
             .filter(|total| *total <= SUPPLY_MAX);
         sum = total.ok_or(GenesisError::Supply)?;
         if !account.amount.is_zero() {
+            let (coldkey, amount) = (account.coldkey, account.amount);
+            if amount < deposit {
+                return Err(GenesisError::Dust {
+                    coldkey,
+                    amount,
+                    deposit,
+                });
+            }
             table.write(
                 &coldkey.into(),
                 &AccountRecord {

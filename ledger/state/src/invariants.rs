@@ -2,15 +2,16 @@
 //!
 //! The rules of the other modules rely on these; none of them checks again.
 
-use agon_protocol::id::{Hotkey, Netuid, Uid};
+use agon_protocol::id::{Account, Hotkey, Netuid, Uid};
 use agon_protocol::message::Member;
 use thiserror::Error;
 
 use crate::State;
 use crate::accounts::{AccountRecord, HotkeyOwner, OwnedHotkey};
 use crate::committee::{Candidate, KeyUse};
+use crate::dissolution::Returning;
 use crate::neuron::{HotkeyUid, Neuron};
-use crate::parameters::ParameterId;
+use crate::parameters::{NetworkParameterId, ParameterId};
 use crate::stake::{Pool, Shares};
 use crate::subnet::Subnet;
 use crate::supply::SUPPLY_MAX;
@@ -27,14 +28,24 @@ pub enum InvariantBroken {
     Sum {
         /// Base units found.
         holdings: u128,
-        /// Base units that should exist.
-        issuance: i128,
+        /// Base units that were created.
+        issuance: u128,
     },
     /// More than may exist.
     #[error("issuance is {issuance} base units, {} at most", SUPPLY_MAX.base_units())]
     Supply {
-        /// Base units that exist.
-        issuance: i128,
+        /// Base units that were created.
+        issuance: u128,
+    },
+    /// An account that may not exist.
+    #[error("{account} has {free} base units, less than the existential deposit of {deposit}")]
+    Dust {
+        /// Which account.
+        account: Account,
+        /// What it has.
+        free: u64,
+        /// The smallest free balance besides none.
+        deposit: u64,
     },
     /// A pool and its shares disagree.
     #[error(
@@ -104,10 +115,11 @@ impl State {
         self.check_sums()?;
         self.check_pools()?;
         self.check_committee()?;
-        let Netuid(netuid_last) = self.progress().netuid_last;
-        let mut expected = 1..=netuid_last;
+        self.check_deposits()?;
+        let netuid_last = self.progress().netuid_last;
+        let given = Netuid(1)..=netuid_last;
         for (netuid, subnet) in self.table.scan::<Subnet>(()) {
-            if expected.next() != Some(netuid.0) {
+            if !given.contains(&netuid) {
                 return Err(InvariantBroken::Subnet {
                     what: "number",
                     netuid,
@@ -115,21 +127,37 @@ impl State {
             }
             self.check_subnet(netuid, &subnet)?;
         }
-        match expected.next() {
-            Some(missing) => Err(InvariantBroken::Subnet {
-                what: "record",
-                netuid: Netuid(missing),
-            }),
-            None => self.check_owners(netuid_last),
+        for (netuid, _) in self.table.scan::<Returning>(()) {
+            if !given.contains(&netuid) || self.table.has::<Subnet>(&netuid) {
+                return Err(InvariantBroken::Subnet {
+                    what: "dissolution",
+                    netuid,
+                });
+            }
         }
+        self.check_owners()
     }
 
-    /// Checks that free balances, stake, locks and what is held add up to what was created and not burned.
+    fn check_deposits(&self) -> Result<(), InvariantBroken> {
+        let deposit = self.existential_deposit().base_units();
+        for (account, AccountRecord { free, .. }) in self.table.scan::<AccountRecord>(()) {
+            let free = free.base_units();
+            if (1..deposit).contains(&free) {
+                return Err(InvariantBroken::Dust {
+                    account,
+                    free,
+                    deposit,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks that free balances, stake, locks, what is held and what was burned add up to what was created.
     pub(crate) fn check_sums(&self) -> Result<(), InvariantBroken> {
         let progress = self.progress();
-        let issuance = i128::from(progress.created.base_units())
-            .saturating_sub(i128::from(progress.burned.base_units()));
-        if !(0..=i128::from(SUPPLY_MAX.base_units())).contains(&issuance) {
+        let issuance = u128::from(progress.created.base_units());
+        if issuance > u128::from(SUPPLY_MAX.base_units()) {
             return Err(InvariantBroken::Supply { issuance });
         }
         let accounts = self
@@ -151,10 +179,11 @@ impl State {
             .scan::<Candidate>(())
             .map(|(_, candidate)| candidate.bond);
         let all = accounts.chain(pools).chain(subnets).chain(bonds);
+        let all = all.chain([progress.burned]);
         let holdings = all
             .map(|amount| u128::from(amount.base_units()))
             .fold(0, u128::saturating_add);
-        if i128::try_from(holdings) != Ok(issuance) {
+        if holdings != issuance {
             return Err(InvariantBroken::Sum { holdings, issuance });
         }
         Ok(())
@@ -221,12 +250,10 @@ impl State {
 
     fn check_subnet(&self, netuid: Netuid, subnet: &Subnet) -> Result<(), InvariantBroken> {
         let max_uids = subnet.parameters.value(ParameterId::MaxUids);
+        let notice_tempos = self.network(NetworkParameterId::NoticeTempos);
         let valid = [
             ("a parameter", subnet.parameters.are_valid()),
-            (
-                "an announced parameter",
-                subnet.parameters_announced().are_valid(),
-            ),
+            ("an announced parameter", subnet.announced_are_valid(notice_tempos)),
             (
                 "the number of neurons",
                 u64::from(subnet.neuron_count) <= max_uids,
@@ -309,8 +336,9 @@ impl State {
         Ok(())
     }
 
-    /// Everything that is kept for a subnet is for one that exists, and every stake is on a known hotkey.
-    fn check_owners(&self, netuid_last: u16) -> Result<(), InvariantBroken> {
+    /// Everything that is kept for a subnet is for one that exists, or is stake on its way back; every stake is on a
+    /// known hotkey.
+    fn check_owners(&self) -> Result<(), InvariantBroken> {
         let pools = self
             .table
             .scan::<Pool>(())
@@ -321,7 +349,8 @@ impl State {
             .map(|((netuid, hotkey), _)| (netuid, hotkey));
         for (netuid, hotkey) in pools.chain(indexed) {
             let known = self.table.has::<HotkeyOwner>(&hotkey);
-            if !known || !(1..=netuid_last).contains(&netuid.0) {
+            let returning = self.table.has::<Returning>(&netuid);
+            if !known || !(self.table.has::<Subnet>(&netuid) || returning) {
                 return Err(InvariantBroken::Subnet {
                     what: "a hotkey",
                     netuid,
@@ -329,10 +358,11 @@ impl State {
             }
         }
         self.check_hotkeys()?;
-        self.check_netuids::<Neuron>(netuid_last, |(netuid, _)| netuid)?;
-        self.check_netuids::<WeightRow>(netuid_last, |(netuid, _)| netuid)?;
-        self.check_netuids::<BondRow>(netuid_last, |(netuid, _)| netuid)?;
-        self.check_netuids::<Commits>(netuid_last, |(netuid, _)| netuid)
+        self.check_netuids::<Neuron>(|(netuid, _)| netuid)?;
+        self.check_netuids::<HotkeyUid>(|(netuid, _)| netuid)?;
+        self.check_netuids::<WeightRow>(|(netuid, _)| netuid)?;
+        self.check_netuids::<BondRow>(|(netuid, _)| netuid)?;
+        self.check_netuids::<Commits>(|(netuid, _)| netuid)
     }
 
     /// Each hotkey has its place in its coldkey's list, and the pools' name leads back to it; a used one is owned
@@ -354,14 +384,10 @@ impl State {
         }
     }
 
-    fn check_netuids<E: Entry>(
-        &self,
-        netuid_last: u16,
-        netuid_of: impl Fn(E::Key) -> Netuid,
-    ) -> Result<(), InvariantBroken> {
+    fn check_netuids<E: Entry>(&self, netuid_of: impl Fn(E::Key) -> Netuid) -> Result<(), InvariantBroken> {
         let netuids = self.table.scan::<E>(()).map(|(key, _)| netuid_of(key));
         for netuid in netuids {
-            if !(1..=netuid_last).contains(&netuid.0) {
+            if !self.table.has::<Subnet>(&netuid) {
                 return Err(InvariantBroken::Subnet {
                     what: "an entry",
                     netuid,

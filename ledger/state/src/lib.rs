@@ -6,9 +6,10 @@
 //! | file | holds |
 //! | --- | --- |
 //! | `block` | a block from its first rule to its last; the dry run |
-//! | `accounts`, `stake`, `registration`, `subnet`, `axon`, `weights`, `parameters`, `swaps` | one kind of call each: refusals, check, effect |
+//! | `accounts`, `stake`, `registration`, `subnet`, `dissolution`, `axon`, `weights`, `parameters`, `swaps` | one kind of call each: refusals, check, effect |
+//! | `fees`, `replacement` | what any call costs; who makes room for a newcomer |
 //! | `committee` | who decides which block is next: candidates, eras, punishment |
-//! | `emission`, `supply` | what is created, how it is divided and paid |
+//! | `emission`, `supply`, `decay` | what is created, how it is divided and paid |
 //! | `epoch` | when epochs run, on what, and what is kept of them |
 //! | `table` | entries as bytes, their root, their changes |
 //! | `rows` | rows of what is told, proven from a root |
@@ -18,7 +19,9 @@
 //! # Invariants
 //!
 //! - Two states that applied the same blocks in the same order are equal, and so are their roots.
-//! - Free balances, stake, locks and what is pending or held sum to [`State::issuance`], to the base unit.
+//! - Free balances, stake, locks, what is pending or held and what was burned sum to [`State::issuance`], to the base
+//!   unit.
+//! - A free balance is nothing or at least the existential deposit.
 //! - A refused transaction changes nothing.
 //! - No transaction panics, whoever made it: each call is checked in full before it changes anything, and the
 //!   check's result is what is carried out.
@@ -40,9 +43,12 @@ mod accounts;
 mod axon;
 mod block;
 mod changes;
+mod decay;
+mod dissolution;
 mod committee;
 mod emission;
 mod epoch;
+mod fees;
 mod genesis;
 mod invariants;
 mod load;
@@ -50,6 +56,7 @@ mod neuron;
 mod parameters;
 mod refusal;
 mod registration;
+mod replacement;
 mod rows;
 mod stake;
 mod subnet;
@@ -63,32 +70,35 @@ use agon_protocol::id::Digest;
 
 pub use self::accounts::{Transfer, TransferRefusal};
 pub use self::axon::{Announcement, ServeAxonRefusal};
-pub use self::block::{Applied, BlockInput, Effect};
+pub use self::block::{Applied, BlockInput, Checked, Effect};
 pub use self::changes::NeuronChange;
 pub use self::committee::{
     BadProof, Bond, CommitteeReadyRefusal, JoinCommitteeRefusal, LeaveCommitteeRefusal, Leaving,
     NotCandidate, RECENT_BLOCKS, Readiness, ReportEquivocationRefusal, Slash,
 };
-pub use self::emission::Payouts;
-pub use self::epoch::{EPOCH_RECORDS_MAX, EPOCHS_PER_BLOCK_MAX, EpochRecord};
+pub use self::dissolution::{DissolveSubnetRefusal, SubnetDissolution};
+pub use self::emission::{Dust, Payouts};
+pub use self::epoch::{EPOCH_RECORDS_MAX, EpochRecord};
+pub use self::fees::FeeRefusal;
 pub use self::genesis::GenesisError;
 pub use self::invariants::InvariantBroken;
 pub use self::load::LoadError;
 pub use self::parameters::{
     NETWORK_TABLE, NetworkParameterId, Parameter, ParameterChange, ParameterId, SetBy, SetParameterRefusal,
-    TABLE,
+    SUBNET_LOCK_FLOOR, TABLE,
 };
 pub use self::refusal::{
     EnvelopeRefusal, HotkeyUsed, NotHotkeyOwner, NotOwner, NotRegistered, Refusal, ShortOfFunds,
     UnknownSubnet,
 };
 pub use self::registration::{RegisterRefusal, Registration};
+pub use self::replacement::AtRisk;
 pub use self::rows::{Row, RowError, verify_row};
 pub use self::stake::{
     AddStakeRefusal, MoveStakeRefusal, RemoveStakeRefusal, STAKE_MIN, SetTakeRefusal, StakeMove,
     StakeTransfer, TakeChange,
 };
-pub use self::subnet::{CreateSubnetRefusal, SUBNET_LOCK, SUBNETS_MAX, StartSubnetRefusal, SubnetCreation};
+pub use self::subnet::{CreateSubnetRefusal, StartSubnetRefusal, SubnetCreation};
 pub use self::supply::{SUPPLY_MAX, apportion, block_emission};
 pub use self::swaps::{
     AnnounceColdkeySwapRefusal, COLDKEY_SWAP_ENTRIES_MAX, ColdkeyHandover, ColdkeySwapAnnouncement,

@@ -8,6 +8,7 @@ use thiserror::Error;
 use crate::State;
 use crate::accounts::{AccountRecord, HotkeyOwner, OwnedHotkey};
 use crate::committee::{Candidate, InForce, KeyUse, RecentBlock};
+use crate::dissolution::Returning;
 use crate::epoch::EpochRecord;
 use crate::genesis::{Origin, Progress};
 use crate::invariants::InvariantBroken;
@@ -112,6 +113,7 @@ fn check_entry(key: &[u8], value: &[u8]) -> Result<(), LoadError> {
         Some(&KeyUse::KIND) => check_kind::<KeyUse>(key, value),
         Some(&InForce::KIND) => check_kind::<InForce>(key, value),
         Some(&RecentBlock::KIND) => check_kind::<RecentBlock>(key, value),
+        Some(&Returning::KIND) => check_kind::<Returning>(key, value),
         Some(&EpochRecord::KIND) => check_kind::<EpochRecord>(key, value),
         _ => Err(LoadError::Key { key: shown(key) }),
     }

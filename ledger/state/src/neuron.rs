@@ -24,6 +24,10 @@ pub(crate) struct Neuron {
     pub(crate) axon_height: BlockNumber,
     /// Whether weights count in the running tempo.
     pub(crate) permit: bool,
+    /// Block at which the weights in force were made: that of their commit, or of the weights where there was none.
+    pub(crate) weighed: BlockNumber,
+    /// Whether an epoch has judged it since the registration.
+    pub(crate) judged: bool,
     pub(crate) scores: Scores,
     /// Paid since the registration.
     pub(crate) earned: Amount,
@@ -67,6 +71,8 @@ impl Neuron {
             axon: None,
             axon_height: BlockNumber(0),
             permit: false,
+            weighed: BlockNumber(0),
+            judged: false,
             scores: Scores {
                 consensus: 0,
                 incentive: 0,
@@ -79,9 +85,11 @@ impl Neuron {
         }
     }
 
-    /// Whether it is replaced only if nobody else can be.
+    /// Whether it is replaced only if nobody else can be: in its immunity period, and after it until it was judged.
     pub(crate) fn is_immune(&self, now: BlockNumber, parameters: &Parameters) -> bool {
-        now.0.saturating_sub(self.registered.0) < parameters.value(ParameterId::ImmunityBlocks)
+        let period_blocks = parameters.value(ParameterId::ImmunityBlocks);
+        let age_blocks = now.0.saturating_sub(self.registered.0);
+        period_blocks > 0 && (age_blocks < period_blocks || !self.judged)
     }
 
     /// Whether its weights are fresh enough to count at `now`.

@@ -14,6 +14,8 @@ use crate::axon::ServeAxonRefusal;
 use crate::committee::{
     CommitteeReadyRefusal, JoinCommitteeRefusal, LeaveCommitteeRefusal, ReportEquivocationRefusal,
 };
+use crate::dissolution::DissolveSubnetRefusal;
+use crate::fees::FeeRefusal;
 use crate::parameters::SetParameterRefusal;
 use crate::registration::RegisterRefusal;
 use crate::stake::{AddStakeRefusal, MoveStakeRefusal, RemoveStakeRefusal, SetTakeRefusal};
@@ -39,6 +41,9 @@ pub enum Refusal {
     /// Of the start of a subnet.
     #[error(transparent)]
     StartSubnet(#[from] StartSubnetRefusal),
+    /// Of the end of a subnet.
+    #[error(transparent)]
+    DissolveSubnet(#[from] DissolveSubnetRefusal),
     /// Of a parameter change.
     #[error(transparent)]
     SetParameter(#[from] SetParameterRefusal),
@@ -90,6 +95,9 @@ pub enum Refusal {
     /// Of a weight reveal.
     #[error(transparent)]
     RevealWeights(#[from] RevealWeightsRefusal),
+    /// Of any call, when it cannot be paid for.
+    #[error(transparent)]
+    Fee(#[from] FeeRefusal),
     /// A call this build does not know.
     #[error("this node does not know the call {call}: it needs a newer build")]
     Call {
@@ -107,6 +115,7 @@ impl Refusal {
             Self::Transfer(refusal) => refusal.rule(),
             Self::CreateSubnet(refusal) => refusal.rule(),
             Self::StartSubnet(refusal) => refusal.rule(),
+            Self::DissolveSubnet(refusal) => refusal.rule(),
             Self::SetParameter(refusal) => refusal.rule(),
             Self::Register(refusal) => refusal.rule(),
             Self::AddStake(refusal) => refusal.rule(),
@@ -124,6 +133,7 @@ impl Refusal {
             Self::ServeAxon(refusal) => refusal.rule(),
             Self::CommitWeights(refusal) => refusal.rule(),
             Self::RevealWeights(refusal) => refusal.rule(),
+            Self::Fee(refusal) => refusal.rule(),
             Self::Call { .. } => "call",
         }
     }
@@ -213,7 +223,7 @@ impl From<SignError> for EnvelopeRefusal {
 
 /// A subnet that does not exist.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
-#[error("there is no subnet {netuid}: {}", existing(*.netuid_last))]
+#[error("there is no subnet {netuid}: {}", existing(*.netuid, *.netuid_last))]
 pub struct UnknownSubnet {
     /// Which one was asked for.
     pub netuid: Netuid,
@@ -221,8 +231,11 @@ pub struct UnknownSubnet {
     pub netuid_last: Netuid,
 }
 
-fn existing(netuid_last: Netuid) -> String {
+fn existing(netuid: Netuid, netuid_last: Netuid) -> String {
     match netuid_last.0 {
+        last if (1..=last).contains(&netuid.0) => {
+            String::from("it was dissolved, and what was staked on it returns by itself")
+        }
         0 => String::from("none was created yet"),
         1 => String::from("the only one is 1"),
         last => format!("choose one from 1 to {last}"),

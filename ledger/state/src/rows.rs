@@ -27,6 +27,7 @@ use crate::State;
 use crate::accounts::{AccountRecord, HotkeyOwner};
 use crate::epoch::EpochRecord;
 use crate::neuron::Neuron;
+use crate::parameters::NetworkParameterId;
 use crate::stake::{Pool, Shares};
 use crate::subnet::Subnet;
 use crate::swaps::Retired;
@@ -213,10 +214,9 @@ fn pool(reader: &mut impl Reader, netuid: Netuid, name: Hotkey) -> Result<Pool, 
 
 fn subnet(reader: &mut impl Reader, netuid: Netuid) -> Result<Option<Subnet>, RowError> {
     let subnet: Option<Subnet> = reader.read(&netuid)?;
-    if subnet
-        .as_ref()
-        .is_some_and(|subnet| !subnet.parameters.are_valid())
-    {
+    let notice_max = NetworkParameterId::NoticeTempos.row().max;
+    let valid = |subnet: &Subnet| subnet.parameters.are_valid() && subnet.announced_are_valid(notice_max);
+    if !subnet.as_ref().is_none_or(valid) {
         let what = "a parameter out of its bounds";
         return Err(RowError::Broken { what });
     }

@@ -1,27 +1,25 @@
 //! Subnets: their record, their creation and their start.
 //!
-//! Creating one locks a price that stays part of what exists; it is neither spent nor burned. A subnet has tempos
-//! and epochs from the block that created it, so that permits and parameters are settled before it is started;
-//! started, it takes part in emission.
+//! A subnet has tempos and epochs from the block that created it, so that permits and parameters are settled before
+//! it is started; started, it takes part in emission. How one ends is in `dissolution`.
+//!
+//! # Lock
+//!
+//! Creating one locks a price that stays part of what exists; it is neither spent nor burned. The price doubles with
+//! each creation and falls from there to its floor in a straight line, over the network's `subnet_lock_decay_blocks`.
 
 use std::collections::BTreeMap;
 
-use agon_protocol::amount::{Amount, BASE_UNITS_PER_UNIT};
+use agon_protocol::amount::Amount;
 use agon_protocol::id::{BlockNumber, Coldkey, Digest, Netuid};
 use borsh::{BorshDeserialize, BorshSerialize};
 use thiserror::Error;
 
 use crate::State;
-use crate::parameters::{ParameterId, Parameters};
+use crate::parameters::{Announced, NetworkParameterId, ParameterId, Parameters};
 use crate::refusal::{NotOwner, ShortOfFunds, UnknownSubnet};
-use crate::supply::plus;
+use crate::supply::{SUPPLY_MAX, minus, plus};
 use crate::table::Entry;
-
-/// What creating a subnet locks: 100 whole units.
-pub const SUBNET_LOCK: Amount = Amount::from_base_units(100 * BASE_UNITS_PER_UNIT);
-
-/// Most subnets of a ledger; bounds what a block spends on emission.
-pub const SUBNETS_MAX: u16 = 128;
 
 /// What the ledger keeps of a subnet.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
@@ -31,6 +29,8 @@ pub(crate) struct Subnet {
     pub(crate) task: String,
     /// What the owner locked.
     pub(crate) locked: Amount,
+    /// All that the owner's cut ever brought.
+    pub(crate) owner_emitted: Amount,
     pub(crate) started: bool,
     pub(crate) schedule: Schedule,
     /// Price of a UID right after the newest registration, and when that was.
@@ -40,11 +40,13 @@ pub(crate) struct Subnet {
     pub(crate) neuron_count: u16,
     /// Sum of the stake pools of the subnet.
     pub(crate) staked: Amount,
+    /// Moving average of that sum: what divides emission between subnets.
+    pub(crate) stake_average: Amount,
     pub(crate) pots: Pots,
     /// In force.
     pub(crate) parameters: Parameters,
-    /// In force from the next tempo on.
-    pub(crate) announced: BTreeMap<ParameterId, u64>,
+    /// In force from a later tempo on; at most one value for each parameter.
+    pub(crate) announced: BTreeMap<ParameterId, Announced>,
 }
 
 /// Where a subnet stands in time.
@@ -85,6 +87,33 @@ impl Entry for Subnet {
 }
 
 impl Subnet {
+    /// A subnet without anything, whose first tempo is open since block 0.
+    pub(crate) fn new(owner: Coldkey, parameters: Parameters) -> Self {
+        let schedule = Schedule {
+            tempo: 0,
+            tempo_start: BlockNumber(0),
+            beacon: Digest::default(),
+            epoch_base: BlockNumber(0),
+            epoch_last: BlockNumber(0),
+        };
+        Self {
+            owner,
+            task: String::new(),
+            locked: Amount::ZERO,
+            owner_emitted: Amount::ZERO,
+            started: false,
+            schedule,
+            price: parameters.amount(ParameterId::RegistrationPriceFloor),
+            price_block: BlockNumber(0),
+            neuron_count: 0,
+            staked: Amount::ZERO,
+            stake_average: Amount::ZERO,
+            pots: Pots::default(),
+            parameters,
+            announced: BTreeMap::new(),
+        }
+    }
+
     /// Height at which the next epoch is due.
     pub(crate) fn next_epoch(&self) -> BlockNumber {
         let tempo_blocks = self.parameters.value(ParameterId::TempoBlocks);
@@ -96,13 +125,27 @@ impl Subnet {
         self.started && self.parameters.is_on(ParameterId::RegistrationOpen)
     }
 
-    /// The parameters as they will be when the next tempo opens.
-    pub(crate) fn parameters_announced(&self) -> Parameters {
+    /// The parameters as they will be in `tempo`, which is not over.
+    pub(crate) fn parameters_in(&self, tempo: u64) -> Parameters {
         let mut parameters = self.parameters.clone();
-        for (parameter, value) in &self.announced {
-            parameters.set(*parameter, *value);
+        for (parameter, announced) in &self.announced {
+            if announced.tempo <= tempo {
+                parameters.set(*parameter, announced.value);
+            }
         }
         parameters
+    }
+
+    /// Height of the block that opens `tempo`, a later one, if no epoch is put off and the tempo's length is announced
+    /// no further.
+    pub(crate) fn opening(&self, tempo: u64) -> BlockNumber {
+        let mut height = self.next_epoch();
+        // As many tempos as a notice has, at most.
+        for between in self.schedule.tempo.saturating_add(1)..tempo {
+            let tempo_blocks = self.parameters_in(between).value(ParameterId::TempoBlocks);
+            height = BlockNumber(height.0.saturating_add(tempo_blocks));
+        }
+        height
     }
 }
 
@@ -116,19 +159,31 @@ pub enum CreateSubnetRefusal {
         /// What was given.
         task: String,
     },
-    /// No number left.
-    #[error("there are {count} subnets, {SUBNETS_MAX} at most: register on an existing one")]
+    /// As many as there may be.
+    #[error("there are {count} subnets, {count_max} at most: wait for one to be dissolved")]
     SubnetsMax {
         /// How many there are.
-        count: u16,
+        count: u64,
+        /// How many there may be.
+        count_max: u64,
     },
+    /// No number left.
+    #[error("all {} numbers of subnets were given and none is given again: register on an existing one", u16::MAX)]
+    Netuids,
     /// The lock is more than the owner allows.
-    #[error("a subnet locks {lock} and the limit of this call is {lock_max}: allow {lock} or more")]
+    #[error(
+        "a subnet locks {lock} and the limit of this call is {lock_max}: allow {lock} or more, or wait, the lock falls \
+         to {floor} by block {floor_height}"
+    )]
     LockMax {
         /// What is locked now.
         lock: Amount,
         /// The most the call allows.
         lock_max: Amount,
+        /// The least that is ever locked.
+        floor: Amount,
+        /// The block at which that is so, if no subnet is created before.
+        floor_height: BlockNumber,
     },
     /// The free balance is too small.
     #[error(transparent)]
@@ -141,7 +196,7 @@ impl CreateSubnetRefusal {
     pub const fn rule(&self) -> &'static str {
         match self {
             Self::Task { .. } => "task name",
-            Self::SubnetsMax { .. } => "subnets",
+            Self::SubnetsMax { .. } | Self::Netuids => "subnets",
             Self::LockMax { .. } => "lock limit",
             Self::Balance(_) => ShortOfFunds::RULE,
         }
@@ -197,51 +252,80 @@ impl State {
         owner: Coldkey,
         task: &str,
         lock_max: Amount,
+        now: BlockNumber,
     ) -> Result<SubnetCreation, CreateSubnetRefusal> {
         if !names_a_task(task) {
             return Err(CreateSubnetRefusal::Task {
                 task: task.to_owned(),
             });
         }
-        let Netuid(count) = self.progress().netuid_last;
-        if count >= SUBNETS_MAX {
-            return Err(CreateSubnetRefusal::SubnetsMax { count });
-        }
-        if lock_max < SUBNET_LOCK {
+        let netuid = self.next_netuid()?;
+        let lock = self.lock_at(now);
+        if lock_max < lock {
             return Err(CreateSubnetRefusal::LockMax {
-                lock: SUBNET_LOCK,
+                lock,
                 lock_max,
+                floor: self.network_amount(NetworkParameterId::SubnetLockFloor),
+                floor_height: self.lock_floor_height(),
             });
         }
-        self.check_free(owner, SUBNET_LOCK)?;
-        let netuid = Netuid(count.saturating_add(1));
+        self.check_free(owner, lock)?;
         Ok(SubnetCreation {
             netuid,
             owner,
             task: task.to_owned(),
-            lock: SUBNET_LOCK,
+            lock,
         })
+    }
+
+    fn next_netuid(&self) -> Result<Netuid, CreateSubnetRefusal> {
+        let count = self.table.scan::<Subnet>(()).count() as u64;
+        let count_max = self.network(NetworkParameterId::SubnetsMax);
+        if count >= count_max {
+            return Err(CreateSubnetRefusal::SubnetsMax { count, count_max });
+        }
+        let Netuid(last) = self.progress().netuid_last;
+        last.checked_add(1).map(Netuid).ok_or(CreateSubnetRefusal::Netuids)
+    }
+
+    /// What creating a subnet in the next block locks.
+    #[must_use]
+    pub fn subnet_lock(&self) -> Amount {
+        self.lock_at(self.height().next())
+    }
+
+    /// - **Formula**: twice what the newest subnet locked, less the part of it above the floor that the blocks since
+    ///   are of the decay time.
+    /// - **Rounding**: what has decayed is rounded down.
+    fn lock_at(&self, now: BlockNumber) -> Amount {
+        let floor = self.network_amount(NetworkParameterId::SubnetLockFloor);
+        let progress = self.progress();
+        let doubled = progress.lock_last.saturating_add(progress.lock_last);
+        let above = doubled.min(SUPPLY_MAX).saturating_sub(floor);
+        let decay_blocks = self.network(NetworkParameterId::SubnetLockDecayBlocks);
+        let since = now.0.saturating_sub(progress.lock_height.0).min(decay_blocks);
+        plus(floor, minus(above, above.mul_ratio(since, decay_blocks)))
+    }
+
+    fn lock_floor_height(&self) -> BlockNumber {
+        let decay_blocks = self.network(NetworkParameterId::SubnetLockDecayBlocks);
+        BlockNumber(self.progress().lock_height.0.saturating_add(decay_blocks))
     }
 
     pub(crate) fn create_subnet(&mut self, creation: &SubnetCreation) {
         self.debit(creation.owner, creation.lock);
         let mut progress = self.progress();
         progress.netuid_last = creation.netuid;
+        progress.lock_last = creation.lock;
+        progress.lock_height = progress.height;
         self.write_progress(&progress);
         let parameters = Parameters::of_preset(self.origin().preset);
         let subnet = Subnet {
-            owner: creation.owner,
             task: creation.task.clone(),
             locked: creation.lock,
-            started: false,
             schedule: first_schedule(creation.netuid, progress.height, progress.parent, &parameters),
-            price: parameters.amount(ParameterId::RegistrationPriceFloor),
             price_block: progress.height,
-            neuron_count: 0,
-            staked: Amount::ZERO,
-            pots: Pots::default(),
-            parameters,
-            announced: BTreeMap::new(),
+            ..Subnet::new(creation.owner, parameters)
         };
         self.table.write(&creation.netuid, &subnet);
     }

@@ -1,11 +1,12 @@
 //! How many base units exist: the cap, the halving of a block's emission, and amounts that cannot overflow.
 //!
-//! Issuance is what was ever created less what was burned. It never passes [`SUPPLY_MAX`], which is far below
-//! `u64::MAX`; that is why sums of amounts that exist at one time never overflow.
+//! Issuance is what was ever created; what was burned stays counted, so that burning brings no emission back. It never
+//! passes [`SUPPLY_MAX`], which is far below `u64::MAX`; that is why sums of amounts that exist at one time never
+//! overflow.
 
 use agon_protocol::amount::{Amount, BASE_UNITS_PER_UNIT};
 
-/// Most base units that may exist at one time: 21 million whole units.
+/// Most base units that may ever be created: 21 million whole units.
 pub const SUPPLY_MAX: Amount = Amount::from_base_units(21_000_000 * BASE_UNITS_PER_UNIT);
 
 /// What a block creates at this issuance.

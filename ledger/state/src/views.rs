@@ -2,7 +2,7 @@
 
 use agon_protocol::amount::Amount;
 use agon_protocol::id::{Account, BlockNumber, Coldkey, Digest, Netuid, Uid};
-use agon_protocol::message::{AccountView, Metagraph, NeuronView, StakeView, SubnetView, WeightRowView};
+use agon_protocol::message::{AccountView, AnnouncedView, Metagraph, NeuronView, StakeView, SubnetView, WeightRowView};
 
 use crate::State;
 use crate::accounts::AccountRecord;
@@ -14,7 +14,7 @@ use crate::stake::{Pool, Shares};
 use crate::subnet::Subnet;
 use crate::weights::{Commits, WeightRow};
 
-/// Where every base unit is. The fields sum to the issuance.
+/// Where every base unit is that was ever created. The fields sum to the issuance.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Holdings {
     /// Free balances.
@@ -29,6 +29,8 @@ pub struct Holdings {
     pub pending: Amount,
     /// Held for later epochs because nobody earned it.
     pub held: Amount,
+    /// Burned: fees, registrations, owners' own miner pay, what dissolved subnets leave.
+    pub burned: Amount,
 }
 
 impl Holdings {
@@ -42,6 +44,7 @@ impl Holdings {
             self.bonded,
             self.pending,
             self.held,
+            self.burned,
         ]
         .into_iter()
         .sum()
@@ -67,10 +70,10 @@ impl State {
         self.progress().time_ms
     }
 
-    /// All base units in existence.
+    /// All base units that were ever created, those burned since included.
     #[must_use]
     pub fn issuance(&self) -> Amount {
-        self.progress().issuance()
+        self.progress().created
     }
 
     /// All base units that were ever burned.
@@ -82,7 +85,10 @@ impl State {
     /// Where every base unit is.
     #[must_use]
     pub fn holdings(&self) -> Holdings {
-        let mut holdings = Holdings::default();
+        let mut holdings = Holdings {
+            burned: self.burned(),
+            ..Holdings::default()
+        };
         for (_, account) in self.table.scan::<AccountRecord>(()) {
             holdings.free = holdings.free.saturating_add(account.free);
         }
@@ -200,7 +206,18 @@ impl State {
 
 /// What is told of a subnet after the block at `height`.
 pub(crate) fn subnet_view(height: BlockNumber, netuid: Netuid, subnet: Subnet) -> SubnetView {
+    let announced = subnet.announced.iter().map(|(id, announced)| AnnouncedView {
+        name: id.row().name.to_owned(),
+        value: announced.value,
+        tempo: announced.tempo,
+        height: subnet.opening(announced.tempo),
+    });
     SubnetView {
+        announced: announced.collect(),
+        epoch_due: subnet.next_epoch(),
+        locked: subnet.locked,
+        owner_emitted: subnet.owner_emitted,
+        stake_average: subnet.stake_average,
         height,
         netuid,
         owner: subnet.owner,

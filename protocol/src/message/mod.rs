@@ -24,7 +24,8 @@ pub use self::committee::{
 pub use self::receipt::{Environment, FinishReason, Receipt, answer_digest};
 pub use self::transaction::{Axon, Call, Transaction};
 pub use self::view::{
-    AccountView, CommitteeView, EpochView, EventView, Head, Metagraph, MetagraphChanges, NeuronView,
+    AccountView, AnnouncedView, CommitteeView, EpochView, EventView, Head, Metagraph, MetagraphChanges,
+    NeuronView,
     RefusalView, SeatView, StakeView, SubnetView, TransactionView, WeightRowView,
 };
 pub use self::weights::{Weights, WeightsCommit};

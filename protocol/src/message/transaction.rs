@@ -50,6 +50,11 @@ pub enum Call {
         /// Which subnet.
         netuid: Netuid,
     },
+    /// Owner: end the subnet; its stake and what is left of the lock go back.
+    DissolveSubnet {
+        /// Which subnet.
+        netuid: Netuid,
+    },
     /// Owner: set a parameter of the subnet by its name in the parameter table.
     SetParameter {
         /// Which subnet.
@@ -182,6 +187,7 @@ impl Call {
             Self::Transfer { .. } => "transfer",
             Self::CreateSubnet { .. } => "create_subnet",
             Self::StartSubnet { .. } => "start_subnet",
+            Self::DissolveSubnet { .. } => "dissolve_subnet",
             Self::SetParameter { .. } => "set_parameter",
             Self::Register { .. } => "register",
             Self::AddStake { .. } => "add_stake",
@@ -199,6 +205,34 @@ impl Call {
             Self::LeaveCommittee { .. } => "leave_committee",
             Self::CommitteeReady { .. } => "committee_ready",
             Self::ReportEquivocation { .. } => "report_equivocation",
+        }
+    }
+
+    /// Whether a hotkey signs it; its coldkey then pays the fee. Everything else a coldkey signs and pays.
+    #[must_use]
+    pub const fn is_signed_by_hotkey(&self) -> bool {
+        match self {
+            Self::ServeAxon { .. }
+            | Self::CommitWeights { .. }
+            | Self::RevealWeights { .. }
+            | Self::CommitteeReady { .. } => true,
+            Self::Transfer { .. }
+            | Self::CreateSubnet { .. }
+            | Self::StartSubnet { .. }
+            | Self::DissolveSubnet { .. }
+            | Self::SetParameter { .. }
+            | Self::Register { .. }
+            | Self::AddStake { .. }
+            | Self::RemoveStake { .. }
+            | Self::MoveStake { .. }
+            | Self::SetTake { .. }
+            | Self::SwapHotkey { .. }
+            | Self::AnnounceColdkeySwap { .. }
+            | Self::DisputeColdkeySwap
+            | Self::ExecuteColdkeySwap { .. }
+            | Self::JoinCommittee { .. }
+            | Self::LeaveCommittee { .. }
+            | Self::ReportEquivocation { .. } => false,
         }
     }
 }

@@ -26,8 +26,13 @@ pub struct Head {
     pub time_ms: u64,
     /// Root of the state after it.
     pub state_root: Digest,
-    /// All base units in existence: holdings, stake, locks and what is held for later epochs.
+    /// All base units that were ever created: holdings, stake, locks, what is held for later epochs and what was
+    /// burned.
     pub issuance: Amount,
+    /// All base units that were ever burned.
+    pub burned: Amount,
+    /// What creating a subnet in the next block locks.
+    pub subnet_lock: Amount,
     /// Time between blocks, milliseconds.
     pub block_ms: u64,
 }
@@ -83,8 +88,31 @@ pub struct SubnetView {
     pub neuron_count: u16,
     /// What is held for a later epoch because nobody earned it.
     pub held: Amount,
-    /// Every parameter by name.
+    /// Every parameter by name, as it is in force.
     pub parameters: BTreeMap<String, u64>,
+    /// Announced values of parameters, and when they come into force.
+    pub announced: Vec<AnnouncedView>,
+    /// Height at which the next epoch is or was due; one before `next_epoch` was put off because many were due.
+    pub epoch_due: BlockNumber,
+    /// What the owner locked.
+    pub locked: Amount,
+    /// What the owner was paid as owner, in all; the lock that comes back is less by it.
+    pub owner_emitted: Amount,
+    /// Moving average of the stake on the subnet: what divides emission between subnets.
+    pub stake_average: Amount,
+}
+
+/// A parameter's next value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AnnouncedView {
+    /// The parameter's name.
+    pub name: String,
+    /// Its next value.
+    pub value: u64,
+    /// The tempo that opens with it.
+    pub tempo: u64,
+    /// Height of the block that opens that tempo, unless an epoch is put off.
+    pub height: BlockNumber,
 }
 
 impl SubnetView {
@@ -272,6 +300,8 @@ pub struct EpochView {
     pub validators_paid: Amount,
     /// Base units paid to the owner.
     pub owner_paid: Amount,
+    /// Base units burned: what the owner's own miners earned, and pay too small for an account to exist.
+    pub burned: Amount,
     /// Base units held for a later epoch.
     pub held: Amount,
 }

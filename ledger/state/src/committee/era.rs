@@ -138,7 +138,7 @@ impl State {
     /// A consensus key that was slashed stays known as such; any other can be used again.
     fn return_bond(&mut self, hotkey: Hotkey, candidate: &Candidate) {
         let coldkey = self.hotkey_owner(hotkey).expect("a candidate has an owner");
-        self.credit(coldkey, candidate.bond);
+        self.pay_out(coldkey, candidate.bond);
         self.table.remove::<Candidate>(&hotkey);
         if let Some(KeyUse::By(_)) = self.table.read(&candidate.consensus_key) {
             self.table.remove::<KeyUse>(&candidate.consensus_key);

@@ -3,12 +3,14 @@
 //! [`TABLE`] is of a subnet's parameters, [`NETWORK_TABLE`] of those that hold for the whole ledger. They are what the
 //! rules, the views, the tools and the documentation read; there is no second list.
 //!
-//! A new value of a subnet is announced at once and takes effect when the next tempo opens, so that nothing changes
-//! within a tempo. A network's values are those of its preset.
+//! An owner announces a new value of a subnet's parameter. It is in force from a later tempo on, as many after the
+//! running one as the network's `notice_tempos` says, so that nothing changes within a tempo and everybody can see
+//! before what will. A later announcement for the same parameter takes the place of the earlier one, and has its own
+//! notice. A network's values are those of its preset.
 
 mod network;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use agon_protocol::amount::{Amount, BASE_UNITS_PER_UNIT};
 use agon_protocol::id::{BlockNumber, Coldkey, Netuid};
@@ -16,7 +18,7 @@ use agon_protocol::message::Preset;
 use borsh::{BorshDeserialize, BorshSerialize};
 use thiserror::Error;
 
-pub use self::network::{NETWORK_TABLE, NetworkParameterId};
+pub use self::network::{NETWORK_TABLE, NetworkParameterId, SUBNET_LOCK_FLOOR};
 use crate::State;
 use crate::refusal::{NotOwner, UnknownSubnet};
 use crate::subnet::Subnet;
@@ -278,7 +280,7 @@ pub enum SetParameterRefusal {
     },
     /// Against another parameter.
     #[error(
-        "{low} would be {low_value} and {high} {high_value} in the next tempo, the first may not be larger: \
+        "{low} would be {low_value} and {high} {high_value} in tempo {tempo}, the first may not be larger: \
          set the other one before"
     )]
     Order {
@@ -290,6 +292,8 @@ pub enum SetParameterRefusal {
         high: &'static str,
         /// Its value.
         high_value: u64,
+        /// The first tempo in which it would be so.
+        tempo: u64,
     },
     /// Fewer UIDs than are taken.
     #[error("max_uids cannot be {value} while {neuron_count} UIDs are taken: give at least as many")]
@@ -317,6 +321,14 @@ impl SetParameterRefusal {
     }
 }
 
+/// A parameter's next value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub(crate) struct Announced {
+    pub(crate) value: u64,
+    /// The tempo that opens with it.
+    pub(crate) tempo: u64,
+}
+
 /// An accepted change of a parameter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParameterChange {
@@ -326,9 +338,11 @@ pub struct ParameterChange {
     pub parameter: ParameterId,
     /// Its value in the running tempo.
     pub value: u64,
-    /// Its value from the next tempo on.
+    /// Its value from `tempo` on.
     pub value_next: u64,
-    /// When the next tempo opens, if the epoch is not put off.
+    /// The tempo that opens with it.
+    pub tempo: u64,
+    /// When that tempo opens, if no epoch is put off.
     pub effective: BlockNumber,
 }
 
@@ -347,19 +361,27 @@ impl State {
         };
         let parameter = ParameterId::of_name(name).ok_or_else(unknown)?;
         check_value(parameter.row(), value)?;
-        check_against_subnet(&subnet, parameter, value)?;
+        let notice_tempos = self.network(NetworkParameterId::NoticeTempos);
+        let tempo = subnet.schedule.tempo.saturating_add(notice_tempos);
+        let announced = Announced { value, tempo };
+        check_against_subnet(&subnet, parameter, announced)?;
         Ok(ParameterChange {
             netuid,
             parameter,
             value: subnet.parameters.value(parameter),
             value_next: value,
-            effective: subnet.next_epoch(),
+            tempo,
+            effective: subnet.opening(tempo),
         })
     }
 
     pub(crate) fn announce_parameter(&mut self, change: &ParameterChange) {
         let mut subnet = self.expect_subnet(change.netuid);
-        subnet.announced.insert(change.parameter, change.value_next);
+        let announced = Announced {
+            value: change.value_next,
+            tempo: change.tempo,
+        };
+        subnet.announced.insert(change.parameter, announced);
         self.table.write(&change.netuid, &subnet);
     }
 }
@@ -378,30 +400,56 @@ fn check_value(row: &Parameter, value: u64) -> Result<(), SetParameterRefusal> {
     }
 }
 
-/// Checks `value` against the other parameters of the next tempo and against what the subnet holds.
+/// Checks an announcement against the other parameters, in each tempo that opens with a change, and against what the
+/// subnet holds.
 fn check_against_subnet(
     subnet: &Subnet,
     parameter: ParameterId,
-    value: u64,
+    announced: Announced,
 ) -> Result<(), SetParameterRefusal> {
-    let mut next = subnet.parameters_announced();
-    next.set(parameter, value);
-    if let Some((low, high)) = next.first_disorder() {
+    let mut next = subnet.clone();
+    next.announced.insert(parameter, announced);
+    if let Some((tempo, values, (low, high))) = next.first_disorder() {
         return Err(SetParameterRefusal::Order {
             low: low.row().name,
-            low_value: next.value(low),
+            low_value: values.value(low),
             high: high.row().name,
-            high_value: next.value(high),
+            high_value: values.value(high),
+            tempo,
         });
     }
     // Slots are appended until then, so what is taken now bounds the limit from below.
-    if parameter == ParameterId::MaxUids && value < u64::from(subnet.neuron_count) {
+    if parameter == ParameterId::MaxUids && announced.value < u64::from(subnet.neuron_count) {
         return Err(SetParameterRefusal::UidsTaken {
-            value,
+            value: announced.value,
             neuron_count: subnet.neuron_count,
         });
     }
     Ok(())
+}
+
+impl Subnet {
+    /// The first tempo to come in which two parameters are out of order, with all values in it.
+    fn first_disorder(&self) -> Option<(u64, Parameters, (ParameterId, ParameterId))> {
+        let tempos: BTreeSet<u64> = self.announced.values().map(|announced| announced.tempo).collect();
+        tempos.into_iter().find_map(|tempo| {
+            let values = self.parameters_in(tempo);
+            let disorder = values.first_disorder()?;
+            Some((tempo, values, disorder))
+        })
+    }
+
+    /// Whether every announced value is within its bounds, in order with the others, and to come within the notice.
+    pub(crate) fn announced_are_valid(&self, notice_tempos: u64) -> bool {
+        let running = self.schedule.tempo;
+        let last = running.saturating_add(notice_tempos);
+        let mut announced = self.announced.iter();
+        let valid = announced.all(|(id, Announced { value, tempo })| {
+            let row = id.row();
+            (row.min..=row.max).contains(value) && *tempo > running && *tempo <= last
+        });
+        valid && self.first_disorder().is_none()
+    }
 }
 
 #[cfg(test)]

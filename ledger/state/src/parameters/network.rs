@@ -11,6 +11,9 @@ use crate::State;
 use crate::stake::STAKE_MIN;
 use crate::supply::SUPPLY_MAX;
 
+/// Least that creating a subnet locks: 100 whole units.
+pub const SUBNET_LOCK_FLOOR: Amount = Amount::from_base_units(100 * BASE_UNITS_PER_UNIT);
+
 const SUPPLY: u64 = SUPPLY_MAX.base_units();
 
 // Blocks of a public network are taken to be 12 seconds.
@@ -26,7 +29,7 @@ parameters! {
     ExistentialDeposit       "existential_deposit"              "Smallest free balance an account can have besides none, in base units.":
                                                                 500, 500; 1, BASE_UNITS_PER_UNIT; Preset
     SubnetLockFloor          "subnet_lock_floor"                "Least that creating a subnet locks, in base units.":
-                                                                100 * BASE_UNITS_PER_UNIT, 100 * BASE_UNITS_PER_UNIT; 1, SUPPLY; Preset
+                                                                SUBNET_LOCK_FLOOR.base_units(), SUBNET_LOCK_FLOOR.base_units(); 1, SUPPLY; Preset
     SubnetLockDecayBlocks    "subnet_lock_decay_blocks"         "Blocks in which the doubled lock falls back to its floor.":
                                                                 100_800, 400; 1, 10_000_000; Preset
     SubnetsMax               "subnets_max"                      "Subnets that may exist at one time.":

@@ -188,19 +188,19 @@ impl State {
         neurons.iter().map(take).collect()
     }
 
-    /// Pays a dividend, of which `take` is the coldkey's; gives what became stake, which the caller counts.
+    /// Pays a dividend, of which `take` is the coldkey's; gives what became stake, which the caller counts, and what
+    /// was burned because it was too little for the coldkey to exist.
     pub(crate) fn pay_dividends(
         &mut self,
         netuid: Netuid,
         neuron: &Neuron,
         pay: Amount,
         take: Amount,
-    ) -> Amount {
+    ) -> (Amount, Amount) {
         let Neuron { hotkey, coldkey, .. } = *neuron;
         let mut pool = self.pool(netuid, hotkey);
         if pool.shares == 0 {
-            self.credit(coldkey, pay);
-            return Amount::ZERO;
+            return (Amount::ZERO, self.pay_out(coldkey, pay));
         }
         let rest = minus(pay, take);
         pool.total = plus(pool.total, rest);
@@ -208,14 +208,13 @@ impl State {
         let bought = pool.shares_for(take);
         if held == 0 || bought == 0 {
             self.write_stake((coldkey, netuid, hotkey), pool, held);
-            self.credit(coldkey, take);
-            return rest;
+            return (rest, self.pay_out(coldkey, take));
         }
         let pool = Pool {
             total: plus(pool.total, take),
             shares: pool.shares.saturating_add(bought),
         };
         self.write_stake((coldkey, netuid, hotkey), pool, held.saturating_add(bought));
-        pay
+        (pay, Amount::ZERO)
     }
 }

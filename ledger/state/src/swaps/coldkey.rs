@@ -21,6 +21,7 @@
 
 use std::fmt;
 
+use agon_protocol::amount::Amount;
 use agon_protocol::id::{BlockNumber, Coldkey, Hotkey, Netuid};
 use borsh::{BorshDeserialize, BorshSerialize};
 use thiserror::Error;
@@ -196,6 +197,8 @@ pub struct ColdkeyHandover {
     pub coldkey: Coldkey,
     /// Who takes over.
     pub new_coldkey: Coldkey,
+    /// The free balance that goes along.
+    pub free: Amount,
     /// Hotkeys that change their coldkey.
     pub hotkeys: Vec<Hotkey>,
     /// Stakes that change their coldkey: subnet and name of the pool.
@@ -312,6 +315,7 @@ impl State {
         ColdkeyHandover {
             coldkey,
             new_coldkey,
+            free: self.account_record(coldkey.into()).free,
             complete: !full && shares.next().is_none(),
             hotkeys,
             stakes,
@@ -329,9 +333,8 @@ impl State {
         for (netuid, name) in &handover.stakes {
             self.hand_over_stake((coldkey, *netuid, *name), new_coldkey);
         }
-        let free = self.account_record(coldkey.into()).free;
-        self.debit(coldkey, free);
-        self.credit(new_coldkey, free);
+        self.debit(coldkey, handover.free);
+        self.credit(new_coldkey, handover.free);
         if handover.complete {
             self.table.remove::<ColdkeySwap>(&coldkey);
         }

@@ -99,6 +99,16 @@ impl Table {
         }
     }
 
+    /// Removes all entries of one kind whose keys start with `prefix`.
+    pub(crate) fn remove_all<E: Entry>(&mut self, prefix: impl KeyField) {
+        let found = self.entries.scan(&prefix_bytes::<E>(&prefix));
+        let keys: Vec<Arc<[u8]>> = found.map(|(key, _)| Arc::clone(key)).collect();
+        for key in keys {
+            self.entries.remove(&key);
+            self.changed.insert(key);
+        }
+    }
+
     /// Entries of one kind whose keys start with `prefix`, in key order.
     pub(crate) fn scan<E: Entry>(&self, prefix: impl KeyField) -> impl Iterator<Item = (E::Key, E)> {
         let entries = self.entries.scan(&prefix_bytes::<E>(&prefix));
@@ -115,6 +125,14 @@ impl Table {
             .differing(&other.entries, &prefix_bytes::<E>(&prefix));
         let read = |key: &Arc<[u8]>| E::read_key(key).expect("keys were checked when they came in");
         keys.into_iter().map(read).collect()
+    }
+
+    /// Entries of one kind whose keys come after `after`, or all of that kind, in key order.
+    pub(crate) fn scan_after<E: Entry>(&self, after: Option<&E::Key>) -> impl Iterator<Item = (E::Key, E)> {
+        let from = after.map_or_else(|| vec![E::KIND], E::key_bytes);
+        let skipped = after.is_some() && self.entries.get(&from).is_some();
+        let entries = self.entries.scan_from(&from).skip(usize::from(skipped));
+        entries.map_while(|(key, value)| E::read_key(key).map(|key| (key, decode_stored(value))))
     }
 
     /// Entries as bytes, in key order.

@@ -240,6 +240,15 @@ impl Tree {
         below.filter(|node| query.is_met_by(&node.first().key))
     }
 
+    /// Entries whose keys are `key` or come after it, in key order.
+    pub fn scan_from<'a>(
+        &'a self,
+        key: &[u8],
+    ) -> impl Iterator<Item = (&'a Arc<[u8]>, &'a Arc<[u8]>)> + use<'a> {
+        let open = self.top.as_deref().map(|top| not_before(top, key));
+        leaves_of(open.unwrap_or_default()).map(|leaf| (&leaf.key, &leaf.value))
+    }
+
     /// Root over all entries, as [`agon_protocol::proof`] has it.
     ///
     /// Costs hashes for what changed since it was last asked for, and nothing when nothing did.
@@ -359,8 +368,30 @@ fn differ<'a>(a: &'a Node, b: &'a Node, open: &mut Vec<Pair<'a>>, keys: &mut Vec
     }
 }
 
+/// The nodes below which the keys from `key` on are, the last ones first.
+fn not_before<'a>(top: &'a Node, key: &[u8]) -> Vec<&'a Node> {
+    let difference = first_difference(&top.nearest(key).key, key);
+    let bits = difference.map_or(usize::MAX, usize::from);
+    let (mut node, mut open) = (top, Vec::new());
+    while let Some(inner) = node.above(bits) {
+        if !path_bit(key, inner.bit) {
+            open.push(&*inner.right);
+        }
+        node = inner.children(key).0;
+    }
+    // All below begin as the key does and differ from it in the same bit.
+    if difference.is_none_or(|bit| !path_bit(key, bit)) {
+        open.push(node);
+    }
+    open
+}
+
 fn leaves(top: Option<&Node>) -> impl Iterator<Item = &Leaf> {
-    let mut open: Vec<&Node> = top.into_iter().collect();
+    leaves_of(top.into_iter().collect())
+}
+
+/// All leaves below the nodes, those of the last node first.
+fn leaves_of(mut open: Vec<&Node>) -> impl Iterator<Item = &Leaf> {
     std::iter::from_fn(move || {
         loop {
             match open.pop()? {
@@ -539,6 +570,8 @@ mod tests {
                 check_query(&entries, &changed, Query::Key(key));
                 check_query(&entries, &changed, Query::Prefix(key));
                 check_query(&entries, &changed, Query::Prefix(&key[..key.len() / 2]));
+                let after = entries.range(key.clone()..).map(|(key, value)| (key.clone(), value.clone()));
+                prop_assert_eq!(listed(changed.scan_from(key)), after.collect::<Vec<_>>());
             }
         }
 

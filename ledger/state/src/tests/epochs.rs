@@ -3,7 +3,7 @@
 use agon_scoring::epoch;
 
 use super::*;
-use crate::{EPOCHS_PER_BLOCK_MAX, EpochRecord};
+use crate::EpochRecord;
 
 /// Two validators of coldkey 2 (UIDs 0, 1), two miners of coldkey 3 (UIDs 2, 3), one of the owner (UID 4), and
 /// revealed weights in which the owner's miner has a share. Hotkey 102 leaves all dividends to its stakers.
@@ -55,7 +55,8 @@ fn a_tempo_opens_with_its_epochs_block_and_takes_its_beacon_from_the_block_befor
 #[test]
 fn an_epoch_pays_every_base_unit_of_its_tempo() {
     let mut ledger = paying();
-    let issued = ledger.state.issuance();
+    let (issued, burned) = (ledger.state.issuance(), ledger.burned());
+    let owner_emitted = ledger.subnet().owner_emitted;
     let free = [1, 2, 3].map(|key| ledger.free(key));
     let epoch = ledger.close_tempo();
     let record = record(&ledger);
@@ -93,8 +94,10 @@ fn an_epoch_pays_every_base_unit_of_its_tempo() {
     );
     assert_eq!(ledger.free(1).base_units() - free[0].base_units(), 1_800_000_000);
     assert_eq!(ledger.free(2), free[1], "dividends are stake");
-    let issued_now = issued.base_units() + units(10).base_units() - payouts.miners_burned.base_units();
-    assert_eq!(ledger.state.issuance().base_units(), issued_now);
+    assert_eq!(ledger.state.issuance(), issued.saturating_add(units(10)), "what is burned stays counted");
+    assert_eq!(ledger.burned().saturating_sub(burned), payouts.miners_burned);
+    assert_eq!(epoch.burned, payouts.miners_burned);
+    assert_eq!(ledger.subnet().owner_emitted, owner_emitted.saturating_add(payouts.owner_cut));
 }
 
 #[test]
@@ -174,7 +177,7 @@ fn only_the_newest_records_are_kept() {
 }
 
 #[test]
-fn a_block_runs_two_epochs_and_the_rest_wait_for_the_next() {
+fn a_block_runs_two_epochs_and_the_rest_wait_in_sight_for_the_next() {
     let mut ledger = Ledger::new();
     // The stagger by netuid takes one more block off each later one, so the three fall on one block.
     for key in [1, 2, 3] {
@@ -183,7 +186,10 @@ fn a_block_runs_two_epochs_and_the_rest_wait_for_the_next() {
     let mut ran = Vec::new();
     for _ in 0..80 {
         let epochs: Vec<u16> = ledger.begin().into_iter().map(|epoch| epoch.netuid.0).collect();
-        assert!(epochs.len() <= EPOCHS_PER_BLOCK_MAX);
+        // Due at block 40, run by block 41, and due a tempo after that.
+        let third = ledger.state.subnet(Netuid(3)).unwrap();
+        let put_off = third.epoch_due < third.next_epoch;
+        assert_eq!(put_off, ledger.state.height().0 == 40);
         if !epochs.is_empty() {
             ran.push((ledger.state.height().0, epochs));
         }
@@ -233,7 +239,38 @@ fn subnets_share_a_blocks_emission_by_their_stake() {
         amount: units(10),
     };
     ledger.transact(3, elsewhere).unwrap();
+    // At first all of the average is in proportion to the stake; then that of one moves.
     assert_eq!(gained(&mut ledger), (750_000_000, 250_000_000));
+    let more = Call::AddStake {
+        netuid: Netuid(2),
+        hotkey: hotkey(101),
+        amount: units(20),
+    };
+    ledger.transact(3, more).unwrap();
+    let average = |ledger: &Ledger, netuid| ledger.state.subnet(Netuid(netuid)).unwrap().stake_average.base_units();
+    let gain = gained(&mut ledger);
+    let averages = (average(&ledger, 1), average(&ledger, 2));
+    // 1 - 2^(-1/20) of what is left in each of two blocks: of 30 twice; of 10, and then of 30.
+    let two_blocks = |first: f64, second: f64| {
+        let left = 2f64.powf(-0.05);
+        let average = first * (1.0 - left);
+        second + (average - second) * left
+    };
+    assert!((averages.0 as f64 - 1e9 * two_blocks(30.0, 30.0)).abs() < 20.0, "{averages:?}");
+    assert!((averages.1 as f64 - 1e9 * two_blocks(10.0, 30.0)).abs() < 20.0, "{averages:?}");
+    let share = 1e9 * averages.0 as f64 / (averages.0 + averages.1) as f64;
+    assert!((gain.0 as f64 - share).abs() < 1.0);
+    assert_eq!(gain.0 + gain.1, 1_000_000_000);
+}
+
+#[test]
+fn a_subnet_closed_to_registration_or_not_started_leaves_all_to_the_others() {
+    let mut ledger = Ledger::with_subnet();
+    ledger.ok(2, create());
+    let pending = |ledger: &Ledger| ledger.state.expect_subnet(SUBNET).pots.pending;
+    let before = pending(&ledger);
+    ledger.begin();
+    assert_eq!(pending(&ledger).saturating_sub(before), units(1));
 }
 
 #[test]

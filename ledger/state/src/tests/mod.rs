@@ -4,7 +4,9 @@
 
 mod changes;
 mod committee;
+mod dissolving;
 mod epochs;
+mod fees;
 mod golden;
 mod money;
 mod properties;
@@ -14,6 +16,8 @@ mod staking;
 mod swaps;
 mod weighing;
 
+use std::collections::BTreeMap;
+
 use agon_protocol::amount::Amount;
 use agon_protocol::id::{Account, BlockNumber, Coldkey, Digest, Hotkey, Netuid, Uid};
 use agon_protocol::message::{
@@ -21,7 +25,7 @@ use agon_protocol::message::{
 };
 use agon_protocol::sign::Keypair;
 
-use crate::{Refusal, State};
+use crate::{Checked, Refusal, State};
 
 /// Free balance of each coldkey at genesis, in whole units.
 const FUNDS: u64 = 10_000;
@@ -70,15 +74,36 @@ fn block_hash(height: BlockNumber) -> Digest {
 }
 
 /// A state, and blocks for it. Every block's invariants are checked.
+#[derive(Clone)]
 struct Ledger {
     state: State,
+    /// What each coldkey has paid in fees.
+    fees: BTreeMap<Coldkey, Amount>,
 }
 
 impl Ledger {
     fn new() -> Self {
         Self {
             state: State::genesis(&genesis()).unwrap(),
+            fees: BTreeMap::new(),
         }
+    }
+
+    /// A ledger with the times of a public network.
+    fn mainnet() -> Self {
+        let genesis = Genesis {
+            preset: Preset::Mainnet,
+            ..genesis()
+        };
+        Self {
+            state: State::genesis(&genesis).unwrap(),
+            fees: BTreeMap::new(),
+        }
+    }
+
+    /// What a call would do in the next block.
+    fn effect(&self, key: u8, call: Call) -> String {
+        self.state.check(&self.tx(key, call)).unwrap().effect.to_string()
     }
 
     /// A ledger whose coldkey 1 owns [`SUBNET`], started, with tempos of 10 blocks and no rate limits.
@@ -119,7 +144,7 @@ impl Ledger {
         let nonce = self.state.account(&signer).nonce;
         Signed::sign(
             Transaction {
-                genesis: genesis().digest(),
+                genesis: self.state.genesis_digest(),
                 signer,
                 nonce,
                 call,
@@ -133,15 +158,19 @@ impl Ledger {
         let tx = self.tx(key, call);
         let (root, entries) = (self.state.root(), self.state.clone());
         let outcome = self.state.transact(&tx);
-        if outcome.is_err() {
-            assert_eq!(
+        match &outcome {
+            Err(_) => assert_eq!(
                 (self.state.root(), &self.state),
                 (root, &entries),
                 "a refused transaction changed something"
-            );
+            ),
+            Ok(Checked { fee, payer, .. }) => {
+                let paid = self.fees.entry(*payer).or_default();
+                *paid = paid.saturating_add(*fee);
+            }
         }
         assert_eq!(self.state.check_invariants(), Ok(()));
-        outcome
+        outcome.map(drop)
     }
 
     /// A block with one call, which must not be refused.
@@ -192,8 +221,16 @@ impl Ledger {
         }
     }
 
+    /// The free balance as it would be without fees, so that tests of other rules need not know them.
     fn free(&self, key: u8) -> Amount {
-        self.state.account(&coldkey(key).into()).free
+        let fees = self.fees.get(&coldkey(key)).copied().unwrap_or_default();
+        self.state.account(&coldkey(key).into()).free.saturating_add(fees)
+    }
+
+    /// What was burned besides fees.
+    fn burned(&self) -> Amount {
+        let fees: Amount = self.fees.values().copied().sum();
+        self.state.burned().saturating_sub(fees)
     }
 
     fn subnet(&self) -> SubnetView {
@@ -204,9 +241,10 @@ impl Ledger {
         self.state.metagraph(SUBNET).unwrap().neurons[usize::from(uid)].clone()
     }
 
-    /// Weights of `key` on the running tempo.
+    /// Weights of the running tempo, of tempo 0 where the subnet is gone.
     fn weights(&self, row: &[(u16, u16)]) -> Weights {
-        weights(self.subnet().tempo, row)
+        let tempo = self.state.subnet(SUBNET).map_or(0, |subnet| subnet.tempo);
+        weights(tempo, row)
     }
 }
 

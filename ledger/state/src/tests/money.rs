@@ -1,10 +1,10 @@
 //! Balances, nonces, subnets and parameters, stake.
 
-use agon_protocol::message::Message;
+use agon_protocol::message::{AnnouncedView, Message};
 use agon_protocol::sign::Signature;
 
 use super::*;
-use crate::{STAKE_MIN, SUBNET_LOCK};
+use crate::{STAKE_MIN, SUBNET_LOCK_FLOOR};
 
 #[test]
 fn a_transfer_moves_exactly_its_amount() {
@@ -32,7 +32,7 @@ fn a_transaction_applies_once_and_in_order() {
     let mut ledger = Ledger::new();
     ledger.begin();
     let first = ledger.tx(1, transfer(2, units(1)));
-    assert_eq!(ledger.state.transact(&first), Ok(()));
+    ledger.state.transact(&first).unwrap();
     let again = ledger.state.transact(&first).unwrap_err();
     assert_eq!(
         (again.rule(), again.to_string().as_str()),
@@ -97,13 +97,13 @@ fn what_breaks_the_form_of_a_message_is_refused_and_not_believed() {
 fn a_dry_run_says_what_the_block_then_does() {
     let mut ledger = Ledger::with_subnet();
     let tx = ledger.tx(2, register(101));
-    let effect = ledger.state.check(&tx).unwrap();
+    let checked = ledger.state.check(&tx).unwrap();
     assert_eq!(
-        effect.to_string(),
+        checked.effect.to_string(),
         format!("burns 0.0005 and gives {} UID 0 on subnet 1", hotkey(101))
     );
     ledger.begin();
-    assert_eq!(ledger.state.transact(&tx), Ok(()));
+    assert_eq!(ledger.state.transact(&tx), Ok(checked));
     assert_eq!(ledger.neuron(0).hotkey, hotkey(101));
 }
 
@@ -111,12 +111,14 @@ fn a_dry_run_says_what_the_block_then_does() {
 fn a_subnet_locks_its_price_and_gets_the_next_number() {
     let mut ledger = Ledger::new();
     ledger.ok(1, create());
+    ledger.begin();
+    ledger.begin();
     ledger.ok(2, create());
-    assert_eq!(ledger.free(1), units(FUNDS).saturating_sub(SUBNET_LOCK));
-    assert_eq!(
-        ledger.state.holdings().locked.base_units(),
-        2 * SUBNET_LOCK.base_units()
-    );
+    assert_eq!(ledger.free(1), units(FUNDS).saturating_sub(SUBNET_LOCK_FLOOR));
+    // Three blocks after the first, 3/400 of what the doubled lock has above the floor are gone.
+    let locked = units(FUNDS).saturating_sub(ledger.free(2));
+    assert_eq!(locked.base_units(), 199_250_000_000);
+    assert_eq!(ledger.state.holdings().locked, units(100).saturating_add(locked));
     let owners: Vec<(u16, Coldkey)> = ledger
         .state
         .subnets()
@@ -133,8 +135,37 @@ fn a_subnet_locks_no_more_than_the_call_allows() {
         task: String::from("reading"),
         lock_max: units(99),
     };
-    ledger.refused(1, call, "lock limit");
+    let sentence = ledger.refused(1, call.clone(), "lock limit");
+    assert_eq!(
+        sentence,
+        "a subnet locks 100 and the limit of this call is 99: allow 100 or more, or wait, the lock falls to 100 by \
+         block 400"
+    );
     ledger.refused(55, create(), "balance");
+    ledger.ok(1, create());
+    let sentence = ledger.refused(1, call, "lock limit");
+    assert!(sentence.starts_with("a subnet locks 199.75 and"), "{sentence}");
+    assert!(sentence.ends_with("falls to 100 by block 403"), "{sentence}");
+}
+
+#[test]
+fn a_lock_doubles_with_each_creation_and_falls_to_its_floor_in_a_line() {
+    let mut ledger = Ledger::new();
+    let mut locked = Vec::new();
+    ledger.begin();
+    for key in [1, 2, 3] {
+        let before = ledger.free(key);
+        ledger.transact(key, create()).unwrap();
+        locked.push(before.saturating_sub(ledger.free(key)));
+    }
+    assert_eq!(locked, [units(100), units(200), units(400)]);
+    // 800 falls to 100 in 400 blocks.
+    ledger.advance(99);
+    assert_eq!(ledger.state.subnet_lock(), units(625));
+    ledger.advance(200);
+    assert_eq!(ledger.state.subnet_lock(), units(275));
+    ledger.advance(1_000);
+    assert_eq!(ledger.state.subnet_lock(), units(100));
 }
 
 #[test]
@@ -156,11 +187,71 @@ fn only_the_owner_starts_a_subnet_and_only_once() {
 fn a_parameter_changes_when_the_next_tempo_opens() {
     let mut ledger = Ledger::with_subnet();
     let before = ledger.subnet();
+    let effect = ledger.effect(1, set("min_allowed_weights", 3));
+    assert_eq!(
+        effect,
+        format!(
+            "sets min_allowed_weights of subnet 1 from 1 to 3 when tempo {} opens, at block {} if no epoch is put off",
+            before.tempo + 1,
+            before.next_epoch
+        )
+    );
     ledger.ok(1, set("min_allowed_weights", 3));
     assert_eq!(ledger.subnet().parameters, before.parameters);
+    let announced = AnnouncedView {
+        name: String::from("min_allowed_weights"),
+        value: 3,
+        tempo: before.tempo + 1,
+        height: before.next_epoch,
+    };
+    assert_eq!(ledger.subnet().announced, [announced]);
     ledger.close_tempo();
+    assert_eq!(ledger.subnet().announced, []);
     assert_eq!(ledger.subnet().parameter("min_allowed_weights"), Some(3));
     assert_eq!(ledger.subnet().tempo, before.tempo + 1);
+}
+
+#[test]
+fn on_a_public_network_a_change_waits_for_two_tempos() {
+    let mut ledger = Ledger::mainnet();
+    ledger.ok(1, create());
+    ledger.ok(1, set("tempo_blocks", 10));
+    let first = ledger.subnet();
+    // The first tempo is a block shorter, by the stagger of subnet 1.
+    assert_eq!(first.next_epoch, BlockNumber(1 + 360 - 1));
+    assert_eq!(first.announced[0].tempo, 2);
+    assert_eq!(first.announced[0].height, BlockNumber(360 + 360));
+    ledger.close_tempo();
+    // A second announcement takes the place of the first, with its own notice; another parameter knows of the first.
+    ledger.ok(1, set("kappa", 40_000));
+    assert_eq!(ledger.subnet().announced[1].height, BlockNumber(730));
+    ledger.ok(1, set("tempo_blocks", 20));
+    let (tempo, kappa) = (&ledger.subnet().announced[0], &ledger.subnet().announced[1]);
+    assert_eq!((tempo.value, tempo.tempo, tempo.height), (20, 3, BlockNumber(1_080)));
+    assert_eq!((kappa.value, kappa.tempo, kappa.height), (40_000, 3, BlockNumber(1_080)));
+    ledger.close_tempo();
+    assert_eq!(ledger.subnet().parameter("tempo_blocks"), Some(360));
+    ledger.close_tempo();
+    assert_eq!(ledger.state.height(), BlockNumber(1_080));
+    assert_eq!(ledger.subnet().parameter("tempo_blocks"), Some(20));
+    assert_eq!(ledger.subnet().parameter("kappa"), Some(40_000));
+}
+
+#[test]
+fn values_are_in_order_in_each_tempo_to_come() {
+    let mut ledger = Ledger::mainnet();
+    ledger.ok(1, create());
+    ledger.ok(1, set("alpha_high", 60_000));
+    ledger.close_tempo();
+    // In force from tempo 2 on, so a lower bound from tempo 3 on may be as high.
+    ledger.ok(1, set("alpha_low", 60_000));
+    let sentence = ledger.refused(1, set("alpha_high", 59_999), "parameter order");
+    assert_eq!(
+        sentence,
+        "alpha_low would be 60000 and alpha_high 59999 in tempo 3, the first may not be larger: set the other one before"
+    );
+    ledger.ok(1, set("alpha_low", 50_000));
+    ledger.ok(1, set("alpha_high", 59_999));
 }
 
 #[test]

@@ -52,7 +52,9 @@ fn call() -> impl Strategy<Value = Call> {
     prop_oneof![
         2 => (1u8..12, amount()).prop_map(|(to, amount)| transfer(to, amount)),
         1 => amount().prop_map(|lock_max| Call::CreateSubnet { task: String::from("reading"), lock_max }),
-        1 => netuid().prop_map(|netuid| Call::StartSubnet { netuid }),
+        2 => netuid().prop_map(|netuid| Call::StartSubnet { netuid }),
+        1 => prop_oneof![1 => Just(1), 3 => Just(2), 2 => 3u16..5]
+            .prop_map(|netuid| Call::DissolveSubnet { netuid: Netuid(netuid) }),
         3 => (netuid(), parameter())
             .prop_map(|(netuid, (name, value))| Call::SetParameter { netuid, name, value }),
         8 => (netuid(), any_hotkey(), amount())
@@ -209,7 +211,8 @@ fn applying_a_block_is_beginning_it_and_its_transactions_in_order() {
     };
     let outcome = applied.apply(input);
     ledger.begin();
-    let one_by_one: Vec<_> = transactions.iter().map(|tx| ledger.state.transact(tx)).collect();
+    let transactions = transactions.iter();
+    let one_by_one: Vec<_> = transactions.map(|tx| ledger.state.transact(tx).map(drop)).collect();
     assert_eq!(outcome.outcomes, one_by_one);
     assert!(one_by_one[0].is_ok() && one_by_one[1].is_err());
     assert_eq!((&applied, applied.root()), (&ledger.state, ledger.state.root()));

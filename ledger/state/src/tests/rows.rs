@@ -47,7 +47,7 @@ fn check(state: &State, target: ProofTarget, expected: &Row) {
 
 #[test]
 fn a_proven_row_is_what_the_query_says() {
-    let Ledger { state } = ledger();
+    let Ledger { state, .. } = ledger();
     for key in [1, 2, 3, 4, 101, 102, 200] {
         let account = Account(pair(key).public());
         check(
@@ -97,7 +97,7 @@ fn a_proven_row_is_what_the_query_says() {
 
 #[test]
 fn a_wrong_byte_in_a_rows_proofs_shows_nothing() {
-    let Ledger { state } = ledger();
+    let Ledger { state, .. } = ledger();
     let header = header(&state);
     for target in [
         ProofTarget::Account(Account(pair(4).public())),
@@ -120,7 +120,7 @@ fn a_wrong_byte_in_a_rows_proofs_shows_nothing() {
 
 #[test]
 fn proofs_of_another_row_or_in_another_number_are_refused() {
-    let Ledger { state } = ledger();
+    let Ledger { state, .. } = ledger();
     let header = header(&state);
     let target = ProofTarget::Neuron(SUBNET, Uid(1));
     let other = state.prove(&ProofTarget::Neuron(SUBNET, Uid(0)));

@@ -18,7 +18,7 @@ fn the_price_rises_with_each_registration_and_halves_with_each_half_life() {
         prices.push(before.saturating_sub(ledger.free(2)).base_units());
     }
     assert_eq!(prices, [FLOOR, 630_000, 793_800, 1_000_188]);
-    assert_eq!(ledger.state.burned().base_units(), prices.iter().sum::<u64>());
+    assert_eq!(ledger.burned().base_units(), prices.iter().sum::<u64>());
     // 1000188 * 1.26 = 1260236.88; the view tells the price of the next block.
     ledger.advance(39);
     assert_eq!(ledger.subnet().registration_price, base(1_260_236 / 2));
@@ -96,8 +96,7 @@ fn full() -> Ledger {
 #[test]
 fn the_longest_registered_of_those_who_earn_nothing_is_replaced() {
     let mut ledger = full();
-    let tx = ledger.tx(4, register(120));
-    let effect = ledger.state.check(&tx).unwrap().to_string();
+    let effect = ledger.effect(4, register(120));
     assert!(
         effect.ends_with(&format!("UID 0 on subnet 1, replacing {}", hotkey(101))),
         "{effect}"
@@ -221,4 +220,59 @@ fn a_replaced_uid_is_cleared_everywhere_and_its_stake_can_be_withdrawn() {
     let before = ledger.free(2);
     ledger.ok(2, unstake(101, worth));
     assert_eq!(ledger.free(2), before.saturating_add(worth));
+}
+
+#[test]
+fn the_order_of_replacement_is_told_before_it_happens() {
+    let mut ledger = full();
+    let order = ledger.state.at_risk(SUBNET).unwrap();
+    let uids: Vec<u16> = order.iter().map(|at_risk| at_risk.uid.0).collect();
+    assert_eq!(uids, (0..12).collect::<Vec<u16>>(), "two of twelve can go, the others have to stay");
+    assert!(order.iter().all(|at_risk| !at_risk.immune && at_risk.immunity_left_blocks == 0));
+    ledger.ok(4, register(120));
+    assert_eq!(ledger.neuron(0).hotkey, hotkey(120));
+    assert_eq!(ledger.state.at_risk(SUBNET).unwrap()[0].uid, Uid(1));
+    assert_eq!(ledger.state.at_risk(Netuid(9)), None);
+}
+
+#[test]
+fn immunity_lasts_until_an_epoch_has_judged_the_newcomer() {
+    let mut ledger = Ledger::with_subnet();
+    ledger.ok(1, set("immunity_blocks", 15));
+    ledger.register(2, [101]);
+    ledger.ok(2, stake(101, units(100)));
+    ledger.close_tempo();
+    ledger.register(3, [102, 103]);
+    let registered = ledger.neuron(1).registered.0;
+    let risk = |ledger: &Ledger, uid| {
+        let order = ledger.state.at_risk(SUBNET).unwrap();
+        let at_risk = order.into_iter().find(|at_risk| at_risk.uid == Uid(uid)).unwrap();
+        (at_risk.immune, at_risk.immunity_left_blocks, at_risk.judged)
+    };
+    let now = ledger.state.height().0 + 1;
+    assert_eq!(risk(&ledger, 1), (true, registered + 15 - now, false));
+    // The period ends without any weights.
+    ledger.advance(20);
+    assert_eq!(risk(&ledger, 1), (true, 0, false));
+
+    // Weights on 102 alone, committed when 103 was there for more than a tempo as well: silence is a judgement too.
+    let row = ledger.weights(&[(1, 1)]);
+    ledger.transact(101, commit(101, &row)).unwrap();
+    ledger.register(3, [104]);
+    ledger.close_tempo();
+    ledger.transact(101, reveal(&row)).unwrap();
+    assert_eq!(risk(&ledger, 1), (true, 0, false), "no epoch has counted them yet");
+    ledger.close_tempo();
+    assert_eq!(risk(&ledger, 1), (false, 0, true));
+    assert_eq!(risk(&ledger, 2), (false, 0, true));
+    ledger.advance(20);
+    assert_eq!(risk(&ledger, 3), (true, 0, false), "registered after the commit");
+
+    // An explicit 0 judges.
+    let row = ledger.weights(&[(1, 1), (3, 0)]);
+    ledger.transact(101, commit(101, &row)).unwrap();
+    ledger.close_tempo();
+    ledger.transact(101, reveal(&row)).unwrap();
+    ledger.close_tempo();
+    assert_eq!(risk(&ledger, 3), (false, 0, true));
 }

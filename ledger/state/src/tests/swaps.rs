@@ -152,9 +152,10 @@ fn a_coldkey_hands_over_all_it_has_after_the_delay() {
     }
     ledger.refused_now(2, execute(2), "swap due");
     ledger.refused_now(3, execute(2), "swap signer");
-    let (free, before) = (ledger.free(2), stakes(&ledger, 2));
+    let holds = |ledger: &Ledger| ledger.state.account(&coldkey(2).into()).free;
+    let (free, before) = (holds(&ledger), stakes(&ledger, 2));
     ledger.ok(20, execute(2));
-    assert_eq!(ledger.free(2), Amount::ZERO);
+    assert_eq!(holds(&ledger), Amount::ZERO);
     assert_eq!(ledger.free(20), free.saturating_add(units(1)));
     assert_eq!((stakes(&ledger, 2), stakes(&ledger, 20)), (vec![], before));
     assert_eq!(ledger.neuron(0).coldkey, coldkey(20));
@@ -242,7 +243,7 @@ fn a_large_coldkey_is_handed_over_in_several_transactions() {
             .count()
     };
     let tx = ledger.tx(2, execute(2));
-    let effect = ledger.state.check(&tx).unwrap().to_string();
+    let effect = ledger.state.check(&tx).unwrap().effect.to_string();
     assert!(effect.ends_with("more is left, send this again"), "{effect}");
     ledger.ok(2, execute(2));
     assert_eq!(of(&ledger, 20), COLDKEY_SWAP_ENTRIES_MAX);

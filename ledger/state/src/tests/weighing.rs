@@ -81,9 +81,7 @@ fn the_last_block_of_the_window_counts_and_the_next_does_not() {
     ledger.ok(101, commit(101, &weights));
     ledger.close_tempo();
     ledger.advance(9);
-    let mut late = Ledger {
-        state: ledger.state.clone(),
-    };
+    let mut late = ledger.clone();
     ledger.transact(101, reveal(&weights)).unwrap();
 
     assert_eq!(late.begin().len(), 1);
@@ -234,11 +232,7 @@ fn a_reveal_gives_nothing_to_a_uid_that_changed_hands_since_the_commit() {
     let mut neuron = ledger.state.expect_neuron(SUBNET, Uid(1));
     neuron.registered = ledger.state.height();
     ledger.state.table.write(&(SUBNET, Uid(1)), &neuron);
-    let effect = ledger
-        .state
-        .check(&ledger.tx(101, reveal(&weights)))
-        .unwrap()
-        .to_string();
+    let effect = ledger.effect(101, reveal(&weights));
     assert_eq!(
         effect,
         "sets 1 weights of UID 0 on subnet 1 and drops 1 on UIDs that changed hands since the commit"

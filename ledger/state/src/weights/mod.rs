@@ -102,6 +102,8 @@ pub struct AcceptedWeights {
     pub row: Vec<(Uid, u16)>,
     /// UIDs that changed hands since the commit and get no weight.
     pub dropped: Vec<Uid>,
+    /// The block at which they were made: that of the commit, or of the reveal where commit-reveal is off.
+    pub made: BlockNumber,
     /// Where the commit stands among the open ones; `None` where commit-reveal is off.
     pub commit_index: Option<usize>,
     /// The block of the reveal.
@@ -205,6 +207,7 @@ impl State {
             uid: weigher.uid,
             row,
             dropped,
+            made: committed,
             commit_index,
             height: now,
         })
@@ -287,6 +290,9 @@ impl State {
             }
             None => self.touch(netuid, uid, height),
         }
+        let mut neuron = self.expect_neuron(netuid, uid);
+        neuron.weighed = accepted.made;
+        self.table.write(&(netuid, uid), &neuron);
         self.table.write(&(netuid, uid), &WeightRow(row.clone()));
     }
 
