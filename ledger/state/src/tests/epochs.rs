@@ -283,3 +283,56 @@ fn nothing_is_created_while_no_subnet_earns() {
     ledger.advance(3);
     assert_eq!(ledger.state.issuance(), units(9 * FUNDS + 3));
 }
+
+#[test]
+fn pay_too_small_to_begin_an_account_is_burned_and_the_record_says_whose() {
+    let mut ledger = paying();
+    ledger.close_tempo();
+    let mut origin = ledger.state.origin();
+    origin.block_emission = base(20);
+    ledger.state.table.write(&(), &origin);
+    ledger.close_tempo();
+    // The miners' coldkey keeps nothing: 178,000 is the fee of a transfer.
+    let holds = |ledger: &Ledger| ledger.state.account(&coldkey(3).into()).free.base_units();
+    let all = base(holds(&ledger) - 178_000);
+    ledger.ok(3, transfer(9, all));
+    assert_eq!(holds(&ledger), 0);
+    let burned = ledger.burned();
+    let epoch = ledger.close_tempo();
+    let payouts = record(&ledger).payouts;
+
+    // Ten blocks of 20: 36 for the owner, 82 for miners, of which 60 and 30 in 100 are coldkey 3's and the rest the
+    // owner's own. The epoch gives 49, 24 and 8; the one that is left goes to the largest remainder of 82 in those parts.
+    assert_eq!(payouts.owner_cut, base(36));
+    assert_eq!(payouts.miners[2..5], [base(50), base(24), base(8)]);
+    assert_eq!(payouts.dust.miners, [(Uid(2), base(50)), (Uid(3), base(24))]);
+    assert_eq!((payouts.dust.owner, &payouts.dust.validators), (base(0), &vec![]));
+    assert_eq!(payouts.miners_burned, base(8));
+    assert_eq!((epoch.burned, epoch.miners_paid), (base(82), base(0)));
+    assert_eq!((epoch.owner_paid, epoch.validators_paid), (base(36), base(82)));
+    assert_eq!(ledger.burned().saturating_sub(burned), base(82));
+    assert_eq!((holds(&ledger), ledger.neuron(2).emission), (0, base(0)));
+}
+
+#[test]
+fn weights_that_were_not_refreshed_stop_counting_after_the_cutoff() {
+    let mut ledger = paying();
+    ledger.ok(1, set("activity_cutoff_milli_tempos", 1_900));
+    ledger.close_tempo();
+    let row = ledger.weights(&[(2, 1)]);
+    ledger.transact(102, commit(102, &row)).unwrap();
+    let committed = ledger.state.height().0;
+    assert!(ledger.neuron(1).active);
+    // 1.9 tempos of ten blocks.
+    ledger.advance(19);
+    assert_eq!(ledger.state.height().0, committed + 19);
+    assert!(ledger.neuron(1).active);
+    ledger.transact(101, commit(101, &row)).unwrap();
+    ledger.begin();
+    assert!(!ledger.neuron(1).active);
+    let record = record(&ledger);
+    assert_eq!(record.inputs.activity_cutoff_blocks, 19);
+    assert!(!record.outputs.active[1], "the epoch of this block found it silent");
+    assert_eq!(record.payouts.validators[1], base(0), "all goes to the one that went on");
+    assert!(record.payouts.validators[0] > base(0));
+}

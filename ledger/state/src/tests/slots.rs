@@ -276,3 +276,32 @@ fn immunity_lasts_until_an_epoch_has_judged_the_newcomer() {
     ledger.close_tempo();
     assert_eq!(risk(&ledger, 3), (false, 0, true));
 }
+
+#[test]
+fn an_axon_changes_at_most_once_in_its_interval_and_the_refusal_names_the_next_block() {
+    let mut ledger = Ledger::with_subnet();
+    ledger.ok(1, set("axon_rate_limit_blocks", 7));
+    ledger.register(2, [101]);
+    ledger.close_tempo();
+    let serve = |port| Call::ServeAxon {
+        netuid: SUBNET,
+        axon: Axon {
+            ip: [127, 0, 0, 1].into(),
+            port,
+            protocol: Axon::PROTOCOL,
+            model: Digest([1; 32]),
+            model_name: String::from("small"),
+        },
+    };
+    ledger.ok(101, serve(4_000));
+    let at = ledger.state.height().0;
+    ledger.advance(5);
+    let sentence = ledger.refused(101, serve(4_001), "rate limit");
+    let expected = format!(
+        "the axon of UID 0 was announced at block {at}: the next change is allowed at block {}",
+        at + 7
+    );
+    assert_eq!(sentence, expected);
+    ledger.ok(101, serve(4_001));
+    assert_eq!(ledger.neuron(0).axon_height.0, at + 7);
+}
