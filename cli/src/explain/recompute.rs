@@ -149,6 +149,8 @@ fn payouts(record: &EpochRecord, halves: Halves) -> Payouts {
         takes: takes(&validators, &record.takes_ppm),
         miners,
         validators,
+        // What an account could hold is not in the record; what was burned for it is.
+        dust: record.payouts.dust.clone(),
     }
 }
 

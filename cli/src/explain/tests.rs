@@ -50,6 +50,7 @@ fn record(mut inputs: EpochInputs, emission: u64) -> EpochRecord {
             takes: validators.iter().map(|pay| pay.mul_ratio(1, 10)).collect(),
             miners,
             validators,
+            dust: agon_ledger_state::Dust::default(),
         },
         inputs,
         outputs,

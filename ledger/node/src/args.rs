@@ -336,11 +336,12 @@ fn as_text(report: &Report) -> String {
          newest      {hash}\n\
          state root  {state_root}\n\
          state       {stored}\n\
-         issuance    {} = {} free + {} staked + {} locked + {} pending + {} held + {} burned\n",
+         issuance    {} = {} free + {} staked + {} locked + {} bonded + {} pending + {} held + {} burned\n",
         Amount::from_base_units(report.issuance),
         holdings.free,
         holdings.staked,
         holdings.locked,
+        holdings.bonded,
         holdings.pending,
         holdings.held,
         holdings.burned,
