@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use agon_ledger_replay::follow::{self, Position};
 use agon_ledger_state::State;
 use agon_protocol::codec;
 use agon_protocol::grpc::LIGHT_HEADERS_MAX;
@@ -179,7 +180,7 @@ impl Archive {
         store: Arc<dyn Store>,
         recent: Arc<Mutex<Recent>>,
     ) -> Result<Self, open::OpenError> {
-        let open::Loaded { head, state } = open::begin(genesis)?;
+        let Position { head, state } = Position::genesis(genesis)?;
         let genesis_bytes = codec::encode(genesis);
         let genesis = Snapshot {
             head,
@@ -380,7 +381,7 @@ impl Archive {
         while head.height < height && transactions < REPLAY_TRANSACTIONS_MAX {
             let next = head.height.next();
             let block = self.blocks.read(next)?.ok_or_else(|| self.no_such_block(next))?;
-            let replayed = chain::extend(&head, &mut state, &block.block);
+            let replayed = follow::extend(&head, &mut state, &block.block);
             (head, _) = replayed.map_err(|source| ArchiveError::Replay { height: next, source })?;
             transactions += block.block.transactions.len();
         }

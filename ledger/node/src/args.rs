@@ -233,7 +233,7 @@ fn init(args: InitArgs) -> anyhow::Result<()> {
         committee: args.members,
     };
     let folder = Folder::new(args.dir);
-    crate::open::begin(&genesis).context("begin a ledger")?;
+    agon_ledger_replay::follow::Position::genesis(&genesis).context("begin a ledger")?;
     folder.begin(&genesis)?;
     println!("genesis {} in {}", genesis.digest(), folder.genesis().display());
     Ok(())

@@ -11,6 +11,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use agon_ledger_replay::follow::{Head, Position, Reject};
 use agon_ledger_state::{GenesisError, LoadError, State};
 use agon_protocol::id::{BlockNumber, Digest};
 use agon_protocol::message::{Committee, EpochView, FinalBlock, Genesis};
@@ -20,7 +21,7 @@ use thiserror::Error;
 use tracing::{info, warn};
 
 use crate::blocks::{Blocks, BlocksError};
-use crate::chain::{self, Chain, Head, Reject};
+use crate::chain::Chain;
 use crate::folder::Folder;
 use crate::store::{SledStore, Store, StoreError};
 
@@ -94,28 +95,6 @@ pub(crate) enum Useless {
     },
 }
 
-/// A state and the block it follows.
-pub(crate) struct Loaded {
-    pub(crate) head: Head,
-    pub(crate) state: State,
-}
-
-/// The state at height 0.
-///
-/// # Errors
-///
-/// [`GenesisError`] when the genesis breaks a rule.
-pub(crate) fn begin(genesis: &Genesis) -> Result<Loaded, GenesisError> {
-    let state = State::genesis(genesis)?;
-    let head = Head {
-        height: BlockNumber(0),
-        hash: genesis.digest(),
-        time_ms: genesis.time_ms,
-        state_root: state.root(),
-    };
-    Ok(Loaded { head, state })
-}
-
 /// Opens the ledger of `genesis` in `folder`, which the caller has locked.
 ///
 /// # Errors
@@ -144,7 +123,7 @@ pub(crate) fn open_in_memory(
     catch_up(&memory, loaded, blocks, store)
 }
 
-type Usable = (Arc<dyn Store>, Loaded);
+type Usable = (Arc<dyn Store>, Position);
 
 /// The store, if it can be read and agrees with the blocks; else it has been set aside.
 fn usable_store(folder: &Folder, genesis: &Genesis, blocks: &Blocks) -> Result<Option<Usable>, OpenError> {
@@ -153,7 +132,7 @@ fn usable_store(folder: &Folder, genesis: &Genesis, blocks: &Blocks) -> Result<O
     }
     for make_way in [set_snapshots_aside, set_rest_aside] {
         match try_store(&folder.state(), genesis, blocks) {
-            Ok(Some((_, Loaded { head, .. }))) if head.height > blocks.height() => {
+            Ok(Some((_, Position { head, .. }))) if head.height > blocks.height() => {
                 let (path, blocks_height) = (folder.blocks(), blocks.height());
                 return Err(OpenError::BlocksLost {
                     path,
@@ -183,7 +162,7 @@ fn try_store(dir: &Path, genesis: &Genesis, blocks: &Blocks) -> Result<Option<Us
 }
 
 /// What a store holds, if its head record, its entries and their root agree.
-pub(crate) fn load(store: &dyn Store) -> Result<Option<Loaded>, Useless> {
+pub(crate) fn load(store: &dyn Store) -> Result<Option<Position>, Useless> {
     let Some(head) = store.head()? else {
         return Ok(None);
     };
@@ -195,7 +174,7 @@ pub(crate) fn load(store: &dyn Store) -> Result<Option<Loaded>, Useless> {
             expected: head.state_root,
         });
     }
-    Ok(Some(Loaded { head, state }))
+    Ok(Some(Position { head, state }))
 }
 
 /// Whether `head` is a block of this ledger; one beyond its newest block is for the caller to judge.
@@ -249,8 +228,13 @@ fn rebuild(folder: &Folder, genesis: &Genesis, blocks: &Blocks) -> Result<Usable
 }
 
 /// Replays every block and fills the empty `store` with the state after the newest one.
-fn fill(folder: &Folder, genesis: &Genesis, blocks: &Blocks, store: &dyn Store) -> Result<Loaded, OpenError> {
-    let mut loaded = begin(genesis)?;
+fn fill(
+    folder: &Folder,
+    genesis: &Genesis,
+    blocks: &Blocks,
+    store: &dyn Store,
+) -> Result<Position, OpenError> {
+    let mut loaded = Position::genesis(genesis)?;
     note(folder, store, None, &loaded.state)?;
     let mut epochs = Vec::new();
     while let Some(block) = blocks.read(loaded.head.height.next())? {
@@ -277,7 +261,7 @@ fn fill(folder: &Folder, genesis: &Genesis, blocks: &Blocks, store: &dyn Store) 
 /// Applies the blocks that the store does not have yet.
 fn catch_up(
     folder: &Folder,
-    mut loaded: Loaded,
+    mut loaded: Position,
     blocks: Arc<Blocks>,
     store: Arc<dyn Store>,
 ) -> Result<Chain, OpenError> {
@@ -299,16 +283,14 @@ fn catch_up(
 fn extend(
     folder: &Folder,
     store: &dyn Store,
-    loaded: &mut Loaded,
+    loaded: &mut Position,
     block: &FinalBlock,
 ) -> Result<Vec<EpochView>, OpenError> {
     let before = loaded.state.committee();
-    let (head, epochs) =
-        chain::follow(&loaded.head, &mut loaded.state, block).map_err(|source| OpenError::Reject {
-            path: folder.blocks(),
-            source,
-        })?;
-    loaded.head = head;
+    let epochs = loaded.follow(block).map_err(|source| OpenError::Reject {
+        path: folder.blocks(),
+        source,
+    })?;
     note(folder, store, Some(before), &loaded.state)?;
     Ok(epochs)
 }

@@ -6,6 +6,7 @@
 //! block it says it is. The block log is read as it lies there: a block that a crash left half written was never
 //! acknowledged and is not looked at.
 
+use agon_ledger_replay::follow::{Head, Position, Reject};
 use agon_ledger_state::{Holdings, InvariantBroken, State};
 use agon_protocol::id::BlockNumber;
 use agon_protocol::message::FinalBlock;
@@ -14,9 +15,8 @@ use serde::{Serialize, Serializer};
 use thiserror::Error;
 
 use crate::blocks::{self, BlocksError};
-use crate::chain::{self, Head, Reject};
 use crate::folder::{Folder, FolderError};
-use crate::open::{self, Loaded};
+use crate::open;
 use crate::store::SledStore;
 
 /// What an audit found in order. Amounts are base units, digests hex.
@@ -141,14 +141,14 @@ pub fn verify(folder: &Folder) -> Result<Report, VerifyError> {
     let genesis = folder.read_genesis()?;
     let _lock = files::lock_dir(folder.dir())?;
     let stored = stored_head(folder)?;
-    let mut replay = Replay::new(open::begin(&genesis)?, stored);
+    let mut replay = Replay::new(Position::genesis(&genesis)?, stored);
     if folder.blocks().exists() {
         for block in blocks::scan(&folder.blocks())? {
             replay.follow(&block?)?;
         }
     }
     let Replay {
-        now: Loaded { head, state },
+        now: Position { head, state },
         stored,
         transactions,
         epochs,
@@ -185,14 +185,14 @@ fn stored_head(folder: &Folder) -> Result<Option<Head>, VerifyError> {
 
 /// A replay in progress.
 struct Replay {
-    now: Loaded,
+    now: Position,
     stored: Option<Head>,
     transactions: u64,
     epochs: u64,
 }
 
 impl Replay {
-    fn new(now: Loaded, stored: Option<Head>) -> Self {
+    fn new(now: Position, stored: Option<Head>) -> Self {
         Self {
             now,
             stored,
@@ -203,11 +203,10 @@ impl Replay {
 
     fn follow(&mut self, block: &FinalBlock) -> Result<(), VerifyError> {
         self.compare_stored()?;
-        let (head, epochs) = chain::follow(&self.now.head, &mut self.now.state, block)?;
-        self.now.head = head;
+        let epochs = self.now.follow(block)?;
         let invariants = State::check_invariants(&self.now.state);
         invariants.map_err(|source| VerifyError::Invariant {
-            height: head.height,
+            height: self.now.head.height,
             source,
         })?;
         self.transactions += block.block.transactions.len() as u64;

@@ -1,0 +1,10 @@
+//! A ledger from its bytes: the blocks that follow each other, exports that hold a part of it, and their audit.
+//!
+//! Whoever replays a ledger needs neither a node nor its store: a node, its `verify` and an auditor's machine come
+//! to the same verdict because they run the same lines.
+//!
+//! | module | holds |
+//! | --- | --- |
+//! | [`follow`] | what a block has to be to come next, and the state after it |
+
+pub mod follow;
