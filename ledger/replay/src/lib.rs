@@ -6,5 +6,9 @@
 //! | module | holds |
 //! | --- | --- |
 //! | [`follow`] | what a block has to be to come next, and the state after it |
+//! | [`export`] | parts of a ledger in one file: a state, blocks |
+//! | [`audit`] | the replay of an export, and where it parts from what the export says |
 
+pub mod audit;
+pub mod export;
 pub mod follow;

@@ -14,7 +14,7 @@
 //! | `table` | entries as bytes, their root, their changes |
 //! | `rows` | rows of what is told, proven from a root |
 //! | `genesis`, `load`, `invariants` | the first state, states from a store, what always holds |
-//! | `views`, `changes` | what is told; which of it differs between two states |
+//! | `views`, `changes`, `words` | what is told; which of it differs between two states; entries in words |
 //!
 //! # Invariants
 //!
@@ -65,6 +65,7 @@ mod swaps;
 mod table;
 mod views;
 mod weights;
+mod words;
 
 use agon_protocol::id::Digest;
 
@@ -109,6 +110,7 @@ pub use self::views::Holdings;
 pub use self::weights::{
     AcceptedCommit, AcceptedWeights, CommitWeightsRefusal, NoWeigher, RevealWeightsRefusal, TooSoon,
 };
+pub use self::words::{EntryWords, entry_words};
 
 use self::table::Table;
 
@@ -119,6 +121,9 @@ pub struct State {
 }
 
 impl State {
+    /// Most bytes of the value of any entry.
+    pub const VALUE_BYTES_MAX: usize = table::VALUE_BYTES_MAX;
+
     /// Root over all entries: what a block header commits to.
     ///
     /// Costs hashes for the entries that changed since the last call and for the nodes above them; see [`Tree`].
