@@ -6,6 +6,7 @@
 
 pub mod follow;
 pub mod light;
+pub mod snapshot;
 
 use std::time::Duration;
 
@@ -25,6 +26,8 @@ use futures::{Stream, StreamExt};
 use thiserror::Error;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
+
+use self::snapshot::Snapshot;
 
 /// Longest wait for a query.
 const QUERY_DEADLINE: Duration = Duration::from_secs(10);
@@ -289,6 +292,22 @@ impl LedgerClient {
                 source: error.into(),
             }
         })
+    }
+
+    /// The state after the block at `height`, or after the newest one that the node has at hand, as a file that comes
+    /// in chunks.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError::NotFound`] when the node does not keep that state, and the others.
+    pub async fn snapshot(&self, height: Option<BlockNumber>) -> Result<Snapshot, ClientError> {
+        let mut stub = self.stub.clone();
+        let request = v1::GetSnapshotRequest {
+            height: height.map(|at| at.0),
+        };
+        let reply = stub.get_snapshot(request);
+        let stream = self.ask_within("GetSnapshot", SUBMIT_DEADLINE, reply).await?;
+        Snapshot::begin(self.uri.clone(), stream).await
     }
 
     /// What each block does, from `from` on and then as blocks are stored; height 0 starts with the next block.

@@ -1,14 +1,15 @@
 //! The past: blocks, events and states of earlier heights.
 //!
-//! Blocks come from the log. A state is replayed from the nearest one at hand: those of every hundredth block are
-//! kept while they are recent, the one replayed last is kept, and the genesis is always there. A replay has a bound,
+//! Blocks come from the log, which may begin above a snapshot; what was before is not kept. A state is replayed from the nearest one at hand: those of every hundredth block are
+//! kept while they are recent, the one replayed last is kept, and what the log begins from is always there. A replay has a bound,
 //! so not every height of a long history has an answer; a refusal names those that have. Where blocks are full, a
 //! replay may take several questions.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use agon_ledger_replay::export::{ExportError, Sealed};
 use agon_ledger_replay::follow::{self, Position};
 use agon_ledger_state::State;
 use agon_protocol::codec;
@@ -22,6 +23,7 @@ use thiserror::Error;
 use crate::blocks::{Blocks, BlocksError};
 use crate::chain::{self, Head};
 use crate::open;
+use crate::snapshot::{Base, BaseError, Served, ServedFile};
 use crate::store::{Store, StoreError};
 
 /// Blocks from one kept state to the next.
@@ -50,15 +52,26 @@ pub enum ArchiveError {
         /// The newest block.
         newest: BlockNumber,
     },
+    /// The block is older than those that are kept.
+    #[error(
+        "block {height} is not kept: this node began from a snapshot, and its blocks begin at {first}; ask a node \
+         that keeps older ones"
+    )]
+    BeforeFirst {
+        /// What was asked for.
+        height: BlockNumber,
+        /// The first block that is kept.
+        first: BlockNumber,
+    },
     /// The state of that height would take too long to replay.
     #[error(
-        "the state of block {height} is not kept: ask for one from 0 to {} or from {} to {newest}",
-        early.end(), recent.start()
+        "the state of block {height} is not kept: ask for one from {} to {} or from {} to {newest}",
+        early.start(), early.end(), recent.start()
     )]
     NotKept {
         /// What was asked for.
         height: BlockNumber,
-        /// Heights near the genesis that have an answer.
+        /// Heights near what the blocks begin from that have an answer.
         early: RangeInclusive<u64>,
         /// Recent heights that have an answer.
         recent: RangeInclusive<u64>,
@@ -106,6 +119,15 @@ pub enum ArchiveError {
     /// The state store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// What the blocks begin from cannot be read.
+    #[error(transparent)]
+    Base(#[from] BaseError),
+    /// The snapshot cannot be written.
+    #[error("write a snapshot")]
+    Export(#[from] ExportError),
+    /// A ledger in memory.
+    #[error("this node keeps its ledger in memory, and makes no snapshots")]
+    NoFolder,
     /// The log does not replay.
     #[error("replay block {height}")]
     Replay {
@@ -125,6 +147,15 @@ pub(crate) struct Recent(BTreeMap<BlockNumber, Snapshot>);
 struct Snapshot {
     head: Head,
     state: Arc<State>,
+}
+
+impl From<Position> for Snapshot {
+    fn from(Position { head, state }: Position) -> Self {
+        Self {
+            head,
+            state: Arc::new(state),
+        }
+    }
 }
 
 impl Recent {
@@ -152,6 +183,10 @@ impl Recent {
             .map(|(_, snapshot)| snapshot.clone())
     }
 
+    fn newest(&self) -> Option<BlockNumber> {
+        self.0.keys().next_back().copied()
+    }
+
     fn oldest(&self) -> Option<BlockNumber> {
         self.0.keys().next().copied()
     }
@@ -163,9 +198,12 @@ pub(crate) struct Archive {
     blocks: Arc<Blocks>,
     store: Arc<dyn Store>,
     recent: Arc<Mutex<Recent>>,
-    genesis: Snapshot,
+    genesis: Genesis,
     genesis_bytes: Vec<u8>,
+    /// What the blocks begin from, once it was needed.
+    base: Option<Snapshot>,
     replayed: Option<Snapshot>,
+    served: Served,
 }
 
 impl Archive {
@@ -180,18 +218,18 @@ impl Archive {
         store: Arc<dyn Store>,
         recent: Arc<Mutex<Recent>>,
     ) -> Result<Self, open::OpenError> {
-        let Position { head, state } = Position::genesis(genesis)?;
-        let genesis_bytes = codec::encode(genesis);
-        let genesis = Snapshot {
-            head,
-            state: Arc::new(state),
+        let base = match blocks.base() {
+            Base::Genesis => Some(Position::genesis(genesis)?.into()),
+            Base::Snapshot(_) => None,
         };
         Ok(Self {
-            genesis_bytes,
+            genesis_bytes: codec::encode(genesis),
+            served: Served::new(blocks.dir()),
             blocks,
             store,
             recent,
-            genesis,
+            genesis: genesis.clone(),
+            base,
             replayed: None,
         })
     }
@@ -205,6 +243,52 @@ impl Archive {
         self.blocks
             .read_bytes(height)?
             .ok_or_else(|| self.no_such_block(height))
+    }
+
+    /// The snapshot of the state after the block at `height`, or of the newest one at hand, as a file.
+    ///
+    /// # Errors
+    ///
+    /// [`ArchiveError::NotKept`] and the others.
+    pub(crate) fn snapshot(&mut self, height: Option<BlockNumber>) -> Result<ServedFile, ArchiveError> {
+        let newest = || self.recent().newest().unwrap_or_else(|| self.blocks.height());
+        let height = height.unwrap_or_else(newest);
+        if let Some(file) = self.served.find(height) {
+            return Ok(file);
+        }
+        let Snapshot { state, .. } = self.state_after(height)?;
+        let sealed = self.seal(height, &state)?;
+        self.served.write(&self.genesis, &state, sealed)
+    }
+
+    /// The header at `height` and what made it final; `None` for the genesis.
+    fn seal(&mut self, height: BlockNumber, state: &State) -> Result<Option<Sealed>, ArchiveError> {
+        let blocks = Arc::clone(&self.blocks);
+        let base = blocks.base();
+        let Some(block) = blocks.read(height)? else {
+            return Ok(base.sealed());
+        };
+        let before = BlockNumber(height.0.saturating_sub(1));
+        let parent = match blocks.read(before)? {
+            Some(parent) => Some(parent.block.header),
+            None => base.sealed().map(|sealed| sealed.header),
+        };
+        let newest = state.committee();
+        let committee = match &parent {
+            // It seldom changes, and then the state after the block has it as well.
+            Some(parent) if parent.next_committee == newest.digest() => newest,
+            Some(parent) => match self.store.committee(parent.next_committee)? {
+                Some(committee) => committee,
+                None => self.state_after(before)?.state.committee(),
+            },
+            None => self.state_after(before)?.state.committee(),
+        };
+        Ok(Some(Sealed {
+            header: block.block.header,
+            parent,
+            committee,
+            certificate: block.certificate,
+        }))
     }
 
     /// What a block did.
@@ -338,10 +422,10 @@ impl Archive {
     }
 
     fn state_after(&mut self, height: BlockNumber) -> Result<Snapshot, ArchiveError> {
-        if height > self.blocks.height() {
+        if height > self.blocks.height() || height < self.blocks.base().height() {
             return Err(self.no_such_block(height));
         }
-        let nearest = self.nearest(height);
+        let nearest = self.nearest(height)?;
         if height.0 - nearest.head.height.0 > REPLAY_BLOCKS_MAX {
             return Err(self.not_kept(height));
         }
@@ -354,20 +438,31 @@ impl Archive {
     }
 
     /// The highest state at hand that is not above `height`.
-    fn nearest(&self, height: BlockNumber) -> Snapshot {
-        let recent = self
-            .recent
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .at_or_below(height);
+    fn nearest(&mut self, height: BlockNumber) -> Result<Snapshot, ArchiveError> {
+        let recent = self.recent().at_or_below(height);
         let replayed = self
             .replayed
             .clone()
             .filter(|replayed| replayed.head.height <= height);
         let at_hand = recent.into_iter().chain(replayed);
-        at_hand
-            .max_by_key(|snapshot| snapshot.head.height)
-            .unwrap_or_else(|| self.genesis.clone())
+        match at_hand.max_by_key(|snapshot| snapshot.head.height) {
+            Some(nearest) => Ok(nearest),
+            None => self.begin(height),
+        }
+    }
+
+    /// What the blocks begin from, unless it is too far below `height` to be of use.
+    fn begin(&mut self, height: BlockNumber) -> Result<Snapshot, ArchiveError> {
+        if let Some(base) = &self.base {
+            return Ok(base.clone());
+        }
+        let blocks = Arc::clone(&self.blocks);
+        let base = blocks.base();
+        if height.0 - base.height().0 > REPLAY_BLOCKS_MAX {
+            return Err(self.not_kept(height));
+        }
+        let loaded: Snapshot = base.load(&self.genesis)?.into();
+        Ok(self.base.insert(loaded).clone())
     }
 
     /// The state after the block at `height`, or after the last one that one answer may get to.
@@ -393,7 +488,15 @@ impl Archive {
         })
     }
 
+    fn recent(&self) -> MutexGuard<'_, Recent> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn no_such_block(&self, height: BlockNumber) -> ArchiveError {
+        let first = self.blocks.first();
+        if height < first && first > BlockNumber(1) {
+            return ArchiveError::BeforeFirst { height, first };
+        }
         ArchiveError::NoSuchBlock {
             height,
             newest: self.blocks.height(),
@@ -402,15 +505,11 @@ impl Archive {
 
     fn not_kept(&self, height: BlockNumber) -> ArchiveError {
         let newest = self.blocks.height();
-        let oldest = self
-            .recent
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .oldest();
-        let recent = oldest.unwrap_or(newest).0..=newest.0;
+        let begin = self.blocks.base().height().0;
+        let recent = self.recent().oldest().unwrap_or(newest).0..=newest.0;
         ArchiveError::NotKept {
             height,
-            early: 0..=REPLAY_BLOCKS_MAX,
+            early: begin..=begin.saturating_add(REPLAY_BLOCKS_MAX),
             recent,
             newest,
         }

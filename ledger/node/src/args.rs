@@ -15,6 +15,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 use crate::folder::Folder;
 use crate::keys::NodeKeys;
+use crate::snapshot::commands;
 use crate::verify::{self, Report};
 use crate::{BLOCK_MS_MAX, BLOCK_MS_MIN, Config, Peer, Peers, Storage, metrics};
 
@@ -48,6 +49,14 @@ enum Command {
     Run(RunArgs),
     /// Show the keys of a node, and make them where they are missing
     Keys(KeysArgs),
+    /// Write a state, or blocks with the states around them, into one file
+    Export(commands::ExportArgs),
+    /// Begin a ledger from a state in a file, checked against a trusted hash
+    Import(commands::ImportArgs),
+    /// Fetch a state from a running node and begin a ledger from it
+    Join(commands::JoinArgs),
+    /// Make the state store of a stopped ledger anew, which gives back unused space
+    Compact(commands::CompactArgs),
     /// Replay a stopped ledger from its genesis and compare everything with what is stored
     Verify(VerifyArgs),
 }
@@ -210,6 +219,10 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         Command::Init(args) => init(args),
         Command::Run(args) => run_node(args),
         Command::Keys(args) => keys(&args),
+        Command::Export(args) => commands::export(args),
+        Command::Import(args) => commands::import(args),
+        Command::Join(args) => commands::join(args),
+        Command::Compact(args) => commands::compact(&args),
         Command::Verify(args) => verify(&args),
     }
 }
@@ -325,6 +338,10 @@ fn as_text(report: &Report) -> String {
         ..
     } = report;
     let holdings = report.holdings.0;
+    let begin = match report.base_height {
+        0 => String::from("the genesis"),
+        height => format!("the snapshot of block {height}; what was before is not kept, and not checked here"),
+    };
     let stored = match report.stored_height {
         Some(stored) if stored == *height => format!("that of block {stored}, as it should be"),
         Some(stored) => format!("that of block {stored}; the blocks behind it are applied at the next start"),
@@ -332,7 +349,9 @@ fn as_text(report: &Report) -> String {
     };
     format!(
         "ledger      {name}, genesis {genesis}\n\
-         blocks      {height}, with {transactions} transactions and {epochs} epochs; every hash and state root agrees\n\
+         begins from {begin}\n\
+         blocks      up to {height}, with {transactions} transactions and {epochs} epochs; every hash and state root \
+         agrees\n\
          newest      {hash}\n\
          state root  {state_root}\n\
          state       {stored}\n\

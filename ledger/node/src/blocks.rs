@@ -1,7 +1,8 @@
 //! Every block of the ledger by its height with what made it final, as canonical bytes: the truth that all else is derived from.
 //!
-//! On disk it is a framed log whose frame number `n` holds block `n + 1`; the index from height to offset is in
-//! memory and made anew when the log is opened. Whether the blocks follow each other is for those who replay them.
+//! On disk it is a framed log whose frame number `n` holds the block `n + 1` above its [`Base`]; the index from
+//! height to offset is in memory and made anew when the log is opened. Whether the blocks follow each other is for
+//! those who replay them.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -12,6 +13,8 @@ use agon_protocol::message::FinalBlock;
 use agon_runtime::framed_log::{Frame, FramedLog, LogError, LogOptions};
 use thiserror::Error;
 use tracing::warn;
+
+use crate::snapshot::Base;
 
 /// How the block log is opened.
 const LOG_OPTIONS: LogOptions = LogOptions {
@@ -41,7 +44,10 @@ pub enum BlocksError {
 
 /// The blocks of one ledger, shared by the thread that appends and those that read.
 #[derive(Debug)]
-pub(crate) struct Blocks(Mutex<Medium>);
+pub(crate) struct Blocks {
+    base: Base,
+    medium: Mutex<Medium>,
+}
 
 #[derive(Debug)]
 enum Medium {
@@ -52,15 +58,19 @@ enum Medium {
 impl Blocks {
     /// No blocks yet, kept in memory.
     pub(crate) const fn in_memory() -> Self {
-        Self(Mutex::new(Medium::Memory(Vec::new())))
+        Self {
+            base: Base::Genesis,
+            medium: Mutex::new(Medium::Memory(Vec::new())),
+        }
     }
 
-    /// Opens the log at `path`, creating it where it is missing, and cuts off what a crash left half written.
+    /// Opens the log at `path` of the blocks above `base`, creating it where it is missing, and cuts off what a crash
+    /// left half written.
     ///
     /// # Errors
     ///
     /// [`BlocksError::Log`], with the offset where the file is damaged elsewhere than at its end.
-    pub(crate) fn open(path: &Path) -> Result<Self, BlocksError> {
+    pub(crate) fn open(path: &Path, base: Base) -> Result<Self, BlocksError> {
         let (log, recovery) = FramedLog::open(path, LOG_OPTIONS)?;
         if recovery.truncated_bytes > 0 {
             warn!(
@@ -72,16 +82,37 @@ impl Blocks {
         let offsets = frames
             .map(|frame| frame.map(|frame| frame.offset))
             .collect::<Result<_, _>>()?;
-        Ok(Self(Mutex::new(Medium::Disk { log, offsets })))
+        Ok(Self {
+            base,
+            medium: Mutex::new(Medium::Disk { log, offsets }),
+        })
     }
 
-    /// Height of the newest block; 0 when there is none.
+    /// What the first block follows.
+    pub(crate) const fn base(&self) -> &Base {
+        &self.base
+    }
+
+    /// Height of the first block that is kept, or will be.
+    pub(crate) fn first(&self) -> BlockNumber {
+        self.base.height().next()
+    }
+
+    /// The folder of the log; `None` in memory.
+    pub(crate) fn dir(&self) -> Option<PathBuf> {
+        match &*self.medium() {
+            Medium::Disk { log, .. } => log.path().parent().map(Path::to_owned),
+            Medium::Memory(_) => None,
+        }
+    }
+
+    /// Height of the newest block; that of the base when there is none.
     pub(crate) fn height(&self) -> BlockNumber {
         let count = match &*self.medium() {
             Medium::Disk { offsets, .. } => offsets.len(),
             Medium::Memory(blocks) => blocks.len(),
         };
-        BlockNumber(count as u64)
+        BlockNumber(self.base.height().0.saturating_add(count as u64))
     }
 
     /// Appends the block that follows the newest one, durably.
@@ -104,7 +135,7 @@ impl Blocks {
     ///
     /// [`BlocksError::Log`] when the file cannot be read.
     pub(crate) fn read_bytes(&self, height: BlockNumber) -> Result<Option<Vec<u8>>, BlocksError> {
-        let Some(index) = index(height) else {
+        let Some(index) = self.index(height) else {
             return Ok(None);
         };
         match &*self.medium() {
@@ -134,7 +165,7 @@ impl Blocks {
     fn malformed(&self, height: BlockNumber, source: CodecError) -> BlocksError {
         let (path, offset) = match &*self.medium() {
             Medium::Disk { log, offsets } => {
-                let offset = index(height).and_then(|index| offsets.get(index));
+                let offset = self.index(height).and_then(|index| offsets.get(index));
                 (log.path().to_owned(), offset.copied().unwrap_or(log.end()))
             }
             Medium::Memory(_) => (PathBuf::from("memory"), 0),
@@ -149,29 +180,29 @@ impl Blocks {
 
     fn medium(&self) -> MutexGuard<'_, Medium> {
         // The index grows only after the log has taken a frame, so a panic in between leaves both readable.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.medium.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn index(&self, height: BlockNumber) -> Option<usize> {
+        let above = height.0.checked_sub(self.first().0)?;
+        usize::try_from(above).ok()
     }
 }
 
-fn index(height: BlockNumber) -> Option<usize> {
-    height
-        .0
-        .checked_sub(1)
-        .and_then(|index| usize::try_from(index).ok())
-}
-
-/// The blocks of the log at `path` as it lies there, without taking or changing it: what an audit reads.
+/// The blocks of the log at `path`, from height `first` on, as it lies there, without taking or changing it: what an
+/// audit reads.
 ///
 /// # Errors
 ///
 /// [`BlocksError::Log`] when there is no such log.
 pub(crate) fn scan(
     path: &Path,
+    first: BlockNumber,
 ) -> Result<impl Iterator<Item = Result<FinalBlock, BlocksError>>, BlocksError> {
     let frames = FramedLog::frames(path, LOG_OPTIONS)?;
     let path = path.to_owned();
     Ok(frames
-        .zip(1..)
+        .zip(first.0..)
         .map(move |(frame, height)| decode_frame(&path, BlockNumber(height), frame?)))
 }
 

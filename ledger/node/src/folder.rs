@@ -3,16 +3,18 @@
 //! | name | holds |
 //! | --- | --- |
 //! | `genesis.bin`, `genesis.json` | what the ledger starts from: canonical bytes, and the same for people |
+//! | `snapshot.bin` | the state that the blocks begin from, where that is not the genesis: part of the truth |
 //! | `blocks.log` | every block: the truth |
 //! | `state/` | the state after the newest block: a cache of the log |
 //! | `state.aside/` | a state that could not be read, kept for whoever wants to know why; only the newest |
+//! | `served/` | snapshots in the making for those who fetch them; may be deleted |
 //! | `address` | where the running node listens |
 //! | `consensus.key`, `transport.key` | what a node of a committee votes with, and what its peers know it by: secret |
 //! | `engine/` | what the consensus engine has to remember after a crash |
 //! | `evidence/` | proofs that members said two things in one round, one file each |
 //! | `lock` | held by the process that uses the folder |
 //!
-//! Only `genesis.bin` and `blocks.log` need to be copied to move a ledger.
+//! Only `genesis.bin`, `snapshot.bin` (where there is one) and `blocks.log` need to be copied to move a ledger.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -124,6 +126,11 @@ impl Folder {
         self.dir.join("blocks.log")
     }
 
+    /// The state that the blocks begin from; there is none where they begin from the genesis.
+    pub fn snapshot(&self) -> PathBuf {
+        self.dir.join("snapshot.bin")
+    }
+
     /// The state store.
     pub fn state(&self) -> PathBuf {
         self.dir.join("state")
@@ -159,6 +166,15 @@ impl Folder {
         if self.genesis().exists() {
             return Err(FolderError::Exists { path: self.genesis() });
         }
+        self.write_genesis(genesis)
+    }
+
+    /// Writes the genesis of a ledger into a folder that the caller has locked.
+    ///
+    /// # Errors
+    ///
+    /// [`FolderError::Write`].
+    pub(crate) fn write_genesis(&self, genesis: &Genesis) -> Result<(), FolderError> {
         let readable =
             serde_json::to_vec_pretty(&readable(genesis)).expect("strings and numbers have a JSON form");
         files::write_atomic(&self.genesis_json(), &readable, MODE)?;

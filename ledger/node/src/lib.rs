@@ -15,6 +15,7 @@
 //! | `changes` | when each row of the metagraphs changed last |
 //! | `bulletin` | the newest block, for those who wait for it |
 //! | `service` | the gRPC service |
+//! | [`snapshot`] | states in files: exports, imports, what a log begins from |
 //! | [`verify`] | the audit of a stopped node's folder |
 //!
 //! # Threads
@@ -42,6 +43,7 @@ pub mod metrics;
 pub mod open;
 mod relay;
 mod service;
+pub mod snapshot;
 pub mod store;
 pub mod verify;
 

@@ -2,7 +2,8 @@
 //!
 //! The block log is the truth and the state store a cache of it. A store that sled cannot open, whose checksums are
 //! wrong or that does not agree with the log is set aside; it is tried once more without sled's snapshot, which is
-//! only an accelerator over sled's own log, and else built by replay of every block. A log that is ahead of the
+//! only an accelerator over sled's own log, and else built by replay of every block, on the genesis or on the
+//! ledger's own snapshot. A log that is ahead of the
 //! store, as after a crash between the two writes, is applied. A log that ends before the store does has lost
 //! blocks that were acknowledged: that is an error, and nothing is touched.
 
@@ -23,6 +24,7 @@ use tracing::{info, warn};
 use crate::blocks::{Blocks, BlocksError};
 use crate::chain::Chain;
 use crate::folder::Folder;
+use crate::snapshot::{Base, BaseError};
 use crate::store::{SledStore, Store, StoreError};
 
 /// sled's snapshot files, which it makes anew from its log.
@@ -38,6 +40,9 @@ pub enum OpenError {
     /// The block log cannot be read.
     #[error(transparent)]
     Blocks(#[from] BlocksError),
+    /// The snapshot that the blocks begin from cannot be read.
+    #[error("read the snapshot that the blocks begin from: restore it from a copy")]
+    Snapshot(#[from] BaseError),
     /// A block of the log does not follow from those before it.
     #[error("{} does not hold the blocks of this ledger: restore it from a copy", path.display())]
     Reject {
@@ -101,7 +106,8 @@ pub(crate) enum Useless {
 ///
 /// [`OpenError`]; what is damaged and cannot be derived stays as it is.
 pub(crate) fn open(folder: &Folder, genesis: &Genesis) -> Result<Chain, OpenError> {
-    let blocks = Arc::new(Blocks::open(&folder.blocks())?);
+    let base = Base::read(folder, genesis)?;
+    let blocks = Arc::new(Blocks::open(&folder.blocks(), base)?);
     let (store, loaded) = match usable_store(folder, genesis, &blocks)? {
         Some(usable) => usable,
         None => rebuild(folder, genesis, &blocks)?,
@@ -180,9 +186,10 @@ pub(crate) fn load(store: &dyn Store) -> Result<Option<Position>, Useless> {
 /// Whether `head` is a block of this ledger; one beyond its newest block is for the caller to judge.
 fn check_history(head: &Head, genesis: &Genesis, blocks: &Blocks) -> Result<(), Useless> {
     let height = head.height;
+    let base = blocks.base();
     let expected = match blocks.read(height) {
         Ok(Some(block)) => block.block.hash(),
-        Ok(None) if height == BlockNumber(0) => genesis.digest(),
+        Ok(None) if height <= base.height() => base.hash(genesis),
         // A block that cannot be read is told by the replay, which needs it.
         Ok(None) | Err(_) => return Ok(()),
     };
@@ -218,6 +225,24 @@ fn set_rest_aside(folder: &Folder) -> io::Result<()> {
     files::sync_dir_of(&folder.state())
 }
 
+/// Builds a store in the new folder `dir` by replay of every block; gives the block whose state it holds.
+///
+/// # Errors
+///
+/// [`OpenError`].
+pub(crate) fn build(
+    folder: &Folder,
+    genesis: &Genesis,
+    blocks: &Blocks,
+    dir: &Path,
+) -> Result<BlockNumber, OpenError> {
+    let store = SledStore::open(dir).map_err(|source| OpenError::Store {
+        path: dir.to_owned(),
+        source,
+    })?;
+    Ok(fill(folder, genesis, blocks, &store)?.head.height)
+}
+
 /// Builds a new store by replay of every block.
 fn rebuild(folder: &Folder, genesis: &Genesis, blocks: &Blocks) -> Result<Usable, OpenError> {
     let path = folder.state();
@@ -234,7 +259,7 @@ fn fill(
     blocks: &Blocks,
     store: &dyn Store,
 ) -> Result<Position, OpenError> {
-    let mut loaded = Position::genesis(genesis)?;
+    let mut loaded = blocks.base().load(genesis)?;
     note(folder, store, None, &loaded.state)?;
     let mut epochs = Vec::new();
     while let Some(block) = blocks.read(loaded.head.height.next())? {

@@ -20,7 +20,7 @@ use agon_protocol::proof::ProofTarget;
 use agon_runtime::Shutdown;
 use agon_runtime::flags::sentence;
 use futures::Stream;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tonic::{Request, Response, Status};
 use tracing::error;
 
@@ -31,6 +31,7 @@ use crate::desk::{Desk, DeskError};
 use crate::mempool::{SubmitError, Verdict};
 use crate::metrics;
 use crate::relay;
+use crate::snapshot::ServedFile;
 
 /// Longest wait of a submission for its block: less than a server works on a request, so that the answer is ours.
 const SUBMIT_WAIT: Duration = Duration::from_secs(25);
@@ -38,6 +39,12 @@ const SUBMIT_WAIT: Duration = Duration::from_secs(25);
 const EVENT_STREAMS_MAX: usize = 256;
 /// Bytes of the largest request: what a peer relays.
 const REQUEST_BYTES_MAX: usize = relay::REQUEST_BYTES_MAX;
+/// Snapshots that are sent at once; each takes turns with questions about the past.
+const SNAPSHOT_STREAMS_MAX: usize = 4;
+/// Bytes of a chunk of a snapshot.
+const SNAPSHOT_CHUNK_BYTES: u64 = 256 * 1_024;
+/// Longest wait for a client to take a chunk.
+const SNAPSHOT_CHUNK_WAIT: Duration = Duration::from_secs(30);
 
 type Reply<T> = Result<Response<T>, Status>;
 
@@ -58,6 +65,7 @@ pub(crate) struct Service {
     news: Reader<News>,
     shutdown: Shutdown,
     streams: Arc<Semaphore>,
+    snapshots: Arc<Semaphore>,
 }
 
 impl Service {
@@ -69,6 +77,7 @@ impl Service {
         shutdown: Shutdown,
     ) -> Self {
         let streams = Arc::new(Semaphore::new(EVENT_STREAMS_MAX));
+        let snapshots = Arc::new(Semaphore::new(SNAPSHOT_STREAMS_MAX));
         Self {
             identity,
             clerk,
@@ -76,6 +85,7 @@ impl Service {
             news,
             shutdown,
             streams,
+            snapshots,
         }
     }
 
@@ -359,6 +369,33 @@ impl Ledger for Service {
         Ok(Response::new(v1::GetBlockReply { block }))
     }
 
+    type GetSnapshotStream = Pin<Box<dyn Stream<Item = Result<v1::SnapshotChunk, Status>> + Send>>;
+
+    async fn get_snapshot(
+        &self,
+        request: Request<v1::GetSnapshotRequest>,
+    ) -> Reply<Self::GetSnapshotStream> {
+        let permit = Arc::clone(&self.snapshots).try_acquire_owned().map_err(|_| {
+            Status::resource_exhausted(format!("{SNAPSHOT_STREAMS_MAX} snapshots are being sent already"))
+        })?;
+        let height = request.into_inner().height.map(BlockNumber);
+        let made = self.archive.ask(move |archive| archive.snapshot(height)).await;
+        let file = made.map_err(desk_status)?.map_err(|error| archive_status(&error))?;
+        let (chunks, receiver) = mpsc::channel(1);
+        let sending = send_snapshot(file, self.archive.clone(), chunks, permit);
+        let shutdown = self.shutdown.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                () = shutdown.requested() => {}
+                () = sending => {}
+            }
+        });
+        let stream = futures::stream::unfold(receiver, |mut receiver| async {
+            receiver.recv().await.map(|chunk| (chunk, receiver))
+        });
+        Ok(Response::new(Box::pin(stream)))
+    }
+
     type EventsStream = Pin<Box<dyn Stream<Item = Result<v1::Event, Status>> + Send>>;
 
     async fn events(&self, request: Request<v1::EventsRequest>) -> Reply<Self::EventsStream> {
@@ -379,6 +416,41 @@ impl Ledger for Service {
             _permit: permit,
         };
         Ok(Response::new(Box::pin(follower.stream())))
+    }
+}
+
+/// Sends a snapshot chunk by chunk, until all of it is sent or the client is gone or too slow.
+async fn send_snapshot(
+    file: ServedFile,
+    archive: Desk<Archive>,
+    chunks: mpsc::Sender<Result<v1::SnapshotChunk, Status>>,
+    _permit: OwnedSemaphorePermit,
+) {
+    let mut offset = 0;
+    while offset < file.bytes {
+        let reading = file.clone();
+        let read = archive
+            .ask_in_turn(move |_| reading.read(offset, SNAPSHOT_CHUNK_BYTES))
+            .await;
+        let chunk = match read {
+            Ok(Ok(data)) => {
+                offset += data.len() as u64;
+                Ok(v1::SnapshotChunk {
+                    height: file.height.0,
+                    bytes: file.bytes,
+                    data,
+                })
+            }
+            Ok(Err(failure)) => {
+                error!(reason = sentence(&failure), "a snapshot cannot be read");
+                Err(Status::internal("the node cannot read its snapshot: see its log"))
+            }
+            Err(closed) => Err(desk_status(closed)),
+        };
+        let is_last = chunk.is_err();
+        if chunks.send_timeout(chunk, SNAPSHOT_CHUNK_WAIT).await.is_err() || is_last {
+            return;
+        }
     }
 }
 
@@ -486,13 +558,19 @@ fn desk_status(error: DeskError) -> Status {
 fn archive_status(failure: &ArchiveError) -> Status {
     match failure {
         ArchiveError::NoSuchBlock { .. }
+        | ArchiveError::BeforeFirst { .. }
         | ArchiveError::NotKept { .. }
         | ArchiveError::NoHeader
         | ArchiveError::NoCommittee { .. }
         | ArchiveError::NoSuchSubnet { .. } => Status::not_found(failure.to_string()),
         ArchiveError::ProofTooLong { .. } => Status::out_of_range(failure.to_string()),
         ArchiveError::Unfinished { .. } => Status::resource_exhausted(failure.to_string()),
-        ArchiveError::Blocks(_) | ArchiveError::Store(_) | ArchiveError::Replay { .. } => {
+        ArchiveError::NoFolder => Status::unimplemented(failure.to_string()),
+        ArchiveError::Blocks(_)
+        | ArchiveError::Store(_)
+        | ArchiveError::Base(_)
+        | ArchiveError::Export(_)
+        | ArchiveError::Replay { .. } => {
             error!(reason = sentence(failure), "the past cannot be read");
             Status::internal("the node cannot read its past: see its log")
         }

@@ -1,5 +1,6 @@
 //! The audit of a stopped node's folder: everything that can be derived from the genesis and the blocks is derived
-//! again and compared.
+//! again and compared. A ledger that began from a snapshot is checked from there on; that the snapshot is true was
+//! checked against a trusted hash when it was imported.
 //!
 //! Each block must follow the one before by hash, hold applied transactions only, and lead to the state root its
 //! header claims; the sums and the other invariants must hold after each; the stored state must be the one of the
@@ -16,6 +17,7 @@ use thiserror::Error;
 
 use crate::blocks::{self, BlocksError};
 use crate::folder::{Folder, FolderError};
+use crate::snapshot::{Base, BaseError};
 use crate::open;
 use crate::store::SledStore;
 
@@ -26,13 +28,15 @@ pub struct Report {
     pub name: String,
     /// Digest of the genesis.
     pub genesis: String,
+    /// Height of the state that the blocks begin from: 0 for the genesis, else that of a snapshot.
+    pub base_height: u64,
     /// Height of the newest block.
     pub height: u64,
     /// Its hash.
     pub hash: String,
     /// Root of the state after it.
     pub state_root: String,
-    /// Transactions in all blocks.
+    /// Transactions in the blocks.
     pub transactions: u64,
     /// Epochs that were run.
     pub epochs: u64,
@@ -95,6 +99,9 @@ pub enum VerifyError {
     /// The block log cannot be read.
     #[error(transparent)]
     Blocks(#[from] BlocksError),
+    /// The snapshot that the blocks begin from cannot be read.
+    #[error("read the snapshot that the blocks begin from: restore it from a copy")]
+    Snapshot(#[from] BaseError),
     /// A block does not follow from those before it.
     #[error("the blocks do not follow from each other")]
     Reject(#[from] Reject),
@@ -141,9 +148,10 @@ pub fn verify(folder: &Folder) -> Result<Report, VerifyError> {
     let genesis = folder.read_genesis()?;
     let _lock = files::lock_dir(folder.dir())?;
     let stored = stored_head(folder)?;
-    let mut replay = Replay::new(Position::genesis(&genesis)?, stored);
+    let base = Base::read(folder, &genesis)?;
+    let mut replay = Replay::new(base.load(&genesis)?, stored);
     if folder.blocks().exists() {
-        for block in blocks::scan(&folder.blocks())? {
+        for block in blocks::scan(&folder.blocks(), base.height().next())? {
             replay.follow(&block?)?;
         }
     }
@@ -162,6 +170,7 @@ pub fn verify(folder: &Folder) -> Result<Report, VerifyError> {
     Ok(Report {
         name: genesis.name.clone(),
         genesis: genesis.digest().to_string(),
+        base_height: base.height().0,
         height: head.height.0,
         hash: head.hash.to_string(),
         state_root: head.state_root.to_string(),

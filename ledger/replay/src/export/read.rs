@@ -10,7 +10,7 @@ use agon_runtime::framed_log::{FRAME_OVERHEAD_BYTES, Frame, Frames, FramedLog};
 
 use super::anchor::Checked;
 use super::{Anchor, ExportError, FORMAT, FRAME_BYTES_MAX, LOG_OPTIONS, Record, STATE_BYTES_MAX, Step, Watch};
-use crate::follow::{Position, Power};
+use crate::follow::{Head, Position, Power};
 
 /// What comes next in an export.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -149,6 +149,24 @@ impl Reader {
         }
     }
 
+    /// Checks that header, committee and certificate of an announced state belong together; gives the block it says
+    /// it follows. The entries, and whether the hash is trusted, are not looked at.
+    ///
+    /// # Errors
+    ///
+    /// [`ExportError::Anchor`].
+    pub fn check_anchor(&self, anchor: &Anchor) -> Result<Head, ExportError> {
+        self.check(anchor).map(|checked| checked.head)
+    }
+
+    fn check(&self, anchor: &Anchor) -> Result<Checked, ExportError> {
+        let checked = anchor.check(&self.genesis, &self.begin);
+        checked.map_err(|source| ExportError::Anchor {
+            height: anchor.height,
+            source,
+        })
+    }
+
     /// All entries of the state that [`part`](Self::part) announced with `anchor`, checked against its header: that
     /// they are a state with the header's root, and that header, committee and certificate belong together.
     ///
@@ -159,8 +177,7 @@ impl Reader {
     /// [`ExportError`] with the first thing that is wrong.
     pub fn state(&mut self, anchor: &Anchor, watch: Watch<'_>) -> Result<ReadState, ExportError> {
         let height = anchor.height;
-        let checked = anchor.check(&self.genesis, &self.begin);
-        let Checked { head, power } = checked.map_err(|source| ExportError::Anchor { height, source })?;
+        let Checked { head, power } = self.check(anchor)?;
         let state = self.load(anchor, watch)?;
         let found = state.root();
         if found != head.state_root {
