@@ -4,6 +4,7 @@ use agon_runtime::flags::LedgerFlags;
 use clap::{Parser, Subcommand};
 
 use crate::account::{BalanceArgs, StakeArgs, TransferArgs};
+use crate::audit::AuditArgs;
 use crate::epoch::EpochArgs;
 use crate::evidence::EvidenceArgs;
 use crate::explain::ExplainArgs;
@@ -91,6 +92,8 @@ pub(crate) enum Command {
     Evidence(EvidenceArgs),
     /// Check one row of the ledger without trusting the node that tells it
     Verify(VerifyArgs),
+    /// Replay blocks and compare every figure, without trusting a node
+    Audit(AuditArgs),
     /// Run a whole subnet on this machine, as real processes
     Localnet(LocalnetArgs),
     /// Print a completion script for a shell
@@ -149,6 +152,9 @@ mod tests {
             "agon evidence show --dir x --tempo 3 --round 1 --uid 2",
             "agon epoch inputs.json --json --trace",
             "agon verify --light --trust 0000000000000000000000000000000000000000000000000000000000000000 neuron 1 5",
+            "agon audit --from 1 --to 5000 --export audit.export",
+            "agon audit --from 101 --to 200 --ledger http://ledger.example:9944 --json",
+            "agon audit --export audit.export",
             "agon localnet --miners 4 --validators 2 --tempos 2 --json",
             "agon completion bash",
         ] {
@@ -174,6 +180,8 @@ mod tests {
             "agon localnet --miners 0",
             "agon verify --light --trust 00 neuron 1 5",
             "agon verify --trust 0000000000000000000000000000000000000000000000000000000000000000 neuron 1 5",
+            "agon audit",
+            "agon audit --from 5",
         ] {
             check(typed, false);
         }

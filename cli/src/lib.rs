@@ -10,6 +10,7 @@
 //! | [`epoch`], [`explain`] | `epoch`, `explain` |
 //! | [`evidence`] | `evidence` |
 //! | [`verify`] | `verify --light` |
+//! | [`audit`] | `audit` |
 //! | [`localnet`] | `localnet` |
 //! | [`session`], [`keys`], [`output`] | what they share: ledger and transactions, keys and passwords, tables and JSON |
 //!
@@ -18,6 +19,7 @@
 
 pub mod account;
 pub mod args;
+pub mod audit;
 pub mod epoch;
 pub mod evidence;
 pub mod explain;
@@ -68,6 +70,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Explain(args) => explain::run(&session, args).await,
         Command::Evidence(args) => evidence::run(&session, args),
         Command::Verify(args) => verify::run(&session, args).await,
+        Command::Audit(args) => audit::run(&session, args).await,
         Command::Localnet(args) => localnet::run(&session, args).await,
         Command::Completion { .. } => Ok(()),
     }

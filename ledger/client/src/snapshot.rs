@@ -52,7 +52,10 @@ pub enum SaveError {
 
 impl Snapshot {
     /// Waits for the first chunk.
-    pub(crate) async fn begin(uri: String, stream: Streaming<v1::SnapshotChunk>) -> Result<Self, ClientError> {
+    pub(crate) async fn begin(
+        uri: String,
+        stream: Streaming<v1::SnapshotChunk>,
+    ) -> Result<Self, ClientError> {
         let mut snapshot = Self {
             uri,
             stream,

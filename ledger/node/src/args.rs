@@ -340,7 +340,9 @@ fn as_text(report: &Report) -> String {
     let holdings = report.holdings.0;
     let begin = match report.base_height {
         0 => String::from("the genesis"),
-        height => format!("the snapshot of block {height}; what was before is not kept, and not checked here"),
+        height => {
+            format!("the snapshot of block {height}; what was before is not kept, and not checked here")
+        }
     };
     let stored = match report.stored_height {
         Some(stored) if stored == *height => format!("that of block {stored}, as it should be"),

@@ -371,16 +371,15 @@ impl Ledger for Service {
 
     type GetSnapshotStream = Pin<Box<dyn Stream<Item = Result<v1::SnapshotChunk, Status>> + Send>>;
 
-    async fn get_snapshot(
-        &self,
-        request: Request<v1::GetSnapshotRequest>,
-    ) -> Reply<Self::GetSnapshotStream> {
+    async fn get_snapshot(&self, request: Request<v1::GetSnapshotRequest>) -> Reply<Self::GetSnapshotStream> {
         let permit = Arc::clone(&self.snapshots).try_acquire_owned().map_err(|_| {
             Status::resource_exhausted(format!("{SNAPSHOT_STREAMS_MAX} snapshots are being sent already"))
         })?;
         let height = request.into_inner().height.map(BlockNumber);
         let made = self.archive.ask(move |archive| archive.snapshot(height)).await;
-        let file = made.map_err(desk_status)?.map_err(|error| archive_status(&error))?;
+        let file = made
+            .map_err(desk_status)?
+            .map_err(|error| archive_status(&error))?;
         let (chunks, receiver) = mpsc::channel(1);
         let sending = send_snapshot(file, self.archive.clone(), chunks, permit);
         let shutdown = self.shutdown.clone();

@@ -17,8 +17,8 @@ use thiserror::Error;
 
 use crate::blocks::{self, BlocksError};
 use crate::folder::{Folder, FolderError};
-use crate::snapshot::{Base, BaseError};
 use crate::open;
+use crate::snapshot::{Base, BaseError};
 use crate::store::SledStore;
 
 /// What an audit found in order. Amounts are base units, digests hex.

@@ -360,8 +360,11 @@ impl<'a> Audit<'a> {
 /// Goes on by the word of a header that the replay contradicts.
 fn force(now: &mut Position, block: &FinalBlock) {
     let block = &block.block;
-    now.state
-        .apply(follow::input(&now.head, block.header.time_ms, &block.transactions));
+    now.state.apply(follow::input(
+        &now.head,
+        block.header.time_ms,
+        &block.transactions,
+    ));
     now.head = Head {
         height: block.header.height,
         hash: block.hash(),
@@ -462,7 +465,11 @@ fn around_first_difference(a: &str, b: &str) -> (String, String) {
 fn cut(text: &str, from: usize) -> String {
     let kept: String = text.chars().skip(from).take(SHOWN_CHARS).collect();
     let before = if from > 0 { ".." } else { "" };
-    let behind = if text.chars().count() > from + SHOWN_CHARS { ".." } else { "" };
+    let behind = if text.chars().count() > from + SHOWN_CHARS {
+        ".."
+    } else {
+        ""
+    };
     format!("{before}{kept}{behind}")
 }
 

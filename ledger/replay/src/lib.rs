@@ -11,4 +11,6 @@
 
 pub mod audit;
 pub mod export;
+#[cfg(test)]
+mod fixture;
 pub mod follow;

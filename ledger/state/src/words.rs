@@ -33,12 +33,12 @@ pub fn entry_words(key: &[u8], value: Option<&[u8]>) -> EntryWords {
     let words = match key.first() {
         Some(&Origin::KIND) => of::<Origin>(key, value, |()| String::from("origin of the ledger")),
         Some(&Progress::KIND) => of::<Progress>(key, value, |()| String::from("progress of the ledger")),
-        Some(&AccountRecord::KIND) => of::<AccountRecord>(key, value, |account: Account| {
-            format!("account {account}")
-        }),
-        Some(&HotkeyOwner::KIND) => of::<HotkeyOwner>(key, value, |hotkey: Hotkey| {
-            format!("owner of hotkey {hotkey}")
-        }),
+        Some(&AccountRecord::KIND) => {
+            of::<AccountRecord>(key, value, |account: Account| format!("account {account}"))
+        }
+        Some(&HotkeyOwner::KIND) => {
+            of::<HotkeyOwner>(key, value, |hotkey: Hotkey| format!("owner of hotkey {hotkey}"))
+        }
         Some(&Subnet::KIND) => of::<Subnet>(key, value, |netuid: Netuid| format!("subnet {netuid}")),
         Some(&Neuron::KIND) => of::<Neuron>(key, value, |at| slot("neuron", at)),
         Some(&HotkeyUid::KIND) => of::<HotkeyUid>(key, value, |(netuid, hotkey)| {

@@ -5,10 +5,9 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
 
 use agon_ledger_client::LedgerClient;
-use agon_ledger_replay::export::{Interrupted, Step, Watch};
+use agon_ledger_replay::export::{Interrupted, Pace, Step, Watch};
 use agon_ledger_replay::follow::Power;
 use agon_protocol::id::{BlockNumber, Digest};
 use agon_runtime::{Net, Shutdown};
@@ -53,7 +52,12 @@ The node gives the state after block HEIGHT as long as it is recent, and else sa
 #[command(after_help = EXPORT_EXAMPLES)]
 pub struct ExportArgs {
     /// Folder of the ledger; a node may run on it
-    #[arg(long, value_name = "DIR", required_unless_present = "from", conflicts_with = "from")]
+    #[arg(
+        long,
+        value_name = "DIR",
+        required_unless_present = "from",
+        conflicts_with = "from"
+    )]
     dir: Option<PathBuf>,
     /// Address of a running node to fetch a state from instead
     #[arg(long, value_name = "URL", conflicts_with = "blocks")]
@@ -118,7 +122,9 @@ fn range(text: &str) -> Result<RangeInclusive<u64>, String> {
     let number = |text: &str| text.parse().map_err(|_| format!("{text:?} is not a height"));
     let (from, to) = (number(from)?, number(to.trim_start_matches('='))?);
     if from == 0 || from > to {
-        return Err(format!("blocks {from} to {to} are none: the first block has height 1"));
+        return Err(format!(
+            "blocks {from} to {to} are none: the first block has height 1"
+        ));
     }
     Ok(from..=to)
 }
@@ -128,13 +134,19 @@ fn range(text: &str) -> Result<RangeInclusive<u64>, String> {
 /// # Errors
 ///
 /// Whatever it ran into.
-#[expect(clippy::print_stdout, reason = "what was written is the product of the command")]
+#[expect(
+    clippy::print_stdout,
+    reason = "what was written is the product of the command"
+)]
 pub fn export(args: ExportArgs) -> anyhow::Result<()> {
     let out = args.out.clone();
     if let Some(from) = args.from {
         let height = args.height.map(BlockNumber);
-        let height = on_runtime(async move |mut ticker: Ticker| fetch_to(&from, height, &out, &mut ticker).await)?;
-        println!("state of block {height} in {}; not checked yet: an import does", args.out.display());
+        let height = on_runtime(async move |mut pace: Pace| fetch_to(&from, height, &out, &mut pace).await)?;
+        println!(
+            "state of block {height} in {}; not checked yet: an import does",
+            args.out.display()
+        );
         return Ok(());
     }
     let folder = Folder::new(args.dir.unwrap_or_default());
@@ -182,9 +194,7 @@ pub fn join(args: JoinArgs) -> anyhow::Result<()> {
     } = args;
     let file = fetch::place_for(&dir);
     let to = file.clone();
-    on_runtime(async move |mut ticker: Ticker| {
-        fetch_to(&from, height.map(BlockNumber), &to, &mut ticker).await
-    })?;
+    on_runtime(async move |mut pace: Pace| fetch_to(&from, height.map(BlockNumber), &to, &mut pace).await)?;
     let (from, into) = (file.clone(), dir.clone());
     let imported = watched(move |watch| import::import(&from, &into, Some(trust), watch));
     // It is in its place, or of no use.
@@ -208,7 +218,10 @@ pub fn compact(args: &CompactArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-#[expect(clippy::print_stdout, reason = "what was imported is the product of the command")]
+#[expect(
+    clippy::print_stdout,
+    reason = "what was imported is the product of the command"
+)]
 fn print_imported(imported: &Imported, dir: &std::path::Path) {
     let Imported {
         name,
@@ -237,24 +250,24 @@ async fn fetch_to(
     from: &str,
     height: Option<BlockNumber>,
     to: &std::path::Path,
-    ticker: &mut Ticker,
+    pace: &mut Pace,
 ) -> anyhow::Result<BlockNumber> {
     let uri = match from.contains("://") {
         true => from.to_owned(),
         false => format!("http://{from}"),
     };
     let client = LedgerClient::new(&Net::tcp(), &uri)?;
-    let fetched = fetch::fetch(&client, height, to, |step| ticker.show(step)).await;
+    let fetched = fetch::fetch(&client, height, to, |step| show(pace, step)).await;
     fetched.with_context(|| format!("fetch a snapshot from {uri}"))
 }
 
 /// Runs `work` until it is done or the process is asked to stop.
-fn on_runtime<R>(work: impl AsyncFnOnce(Ticker) -> anyhow::Result<R>) -> anyhow::Result<R> {
+fn on_runtime<R>(work: impl AsyncFnOnce(Pace) -> anyhow::Result<R>) -> anyhow::Result<R> {
     runtime()?.block_on(async {
         let shutdown = Shutdown::on_signals().context("listen for signals")?;
         tokio::select! {
             () = shutdown.requested() => Err(Interrupted.into()),
-            done = work(Ticker::new()) => done,
+            done = work(Pace::begin()) => done,
         }
     })
 }
@@ -266,9 +279,9 @@ fn watched<R: Send + 'static>(work: impl FnOnce(Watch<'_>) -> R + Send + 'static
         let stopped = Arc::new(AtomicBool::new(false));
         let told = Arc::clone(&stopped);
         let mut doing = std::pin::pin!(desk::off_task(move || {
-            let mut ticker = Ticker::new();
+            let mut pace = Pace::begin();
             work(&mut |step| {
-                ticker.show(step);
+                show(&mut pace, step);
                 match told.load(Ordering::Relaxed) {
                     true => Err(Interrupted),
                     false => Ok(()),
@@ -294,30 +307,10 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 }
 
 /// Tells on standard error how far long work is, every few seconds.
-#[derive(Debug)]
-struct Ticker {
-    last: Instant,
-}
-
-impl Ticker {
-    const INTERVAL: Duration = Duration::from_secs(2);
-
-    fn new() -> Self {
-        Self { last: Instant::now() }
-    }
-
-    fn show(&mut self, step: Step) {
-        if self.last.elapsed() < Self::INTERVAL {
-            return;
-        }
-        self.last = Instant::now();
-        let Step { what, done, total } = step;
-        let of = match total {
-            0 => String::new(),
-            total => format!(" of {total}"),
-        };
+fn show(pace: &mut Pace, step: Step) {
+    if let Some(line) = pace.line(step) {
         // Nobody to tell it to is no reason to fail.
-        let _ = writeln!(std::io::stderr(), "{what}: {done}{of}");
+        let _ = writeln!(std::io::stderr(), "{line}");
     }
 }
 

@@ -68,15 +68,18 @@ pub fn compact(folder: &Folder) -> Result<Compacted, CompactError> {
     let blocks = Blocks::open(&folder.blocks(), base)?;
     let (new, old) = (folder.dir().join("state.new"), folder.state());
     remove(&new)?;
-    let built = open::build(folder, &genesis, &blocks, &new).inspect_err(|_| drop(fs::remove_dir_all(&new)))?;
+    let built =
+        open::build(folder, &genesis, &blocks, &new).inspect_err(|_| drop(fs::remove_dir_all(&new)))?;
     let bytes_before = bytes_of(&old).unwrap_or(0);
     remove(&old)?;
     let moved = fs::rename(&new, &old).and_then(|()| files::sync_dir_of(&old));
-    let bytes_now = moved.and_then(|()| bytes_of(&old)).map_err(|source| CompactError::Io {
-        action: "replace",
-        path: old,
-        source,
-    })?;
+    let bytes_now = moved
+        .and_then(|()| bytes_of(&old))
+        .map_err(|source| CompactError::Io {
+            action: "replace",
+            path: old,
+            source,
+        })?;
     Ok(Compacted {
         height: built,
         bytes_before,

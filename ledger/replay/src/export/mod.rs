@@ -19,6 +19,7 @@
 //! trusts: it binds the header, the header binds the root of the entries, the committee and all earlier headers.
 
 mod anchor;
+mod progress;
 mod read;
 mod write;
 
@@ -34,6 +35,7 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use thiserror::Error;
 
 pub use self::anchor::{Anchor, AnchorError, Sealed};
+pub use self::progress::{Interrupted, Pace, Step, Watch, unwatched};
 pub use self::read::{Part, ReadState, Reader};
 pub use self::write::Writer;
 
@@ -44,7 +46,7 @@ pub const STATE_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
 /// Most bytes of a frame: the longest value of an entry, its key and what frames it.
 const FRAME_BYTES_MAX: u32 = State::VALUE_BYTES_MAX as u32 + 1_024;
 
-const LOG_OPTIONS: LogOptions = LogOptions {
+pub(crate) const LOG_OPTIONS: LogOptions = LogOptions {
     frame_bytes_max: FRAME_BYTES_MAX,
 };
 
@@ -55,7 +57,7 @@ const _: () = assert!(
 
 /// What a frame of an export holds.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
-enum Record {
+pub(crate) enum Record {
     Begin { format: u32, genesis: Genesis },
     State(Box<Anchor>),
     Entry { key: Vec<u8>, value: Vec<u8> },
@@ -75,34 +77,6 @@ impl Record {
             Self::End { .. } => "end",
         }
     }
-}
-
-/// How far a long piece of work is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Step {
-    /// What is counted, as in `entries`.
-    pub what: &'static str,
-    /// How many are done.
-    pub done: u64,
-    /// How many there are.
-    pub total: u64,
-}
-
-/// Whoever waits does not want it any more.
-#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-#[error("interrupted")]
-pub struct Interrupted;
-
-/// Who is told how far a piece of work is, and may end it.
-pub type Watch<'a> = &'a mut dyn FnMut(Step) -> Result<(), Interrupted>;
-
-/// For work that nobody watches.
-///
-/// # Errors
-///
-/// Never.
-pub const fn unwatched(_: Step) -> Result<(), Interrupted> {
-    Ok(())
 }
 
 /// Why an export cannot be written, read or believed.
@@ -228,7 +202,9 @@ pub enum ExportError {
         source: LoadError,
     },
     /// Entries with another root than the header says.
-    #[error("the entries after block {height} have root {found}, its header says {expected}: they were changed")]
+    #[error(
+        "the entries after block {height} have root {found}, its header says {expected}: they were changed"
+    )]
     Root {
         /// The block.
         height: BlockNumber,
@@ -238,7 +214,9 @@ pub enum ExportError {
         expected: Digest,
     },
     /// The state is of another height or another ledger.
-    #[error("the state says it is after block {found} of ledger {genesis}, not after block {height} of this one")]
+    #[error(
+        "the state says it is after block {found} of ledger {genesis}, not after block {height} of this one"
+    )]
     OtherState {
         /// The block it should follow.
         height: BlockNumber,

@@ -6,10 +6,12 @@ use agon_ledger_state::State;
 use agon_protocol::codec;
 use agon_protocol::id::{BlockNumber, Digest};
 use agon_protocol::message::{FinalBlock, Genesis};
-use agon_runtime::framed_log::{FRAME_OVERHEAD_BYTES, Frame, Frames, FramedLog};
+use agon_runtime::framed_log::{FRAME_OVERHEAD_BYTES, Frame, FramedLog, Frames};
 
 use super::anchor::Checked;
-use super::{Anchor, ExportError, FORMAT, FRAME_BYTES_MAX, LOG_OPTIONS, Record, STATE_BYTES_MAX, Step, Watch};
+use super::{
+    Anchor, ExportError, FORMAT, FRAME_BYTES_MAX, LOG_OPTIONS, Record, STATE_BYTES_MAX, Step, Watch,
+};
 use crate::follow::{Head, Position, Power};
 
 /// What comes next in an export.
@@ -114,14 +116,22 @@ impl Reader {
                 Ok(Some(Part::Blocks { first, last }))
             }
             Record::Blocks { first, last } => Err(self.range("blocks", first.0, last.0)),
-            Record::End { records: said, digest: expected } => {
+            Record::End {
+                records: said,
+                digest: expected,
+            } => {
                 self.check_end(digest, expected)?;
                 if said != records {
                     return Err(self.range("records", records, said));
                 }
                 Ok(None)
             }
-            other => Err(unexpected(&self.path, offset, &other, "a state, blocks or the end")),
+            other => Err(unexpected(
+                &self.path,
+                offset,
+                &other,
+                "a state, blocks or the end",
+            )),
         }
     }
 

@@ -10,7 +10,7 @@ use agon_protocol::message::{FinalBlock, Genesis};
 use agon_runtime::files::sync_dir_of;
 use agon_runtime::framed_log::FramedLog;
 
-use super::{Anchor, ExportError, FORMAT, LOG_OPTIONS, Record, Sealed, Step, Watch};
+use super::{Anchor, ExportError, FORMAT, LOG_OPTIONS, Reader, Record, Sealed, Step, Watch};
 
 /// An export in the making. Dropped before [`finish`](Self::finish), it leaves nothing behind.
 ///
@@ -71,7 +71,12 @@ impl Writer {
     /// # Errors
     ///
     /// [`ExportError`]
-    pub fn state(&mut self, state: &State, sealed: Option<Sealed>, watch: Watch<'_>) -> Result<(), ExportError> {
+    pub fn state(
+        &mut self,
+        state: &State,
+        sealed: Option<Sealed>,
+        watch: Watch<'_>,
+    ) -> Result<(), ExportError> {
         let total = state.entries().count() as u64;
         self.anchor(Anchor {
             height: state.height(),
@@ -79,6 +84,28 @@ impl Writer {
             sealed,
         })?;
         for ((key, value), done) in state.entries().zip(1..) {
+            self.entry(key, value)?;
+            let what = "entries";
+            watch(Step { what, done, total })?;
+        }
+        Ok(())
+    }
+
+    /// Writes the state that `reader` announced with `anchor`, entry by entry as it comes.
+    ///
+    /// # Errors
+    ///
+    /// [`ExportError`].
+    pub fn copy_state(
+        &mut self,
+        reader: &mut Reader,
+        anchor: Anchor,
+        watch: Watch<'_>,
+    ) -> Result<(), ExportError> {
+        let total = anchor.entries;
+        self.anchor(anchor)?;
+        for done in 1..=total {
+            let (key, value) = reader.entry()?;
             self.entry(key, value)?;
             let what = "entries";
             watch(Step { what, done, total })?;
