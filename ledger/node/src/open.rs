@@ -105,7 +105,7 @@ pub(crate) enum Useless {
 /// # Errors
 ///
 /// [`OpenError`]; what is damaged and cannot be derived stays as it is.
-pub(crate) fn open(folder: &Folder, genesis: &Genesis) -> Result<Chain, OpenError> {
+pub fn open(folder: &Folder, genesis: &Genesis) -> Result<Chain, OpenError> {
     let base = Base::read(folder, genesis)?;
     let blocks = Arc::new(Blocks::open(&folder.blocks(), base)?);
     let (store, loaded) = match usable_store(folder, genesis, &blocks)? {

@@ -360,11 +360,8 @@ impl<'a> Audit<'a> {
 /// Goes on by the word of a header that the replay contradicts.
 fn force(now: &mut Position, block: &FinalBlock) {
     let block = &block.block;
-    now.state.apply(follow::input(
-        &now.head,
-        block.header.time_ms,
-        &block.transactions,
-    ));
+    let input = follow::input_of(&now.head, &now.state, block);
+    now.state.apply(input);
     now.head = Head {
         height: block.header.height,
         hash: block.hash(),

@@ -34,6 +34,7 @@ pub(crate) fn genesis() -> Genesis {
         time_ms: 1_000,
         block_emission: Amount::from_units(1).unwrap(),
         accounts: (1..=4).map(account).collect(),
+        committee: Vec::new(),
     }
 }
 
