@@ -66,7 +66,10 @@ fn ledger(dir: &Path) -> (Folder, Output) {
 }
 
 fn agon(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_agon")).args(args).output().unwrap()
+    Command::new(env!("CARGO_BIN_EXE_agon"))
+        .args(args)
+        .output()
+        .unwrap()
 }
 
 #[track_caller]
@@ -86,8 +89,14 @@ fn an_honest_ledger_is_equal_from_an_export_and_over_the_wire() {
     let dir = tempfile::tempdir().unwrap();
     let (folder, online) = ledger(dir.path());
     let report = json(&online);
-    assert_eq!((online.status.code(), report["equal"].as_bool()), (Some(0), Some(true)));
-    assert_eq!((report["blocks"].as_u64(), report["end"]["height"].as_u64()), (Some(4), Some(4)));
+    assert_eq!(
+        (online.status.code(), report["equal"].as_bool()),
+        (Some(0), Some(true))
+    );
+    assert_eq!(
+        (report["blocks"].as_u64(), report["end"]["height"].as_u64()),
+        (Some(4), Some(4))
+    );
     assert!(report["entries_compared"].as_u64() > Some(0));
     let hash = report["end"]["hash"].as_str().unwrap();
 
@@ -95,9 +104,15 @@ fn an_honest_ledger_is_equal_from_an_export_and_over_the_wire() {
     let path = path.to_str().unwrap();
     let offline = agon(&["audit", "--export", path, "--trust", hash, "--json"]);
     let report = json(&offline);
-    assert_eq!((offline.status.code(), report["trusted"].as_bool()), (Some(0), Some(true)));
+    assert_eq!(
+        (offline.status.code(), report["trusted"].as_bool()),
+        (Some(0), Some(true))
+    );
     let text = String::from_utf8(agon(&["audit", "--export", path]).stdout).unwrap();
-    assert!(text.contains("equal        3 blocks") && text.contains(hash), "{text}");
+    assert!(
+        text.contains("equal        3 blocks") && text.contains(hash),
+        "{text}"
+    );
     let other = agon(&["audit", "--export", path, "--trust", &"07".repeat(32)]);
     assert_eq!(other.status.code(), Some(1));
 }
@@ -134,7 +149,10 @@ fn a_forged_export_ends_with_1_and_names_the_entry() {
     writer.finish().unwrap();
     let output = agon(&["audit", "--export", forged.to_str().unwrap(), "--json"]);
     let report = json(&output);
-    assert_eq!((output.status.code(), report["equal"].as_bool()), (Some(1), Some(false)));
+    assert_eq!(
+        (output.status.code(), report["equal"].as_bool()),
+        (Some(1), Some(false))
+    );
     assert_eq!(report["difference"]["entry"]["entry"], "progress of the ledger");
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert!(stderr.contains("not equal: block 4 differs"), "{stderr}");

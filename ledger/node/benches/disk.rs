@@ -190,10 +190,22 @@ impl Bench {
                 for number in numbers {
                     if let Some(before) = before {
                         let weights = self.weights(*number, before);
-                        self.send(*number, Call::RevealWeights { netuid: NETUID, weights });
+                        self.send(
+                            *number,
+                            Call::RevealWeights {
+                                netuid: NETUID,
+                                weights,
+                            },
+                        );
                     }
                     let commit = self.weights(*number, tempo).commit(NETUID, self.hotkey(*number));
-                    self.send(*number, Call::CommitWeights { netuid: NETUID, commit });
+                    self.send(
+                        *number,
+                        Call::CommitWeights {
+                            netuid: NETUID,
+                            commit,
+                        },
+                    );
                 }
                 self.block();
             }
@@ -243,7 +255,11 @@ fn main() {
     let sizes = || (bytes_of(&folder.blocks()), bytes_of(&folder.state()));
     let (mut log, mut store) = sizes();
     let from = bench.height();
-    println!("uids={UIDS} tempo_blocks={tempo_blocks} begins at block {from}: log {} KiB, store {} KiB", kib(log), kib(store));
+    println!(
+        "uids={UIDS} tempo_blocks={tempo_blocks} begins at block {from}: log {} KiB, store {} KiB",
+        kib(log),
+        kib(store)
+    );
     for step in 1..=blocks / STEP_BLOCKS {
         bench.run_until(from + step * STEP_BLOCKS, &mut committed);
         let (log_now, store_now) = sizes();
@@ -264,9 +280,17 @@ fn main() {
     let begun = Instant::now();
     let snapshot = dir.path().join("snapshot");
     export(&folder, &Wanted::Newest, &snapshot, &mut unwatched).unwrap();
-    println!("export/newest {} KiB, {} s", kib(bytes_of(&snapshot)), begun.elapsed().as_secs());
+    println!(
+        "export/newest {} KiB, {} s",
+        kib(bytes_of(&snapshot)),
+        begun.elapsed().as_secs()
+    );
     let compacted = compact::compact(&folder).unwrap();
-    println!("compact store {} -> {} KiB", kib(compacted.bytes_before), kib(compacted.bytes_now));
+    println!(
+        "compact store {} -> {} KiB",
+        kib(compacted.bytes_before),
+        kib(compacted.bytes_now)
+    );
     let again = Folder::new(dir.path().join("again"));
     import::import(&snapshot, again.dir(), Some(head.hash), &mut unwatched).unwrap();
     let chain = open::open(&again, &again.read_genesis().unwrap()).unwrap();

@@ -170,7 +170,11 @@ async fn a_refusal_is_told_at_once_and_in_the_words_of_the_dry_run() {
         .unwrap()
         .into_inner();
     assert_eq!((dry.refusal, dry.effects.len()), (None, 2));
-    assert!(dry.effects[1].starts_with("burns a fee of 0.000178 from "), "{:?}", dry.effects);
+    assert!(
+        dry.effects[1].starts_with("burns a fee of 0.000178 from "),
+        "{:?}",
+        dry.effects
+    );
     assert_eq!((dry.fee, dry.payer), (178_000, account(1).0.to_vec()));
     assert_eq!(client.account(account(1)).await.nonce, 0);
 }

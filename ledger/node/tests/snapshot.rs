@@ -43,9 +43,11 @@ async fn a_new_node_begins_from_the_state_that_another_one_gives() {
     let hash = node.client().block(2).await.hash();
     let file = home.path().join("file");
     let mut told = 0;
-    let height = fetch::fetch(&client(&node), Some(BlockNumber(2)), &file, |step| told = step.done)
-        .await
-        .unwrap();
+    let height = fetch::fetch(&client(&node), Some(BlockNumber(2)), &file, |step| {
+        told = step.done
+    })
+    .await
+    .unwrap();
     assert_eq!((height, told), (BlockNumber(2), file.metadata().unwrap().len()));
     let folder = Folder::new(home.path().join("new"));
     import::import(&file, folder.dir(), Some(hash), &mut unwatched).unwrap();
@@ -57,7 +59,10 @@ async fn a_new_node_begins_from_the_state_that_another_one_gives() {
     assert!(status.message().contains("its blocks begin at 3"), "{status}");
     let third = new.client().must(1, transfer(2, 3)).await;
     assert!(third > 2);
-    assert!(client(&new).events(BlockNumber(1)).await.is_ok(), "the refusal comes in the stream");
+    assert!(
+        client(&new).events(BlockNumber(1)).await.is_ok(),
+        "the refusal comes in the stream"
+    );
     new.stop().await;
     let again = Node::start(&folder).await;
     assert!(again.client().head().await.height >= BlockNumber(third));
@@ -86,7 +91,9 @@ async fn a_state_that_is_not_there_is_refused_without_a_file() {
     let node = running(&home.path().join("old")).await;
     let file = home.path().join("file");
     let far = Some(BlockNumber(1_000_000));
-    let error = fetch::fetch(&client(&node), far, &file, |_| {}).await.unwrap_err();
+    let error = fetch::fetch(&client(&node), far, &file, |_| {})
+        .await
+        .unwrap_err();
     assert!(sentence(&error).contains("there is no block 1000000"), "{error}");
     assert!(!file.exists());
     node.stop().await;

@@ -223,7 +223,9 @@ fn bonded(balances: Amount, genesis: &Genesis) -> Result<Amount, GenesisError> {
 /// Writes the balances and gives their sum.
 fn write_balances(table: &mut Table, genesis: &Genesis) -> Result<Amount, GenesisError> {
     let mut sum = Amount::ZERO;
-    let deposit = NetworkParameterId::ExistentialDeposit.row().default_in(genesis.preset);
+    let deposit = NetworkParameterId::ExistentialDeposit
+        .row()
+        .default_in(genesis.preset);
     let deposit = Amount::from_base_units(deposit);
     for account in &genesis.accounts {
         let coldkey = account.coldkey;

@@ -253,7 +253,10 @@ impl State {
         let notice_tempos = self.network(NetworkParameterId::NoticeTempos);
         let valid = [
             ("a parameter", subnet.parameters.are_valid()),
-            ("an announced parameter", subnet.announced_are_valid(notice_tempos)),
+            (
+                "an announced parameter",
+                subnet.announced_are_valid(notice_tempos),
+            ),
             (
                 "the number of neurons",
                 u64::from(subnet.neuron_count) <= max_uids,

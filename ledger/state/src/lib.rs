@@ -43,9 +43,9 @@ mod accounts;
 mod axon;
 mod block;
 mod changes;
+mod committee;
 mod decay;
 mod dissolution;
-mod committee;
 mod emission;
 mod epoch;
 mod fees;
@@ -85,8 +85,8 @@ pub use self::genesis::GenesisError;
 pub use self::invariants::InvariantBroken;
 pub use self::load::LoadError;
 pub use self::parameters::{
-    NETWORK_TABLE, NetworkParameterId, Parameter, ParameterChange, ParameterId, SetBy, SetParameterRefusal,
-    SUBNET_LOCK_FLOOR, TABLE,
+    NETWORK_TABLE, NetworkParameterId, Parameter, ParameterChange, ParameterId, SUBNET_LOCK_FLOOR, SetBy,
+    SetParameterRefusal, TABLE,
 };
 pub use self::refusal::{
     EnvelopeRefusal, HotkeyUsed, NotHotkeyOwner, NotOwner, NotRegistered, Refusal, ShortOfFunds,

@@ -168,7 +168,10 @@ pub enum CreateSubnetRefusal {
         count_max: u64,
     },
     /// No number left.
-    #[error("all {} numbers of subnets were given and none is given again: register on an existing one", u16::MAX)]
+    #[error(
+        "all {} numbers of subnets were given and none is given again: register on an existing one",
+        u16::MAX
+    )]
     Netuids,
     /// The lock is more than the owner allows.
     #[error(
@@ -285,7 +288,9 @@ impl State {
             return Err(CreateSubnetRefusal::SubnetsMax { count, count_max });
         }
         let Netuid(last) = self.progress().netuid_last;
-        last.checked_add(1).map(Netuid).ok_or(CreateSubnetRefusal::Netuids)
+        last.checked_add(1)
+            .map(Netuid)
+            .ok_or(CreateSubnetRefusal::Netuids)
     }
 
     /// What creating a subnet in the next block locks.

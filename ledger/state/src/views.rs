@@ -2,7 +2,9 @@
 
 use agon_protocol::amount::Amount;
 use agon_protocol::id::{Account, BlockNumber, Coldkey, Digest, Netuid, Uid};
-use agon_protocol::message::{AccountView, AnnouncedView, Metagraph, NeuronView, StakeView, SubnetView, WeightRowView};
+use agon_protocol::message::{
+    AccountView, AnnouncedView, Metagraph, NeuronView, StakeView, SubnetView, WeightRowView,
+};
 
 use crate::State;
 use crate::accounts::AccountRecord;

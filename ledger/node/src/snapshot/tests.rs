@@ -45,7 +45,9 @@ impl Node {
     fn go_on(&mut self, blocks: u64) {
         for _ in 0..blocks {
             let height = self.chain.head().height.0;
-            let proposal = self.chain.propose(vec![transfer(1, height, 2, 1)], 2_000 + height);
+            let proposal = self
+                .chain
+                .propose(vec![transfer(1, height, 2, 1)], 2_000 + height);
             assert_eq!(proposal.refused, []);
             self.chain.commit(FinalBlock::solo(proposal.block)).unwrap();
         }
@@ -111,7 +113,11 @@ impl Pair {
 
 #[test]
 fn an_imported_ledger_goes_on_to_the_roots_of_the_original() {
-    let Pair { original, mut copy, _home } = Pair::new();
+    let Pair {
+        original,
+        mut copy,
+        _home,
+    } = Pair::new();
     for height in 4..=5 {
         let block = original.chain.decided(BlockNumber(height)).unwrap().unwrap();
         copy.chain.commit(block).unwrap();
@@ -121,7 +127,10 @@ fn an_imported_ledger_goes_on_to_the_roots_of_the_original() {
     let dir = copy.folder.dir().to_owned();
     drop(copy);
     let report = verify(&Folder::new(&dir)).unwrap();
-    assert_eq!((report.base_height, report.height, report.transactions), (3, 5, 2));
+    assert_eq!(
+        (report.base_height, report.height, report.transactions),
+        (3, 5, 2)
+    );
     assert_eq!(Node::open(&dir).head(), original.head());
 }
 
@@ -169,7 +178,11 @@ fn what_was_before_the_snapshot_is_told_to_be_gone() {
 
 #[test]
 fn a_snapshot_of_a_snapshot_is_the_same_file() {
-    let Pair { original, copy, _home } = Pair::new();
+    let Pair {
+        original,
+        copy,
+        _home,
+    } = Pair::new();
     let of_original = original.export(&Wanted::State(BlockNumber(3)), "a");
     let of_copy = copy.export(&Wanted::Newest, "b");
     assert_eq!(fs::read(&of_original).unwrap(), fs::read(&of_copy).unwrap());
@@ -203,7 +216,10 @@ fn heights_that_are_not_there_are_refused_without_a_file() {
     assert_eq!(error.to_string(), "there is no block 9: the newest is 3");
     let error = refuse(Wanted::Blocks(0..=3));
     assert!(matches!(error, ExportFolderError::Range { .. }), "{error}");
-    assert_eq!(names(copy.folder.dir().parent().unwrap()), ["copy", "file", "original"]);
+    assert_eq!(
+        names(copy.folder.dir().parent().unwrap()),
+        ["copy", "file", "original"]
+    );
 }
 
 #[test]

@@ -78,13 +78,19 @@ fn stake_returns_to_the_base_unit_and_the_lock_less_what_the_owner_was_paid() {
 
     ledger.begin();
     assert_eq!(ledger.state.holdings().staked, base(0));
-    let gains: Vec<u64> = (0..3).map(|index| ledger.free(stakers[index]).base_units() - free[index]).collect();
+    let gains: Vec<u64> = (0..3)
+        .map(|index| ledger.free(stakers[index]).base_units() - free[index])
+        .collect();
     assert_eq!(gains.iter().sum::<u64>(), before.staked.base_units());
     for (gain, worth) in gains.iter().zip(worths) {
         assert!((worth..=worth + 1).contains(gain), "{gain} of {worth}");
     }
     ledger.begin();
-    let left = ledger.state.entries().filter(|(key, _)| (0x04..=0x10).contains(&key[0])).count();
+    let left = ledger
+        .state
+        .entries()
+        .filter(|(key, _)| (0x04..=0x10).contains(&key[0]))
+        .count();
     assert_eq!(left, 0, "no entry of the subnet is left");
 }
 
@@ -97,7 +103,8 @@ fn an_owner_who_was_paid_more_than_the_lock_gets_none_of_it() {
     assert!(ledger.subnet().owner_emitted > units(100));
     let effect = ledger.effect(1, dissolve());
     assert!(
-        effect.starts_with("dissolves subnet 1, returns 0 of its lock") && effect.contains("burns 100 of its lock"),
+        effect.starts_with("dissolves subnet 1, returns 0 of its lock")
+            && effect.contains("burns 100 of its lock"),
         "{effect}"
     );
 }
@@ -107,7 +114,12 @@ fn a_netuid_is_never_given_again() {
     let mut ledger = full_of_life();
     ledger.ok(1, dissolve());
     ledger.ok(1, create());
-    let netuids: Vec<u16> = ledger.state.subnets().iter().map(|subnet| subnet.netuid.0).collect();
+    let netuids: Vec<u16> = ledger
+        .state
+        .subnets()
+        .iter()
+        .map(|subnet| subnet.netuid.0)
+        .collect();
     assert_eq!(netuids, [2]);
     ledger.refused(2, register(101), "subnet");
     let elsewhere = Call::Register {
@@ -142,5 +154,9 @@ fn a_block_returns_a_bounded_number_of_stakes() {
     assert!(ledger.state.holdings().staked < staked);
     ledger.begin();
     assert_eq!((holders(&ledger), ledger.state.holdings().staked), (0, base(0)));
-    assert_eq!(ledger.state.holdings().total(), total, "nothing is created without a subnet");
+    assert_eq!(
+        ledger.state.holdings().total(),
+        total,
+        "nothing is created without a subnet"
+    );
 }

@@ -94,10 +94,17 @@ fn an_epoch_pays_every_base_unit_of_its_tempo() {
     );
     assert_eq!(ledger.free(1).base_units() - free[0].base_units(), 1_800_000_000);
     assert_eq!(ledger.free(2), free[1], "dividends are stake");
-    assert_eq!(ledger.state.issuance(), issued.saturating_add(units(10)), "what is burned stays counted");
+    assert_eq!(
+        ledger.state.issuance(),
+        issued.saturating_add(units(10)),
+        "what is burned stays counted"
+    );
     assert_eq!(ledger.burned().saturating_sub(burned), payouts.miners_burned);
     assert_eq!(epoch.burned, payouts.miners_burned);
-    assert_eq!(ledger.subnet().owner_emitted, owner_emitted.saturating_add(payouts.owner_cut));
+    assert_eq!(
+        ledger.subnet().owner_emitted,
+        owner_emitted.saturating_add(payouts.owner_cut)
+    );
 }
 
 #[test]
@@ -247,7 +254,14 @@ fn subnets_share_a_blocks_emission_by_their_stake() {
         amount: units(20),
     };
     ledger.transact(3, more).unwrap();
-    let average = |ledger: &Ledger, netuid| ledger.state.subnet(Netuid(netuid)).unwrap().stake_average.base_units();
+    let average = |ledger: &Ledger, netuid| {
+        ledger
+            .state
+            .subnet(Netuid(netuid))
+            .unwrap()
+            .stake_average
+            .base_units()
+    };
     let gain = gained(&mut ledger);
     let averages = (average(&ledger, 1), average(&ledger, 2));
     // 1 - 2^(-1/20) of what is left in each of two blocks: of 30 twice; of 10, and then of 30.
@@ -256,8 +270,14 @@ fn subnets_share_a_blocks_emission_by_their_stake() {
         let average = first * (1.0 - left);
         second + (average - second) * left
     };
-    assert!((averages.0 as f64 - 1e9 * two_blocks(30.0, 30.0)).abs() < 20.0, "{averages:?}");
-    assert!((averages.1 as f64 - 1e9 * two_blocks(10.0, 30.0)).abs() < 20.0, "{averages:?}");
+    assert!(
+        (averages.0 as f64 - 1e9 * two_blocks(30.0, 30.0)).abs() < 20.0,
+        "{averages:?}"
+    );
+    assert!(
+        (averages.1 as f64 - 1e9 * two_blocks(10.0, 30.0)).abs() < 20.0,
+        "{averages:?}"
+    );
     let share = 1e9 * averages.0 as f64 / (averages.0 + averages.1) as f64;
     assert!((gain.0 as f64 - share).abs() < 1.0);
     assert_eq!(gain.0 + gain.1, 1_000_000_000);
@@ -332,7 +352,14 @@ fn weights_that_were_not_refreshed_stop_counting_after_the_cutoff() {
     assert!(!ledger.neuron(1).active);
     let record = record(&ledger);
     assert_eq!(record.inputs.activity_cutoff_blocks, 19);
-    assert!(!record.outputs.active[1], "the epoch of this block found it silent");
-    assert_eq!(record.payouts.validators[1], base(0), "all goes to the one that went on");
+    assert!(
+        !record.outputs.active[1],
+        "the epoch of this block found it silent"
+    );
+    assert_eq!(
+        record.payouts.validators[1],
+        base(0),
+        "all goes to the one that went on"
+    );
     assert!(record.payouts.validators[0] > base(0));
 }

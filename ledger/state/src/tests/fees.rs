@@ -32,7 +32,10 @@ fn a_fee_is_of_each_byte_and_burned() {
     assert_eq!(ledger.state.fee(&tx), base(TRANSFER_FEE));
     let checked = ledger.state.check(&tx).unwrap();
     let text = checked.to_string();
-    assert!(text.ends_with(&format!("; {} pays a fee of 0.000178", coldkey(1))), "{text}");
+    assert!(
+        text.ends_with(&format!("; {} pays a fee of 0.000178", coldkey(1))),
+        "{text}"
+    );
     let issuance = ledger.state.issuance();
     ledger.ok(1, transfer(2, units(3)));
     assert_eq!(held(&ledger, 1), units(FUNDS - 3).base_units() - TRANSFER_FEE);
@@ -45,7 +48,10 @@ fn a_fee_is_of_each_byte_and_burned() {
 fn a_refused_transaction_costs_nothing() {
     let mut ledger = Ledger::new();
     ledger.refused(1, transfer(2, units(FUNDS + 1)), "balance");
-    assert_eq!((held(&ledger, 1), ledger.state.burned()), (units(FUNDS).base_units(), base(0)));
+    assert_eq!(
+        (held(&ledger, 1), ledger.state.burned()),
+        (units(FUNDS).base_units(), base(0))
+    );
 }
 
 #[test]
@@ -106,7 +112,11 @@ fn a_call_that_leaves_too_little_for_its_fee_is_refused() {
     );
     ledger.ok(20, transfer(2, base(units(1).base_units() - TRANSFER_FEE)));
     let account = ledger.state.account(&coldkey(20).into());
-    assert_eq!((account.free, account.nonce), (base(0), 1), "an emptied account keeps its nonce");
+    assert_eq!(
+        (account.free, account.nonce),
+        (base(0), 1),
+        "an emptied account keeps its nonce"
+    );
 }
 
 #[test]
@@ -151,7 +161,10 @@ fn a_transfer_leaves_no_dust() {
 fn other_calls_leave_no_dust_either() {
     let mut ledger = with(units(1).base_units());
     ledger.register(2, [101]);
-    let fee = ledger.state.fee(&ledger.tx(20, stake(101, units(1)))).base_units();
+    let fee = ledger
+        .state
+        .fee(&ledger.tx(20, stake(101, units(1))))
+        .base_units();
     let all = units(1).base_units() - fee;
     let sentence = ledger.refused(20, stake(101, base(all - 1)), "existential deposit");
     assert_eq!(
@@ -176,7 +189,10 @@ fn pay_too_small_for_an_account_is_burned_and_recorded() {
     let mut ledger = Ledger::with_subnet();
     ledger.begin();
     let burned = ledger.state.burned();
-    assert_eq!(ledger.state.pay_out(coldkey(20), base(DEPOSIT - 1)), base(DEPOSIT - 1));
+    assert_eq!(
+        ledger.state.pay_out(coldkey(20), base(DEPOSIT - 1)),
+        base(DEPOSIT - 1)
+    );
     // The sums below do not hold: what was paid out was nobody's.
     assert_eq!(ledger.state.burned().saturating_sub(burned), base(DEPOSIT - 1));
     assert_eq!(held(&ledger, 20), 0);
@@ -203,5 +219,8 @@ fn a_genesis_holds_no_dust() {
 fn the_presets_figures_are_those_tested_here() {
     let ledger = Ledger::new();
     assert_eq!(ledger.state.network(NetworkParameterId::FeePerByte), 1_000);
-    assert_eq!(ledger.state.network(NetworkParameterId::ExistentialDeposit), DEPOSIT);
+    assert_eq!(
+        ledger.state.network(NetworkParameterId::ExistentialDeposit),
+        DEPOSIT
+    );
 }

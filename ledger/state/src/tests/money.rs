@@ -227,8 +227,14 @@ fn on_a_public_network_a_change_waits_for_two_tempos() {
     assert_eq!(ledger.subnet().announced[1].height, BlockNumber(730));
     ledger.ok(1, set("tempo_blocks", 20));
     let (tempo, kappa) = (&ledger.subnet().announced[0], &ledger.subnet().announced[1]);
-    assert_eq!((tempo.value, tempo.tempo, tempo.height), (20, 3, BlockNumber(1_080)));
-    assert_eq!((kappa.value, kappa.tempo, kappa.height), (40_000, 3, BlockNumber(1_080)));
+    assert_eq!(
+        (tempo.value, tempo.tempo, tempo.height),
+        (20, 3, BlockNumber(1_080))
+    );
+    assert_eq!(
+        (kappa.value, kappa.tempo, kappa.height),
+        (40_000, 3, BlockNumber(1_080))
+    );
     ledger.close_tempo();
     assert_eq!(ledger.subnet().parameter("tempo_blocks"), Some(360));
     ledger.close_tempo();

@@ -212,7 +212,9 @@ fn applying_a_block_is_beginning_it_and_its_transactions_in_order() {
     let outcome = applied.apply(input);
     ledger.begin();
     let transactions = transactions.iter();
-    let one_by_one: Vec<_> = transactions.map(|tx| ledger.state.transact(tx).map(drop)).collect();
+    let one_by_one: Vec<_> = transactions
+        .map(|tx| ledger.state.transact(tx).map(drop))
+        .collect();
     assert_eq!(outcome.outcomes, one_by_one);
     assert!(one_by_one[0].is_ok() && one_by_one[1].is_err());
     assert_eq!((&applied, applied.root()), (&ledger.state, ledger.state.root()));

@@ -227,8 +227,16 @@ fn the_order_of_replacement_is_told_before_it_happens() {
     let mut ledger = full();
     let order = ledger.state.at_risk(SUBNET).unwrap();
     let uids: Vec<u16> = order.iter().map(|at_risk| at_risk.uid.0).collect();
-    assert_eq!(uids, (0..12).collect::<Vec<u16>>(), "two of twelve can go, the others have to stay");
-    assert!(order.iter().all(|at_risk| !at_risk.immune && at_risk.immunity_left_blocks == 0));
+    assert_eq!(
+        uids,
+        (0..12).collect::<Vec<u16>>(),
+        "two of twelve can go, the others have to stay"
+    );
+    assert!(
+        order
+            .iter()
+            .all(|at_risk| !at_risk.immune && at_risk.immunity_left_blocks == 0)
+    );
     ledger.ok(4, register(120));
     assert_eq!(ledger.neuron(0).hotkey, hotkey(120));
     assert_eq!(ledger.state.at_risk(SUBNET).unwrap()[0].uid, Uid(1));
@@ -261,7 +269,11 @@ fn immunity_lasts_until_an_epoch_has_judged_the_newcomer() {
     ledger.register(3, [104]);
     ledger.close_tempo();
     ledger.transact(101, reveal(&row)).unwrap();
-    assert_eq!(risk(&ledger, 1), (true, 0, false), "no epoch has counted them yet");
+    assert_eq!(
+        risk(&ledger, 1),
+        (true, 0, false),
+        "no epoch has counted them yet"
+    );
     ledger.close_tempo();
     assert_eq!(risk(&ledger, 1), (false, 0, true));
     assert_eq!(risk(&ledger, 2), (false, 0, true));
