@@ -24,7 +24,11 @@ Amounts are whole units with up to nine decimals.";
 const STAKE_EXAMPLES: &str = "Examples:
   agon stake add --netuid 1 --wallet house --hotkey v0 --amount 1000
   agon stake remove --netuid 1 --wallet house --hotkey v0 --amount all
-  agon stake show --wallet house";
+  agon stake move --netuid 1 --wallet house --hotkey v0 --to-hotkey v1 --amount 250
+  agon stake take --wallet house --hotkey v0 --percent 12.5
+  agon stake show --wallet house
+
+A hotkey's take is the share of its dividends that its coldkey keeps before the stakers share the rest.";
 
 /// Flags of `agon balance` and `agon stake show`.
 #[derive(Debug, Args)]
@@ -66,6 +70,10 @@ enum StakeCommand {
     Add(AddStake),
     /// Take stake back into free balance
     Remove(RemoveStake),
+    /// Move stake to another hotkey, another subnet, or both
+    Move(MoveStake),
+    /// Set the share of its dividends that a hotkey keeps from those who stake on it
+    Take(SetTake),
     /// Show what a coldkey has staked, where
     Show(BalanceArgs),
 }
@@ -100,6 +108,52 @@ struct RemoveStake {
     /// How much, in whole units, or `all`
     #[arg(long, value_name = "AMOUNT", value_parser = part)]
     amount: Part,
+}
+
+#[derive(Debug, Args)]
+struct MoveStake {
+    #[command(flatten)]
+    pool: Pool,
+    /// Hotkey that it goes to: its name in the wallet, or an address [default: the same]
+    #[arg(long, value_name = "HOTKEY")]
+    to_hotkey: Option<String>,
+    /// Number of the subnet that it goes to [default: the same]
+    #[arg(long, value_name = "N")]
+    to_netuid: Option<Netuid>,
+    /// How much, in whole units, or `all`
+    #[arg(long, value_name = "AMOUNT", value_parser = part)]
+    amount: Part,
+}
+
+#[derive(Debug, Args)]
+struct SetTake {
+    #[command(flatten)]
+    coldkey: ColdkeyFlags,
+    /// Hotkey whose take it is: its name in the wallet, or an address
+    #[arg(long, value_name = "HOTKEY", default_value = "default")]
+    hotkey: String,
+    /// The share in percent, with up to four decimals
+    #[arg(long, value_name = "PERCENT", value_parser = ppm)]
+    percent: u32,
+    #[command(flatten)]
+    submit: SubmitFlags,
+}
+
+/// Parts per million of a percentage.
+fn ppm(text: &str) -> Result<u32, String> {
+    let (whole, decimals) = text.split_once('.').unwrap_or((text, ""));
+    let is_number = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
+    if whole.is_empty() || whole.len() > 3 || decimals.len() > 4 || !is_number(whole) || !is_number(decimals)
+    {
+        return Err(format!(
+            "{text:?} is no percentage: write 18 or 12.5, with four decimals at most"
+        ));
+    }
+    let ppm = format!("{whole}{decimals:0<4}").parse().unwrap_or(u32::MAX);
+    match ppm {
+        0..=1_000_000 => Ok(ppm),
+        _ => Err(format!("{text} % is more than all")),
+    }
 }
 
 /// Some of a stake, or all of it.
@@ -162,6 +216,8 @@ pub async fn stake(session: &Session, args: &StakeArgs) -> anyhow::Result<()> {
     match &args.command {
         StakeCommand::Add(args) => add(session, args).await,
         StakeCommand::Remove(args) => remove(session, args).await,
+        StakeCommand::Move(args) => move_stake(session, args).await,
+        StakeCommand::Take(args) => take(session, args).await,
         StakeCommand::Show(args) => show(session, args).await,
     }
 }
@@ -181,13 +237,7 @@ async fn add(session: &Session, AddStake { pool, amount }: &AddStake) -> anyhow:
 
 async fn remove(session: &Session, RemoveStake { pool, amount }: &RemoveStake) -> anyhow::Result<()> {
     let hotkey = pool.coldkey.hotkey(&pool.hotkey)?;
-    let amount = match amount {
-        Part::Some(amount) => *amount,
-        Part::All => {
-            let owner = pool.coldkey.open()?.coldkey_public()?;
-            staked(&session.client()?, owner, pool.netuid, hotkey).await?
-        }
-    };
+    let amount = part_of(session, pool, hotkey, *amount).await?;
     let call = Call::RemoveStake {
         netuid: pool.netuid,
         hotkey,
@@ -197,6 +247,46 @@ async fn remove(session: &Session, RemoveStake { pool, amount }: &RemoveStake) -
     submit(session, pool.submit, &pair, call, Caution::Ask)
         .await
         .map(drop)
+}
+
+async fn move_stake(session: &Session, args: &MoveStake) -> anyhow::Result<()> {
+    let pool = &args.pool;
+    let hotkey = pool.coldkey.hotkey(&pool.hotkey)?;
+    let to_hotkey = match &args.to_hotkey {
+        Some(name) => pool.coldkey.hotkey(name)?,
+        None => hotkey,
+    };
+    let call = Call::MoveStake {
+        from: (pool.netuid, hotkey),
+        to: (args.to_netuid.unwrap_or(pool.netuid), to_hotkey),
+        amount: part_of(session, pool, hotkey, args.amount).await?,
+    };
+    let pair = pool.coldkey.coldkey()?;
+    submit(session, pool.submit, &pair, call, Caution::Ask)
+        .await
+        .map(drop)
+}
+
+async fn take(session: &Session, args: &SetTake) -> anyhow::Result<()> {
+    let call = Call::SetTake {
+        hotkey: args.coldkey.hotkey(&args.hotkey)?,
+        take_ppm: args.percent,
+    };
+    let pair = args.coldkey.coldkey()?;
+    submit(session, args.submit, &pair, call, Caution::None)
+        .await
+        .map(drop)
+}
+
+/// How much of the stake of the wallet's coldkey on `hotkey` is meant.
+async fn part_of(session: &Session, pool: &Pool, hotkey: Hotkey, part: Part) -> anyhow::Result<Amount> {
+    match part {
+        Part::Some(amount) => Ok(amount),
+        Part::All => {
+            let owner = pool.coldkey.open()?.coldkey_public()?;
+            staked(&session.client()?, owner, pool.netuid, hotkey).await
+        }
+    }
 }
 
 async fn staked(
@@ -264,6 +354,17 @@ pub(crate) fn account_json(account: &AccountView) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_percentage_is_read_to_parts_per_million() {
+        assert_eq!(ppm("18"), Ok(180_000));
+        assert_eq!(ppm("12.5"), Ok(125_000));
+        assert_eq!(ppm("0.0001"), Ok(1));
+        assert_eq!(ppm("100"), Ok(1_000_000));
+        for text in ["", "100.0001", "101", "1.00001", "-1", ".5", "1e2", "9999999999"] {
+            assert!(ppm(text).is_err(), "{text} was read");
+        }
+    }
 
     #[test]
     fn a_part_is_an_amount_or_all() {

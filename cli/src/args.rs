@@ -5,6 +5,7 @@ use clap::{Parser, Subcommand};
 
 use crate::account::{BalanceArgs, StakeArgs, TransferArgs};
 use crate::audit::AuditArgs;
+use crate::committee::CommitteeArgs;
 use crate::epoch::EpochArgs;
 use crate::evidence::EvidenceArgs;
 use crate::explain::ExplainArgs;
@@ -12,6 +13,7 @@ use crate::localnet::LocalnetArgs;
 use crate::metagraph::{MetagraphArgs, WeightsArgs};
 use crate::session::Session;
 use crate::subnet::{RegisterArgs, SubnetArgs};
+use crate::tx::TxArgs;
 use crate::verify::VerifyArgs;
 use crate::wallet::WalletArgs;
 
@@ -80,6 +82,10 @@ pub(crate) enum Command {
     Subnet(SubnetArgs),
     /// Give a hotkey a UID on a subnet, at its price
     Register(RegisterArgs),
+    /// Show, join and leave the committee that makes blocks final
+    Committee(CommitteeArgs),
+    /// Submit any transaction, or show what it would do, from JSON
+    Tx(TxArgs),
     /// Show a subnet's neurons and their numbers
     Metagraph(MetagraphArgs),
     /// Show the weights that a subnet's validators revealed
@@ -148,6 +154,25 @@ mod tests {
             "agon metagraph --netuid 1 --sort incentive --columns uid,hotkey,incentive,emission",
             "agon metagraph --netuid 1 --changes-since 412 --json",
             "agon explain --netuid 1 --uid 5",
+            "agon stake move --netuid 1 --wallet house --hotkey v0 --to-hotkey v1 --amount 5",
+            "agon stake move --netuid 1 --wallet house --hotkey v0 --to-netuid 2 --amount all",
+            "agon stake take --wallet house --hotkey v0 --percent 12.5",
+            "agon subnet dissolve --netuid 1 --wallet owner --dry-run",
+            "agon subnet params",
+            "agon subnet params --netuid 1 --json",
+            "agon tx --calls",
+            "agon tx --wallet mine --call {} --dry-run",
+            "agon tx --wallet mine --call-file - --json",
+            "agon wallet swap-hotkey --wallet mine --hotkey a --new-hotkey b --dry-run",
+            "agon wallet swap-coldkey announce --new-coldkey 5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY",
+            "agon wallet swap-coldkey dispute --wallet mine",
+            "agon wallet swap-coldkey execute --wallet mine",
+            "agon committee list --json",
+            "agon committee join --wallet house --hotkey v0 --bond 1000 --node-dir x",
+            "agon committee ready --wallet house --hotkey v0 --node-dir x",
+            "agon committee leave --wallet house --hotkey v0",
+            "agon committee report --evidence x",
+            "agon committee prove --node-dir x --hotkey 5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY",
             "agon evidence show --netuid 1",
             "agon evidence show --dir x --tempo 3 --round 1 --uid 2",
             "agon epoch inputs.json --json --trace",
@@ -177,6 +202,11 @@ mod tests {
             "agon metagraph --netuid 1 --columns uid,rank",
             "agon metagraph --netuid 1 --at 3 --changes-since 2",
             "agon metagraph --netuid 1 --reverse",
+            "agon tx --wallet mine",
+            "agon tx --call {} --call-file -",
+            "agon stake take --percent 101",
+            "agon stake take --percent 0.00001",
+            "agon committee join --bond 5",
             "agon localnet --miners 0",
             "agon verify --light --trust 00 neuron 1 5",
             "agon verify --trust 0000000000000000000000000000000000000000000000000000000000000000 neuron 1 5",

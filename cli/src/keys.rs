@@ -24,6 +24,8 @@ pub const FILE_PASSWORD_ENV: &str = "AGON_FILE_PASSWORD";
 const TRIES: usize = 3;
 /// Most bytes of a file with a password or words; a longer one is some other file.
 const SECRET_BYTES_MAX: u64 = 4_096;
+/// Most bytes of a call in JSON: more than a transaction of 64 KiB takes.
+const CALL_BYTES_MAX: u64 = 512 * 1_024;
 
 /// Where the password comes from.
 #[derive(Clone, Debug, Args)]
@@ -262,6 +264,46 @@ fn read_secret_file(path: &Path) -> anyhow::Result<Zeroizing<String>> {
     let text = bounded(file).with_context(|| format!("read {}", path.display()))?;
     let line = text.strip_suffix('\n').unwrap_or(&text);
     Ok(Zeroizing::new(line.strip_suffix('\r').unwrap_or(line).to_owned()))
+}
+
+/// A text from a file, or from standard input for `-`.
+///
+/// # Errors
+///
+/// When it cannot be read, or is longer than any call.
+pub fn read_bounded(path: &Path) -> anyhow::Result<String> {
+    let mut bytes = Vec::new();
+    if path.as_os_str() == "-" {
+        io::stdin()
+            .lock()
+            .take(CALL_BYTES_MAX + 1)
+            .read_to_end(&mut bytes)?;
+        anyhow::ensure!(
+            bytes.len() as u64 <= CALL_BYTES_MAX,
+            "more than {CALL_BYTES_MAX} bytes are no call"
+        );
+    } else {
+        bytes = read_file(path, CALL_BYTES_MAX)?;
+    }
+    String::from_utf8(bytes).with_context(|| format!("{} is no text", path.display()))
+}
+
+/// A file of at most `bytes_max` bytes.
+///
+/// # Errors
+///
+/// When it cannot be read, or is longer.
+pub fn read_file(path: &Path, bytes_max: u64) -> anyhow::Result<Vec<u8>> {
+    let shown = path.display();
+    let file = fs::File::open(path).with_context(|| format!("open {shown}"))?;
+    let mut bytes = Vec::new();
+    let read = file.take(bytes_max + 1).read_to_end(&mut bytes);
+    read.with_context(|| format!("read {shown}"))?;
+    anyhow::ensure!(
+        bytes.len() as u64 <= bytes_max,
+        "{shown} is longer than {bytes_max} bytes"
+    );
+    Ok(bytes)
 }
 
 fn bounded(source: impl Read) -> anyhow::Result<Zeroizing<String>> {

@@ -6,6 +6,8 @@
 //! | [`wallet`] | `wallet` |
 //! | [`account`] | `balance`, `transfer`, `stake` |
 //! | [`subnet`] | `subnet`, `register` |
+//! | [`committee`] | `committee` |
+//! | [`tx`] | `tx`: any transaction |
 //! | [`metagraph`] | `metagraph`, `weights` |
 //! | [`epoch`], [`explain`] | `epoch`, `explain` |
 //! | [`evidence`] | `evidence` |
@@ -20,6 +22,7 @@
 pub mod account;
 pub mod args;
 pub mod audit;
+pub mod committee;
 pub mod epoch;
 pub mod evidence;
 pub mod explain;
@@ -29,6 +32,7 @@ pub mod metagraph;
 pub mod output;
 pub mod session;
 pub mod subnet;
+pub mod tx;
 pub mod verify;
 pub mod wallet;
 
@@ -58,12 +62,14 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
 async fn dispatch(cli: Cli) -> anyhow::Result<()> {
     let session = cli.session();
     match &cli.command {
-        Command::Wallet(args) => wallet::run(&session, args),
+        Command::Wallet(args) => wallet::run(&session, args).await,
         Command::Balance(args) => account::balance(&session, args).await,
         Command::Transfer(args) => account::transfer(&session, args).await,
         Command::Stake(args) => account::stake(&session, args).await,
         Command::Subnet(args) => subnet::run(&session, args).await,
         Command::Register(args) => subnet::register(&session, args).await,
+        Command::Committee(args) => committee::run(&session, args).await,
+        Command::Tx(args) => tx::run(&session, args).await,
         Command::Metagraph(args) => metagraph::metagraph(&session, args).await,
         Command::Weights(args) => metagraph::weights(&session, args).await,
         Command::Epoch(args) => epoch::run(&session, args),

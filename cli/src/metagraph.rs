@@ -1,5 +1,6 @@
 //! `agon metagraph` and `agon weights`: one subnet's neurons, and what its validators think of them.
 
+mod at_risk;
 mod columns;
 
 use agon_ledger_client::{ClientError, LedgerClient};
@@ -18,6 +19,7 @@ const METAGRAPH_EXAMPLES: &str = "Examples:
   agon metagraph --netuid 1 --at 400 --json
   agon metagraph --netuid 1 --sort incentive --columns uid,hotkey,incentive,emission
   agon metagraph --netuid 1 --changes-since 412 --json
+  agon metagraph --netuid 1 --at-risk
 
 Shares are percent in the table, and parts of 65535 with --json. Emission is that of the newest epoch.
 Rows that may have changed replace those of a copy that was read at or after the height; a node knows changes \
@@ -42,6 +44,9 @@ pub struct MetagraphArgs {
     /// Only the rows that may have changed since the block at this height; all of them where that is not known
     #[arg(long, value_name = "HEIGHT", conflicts_with = "at")]
     changes_since: Option<BlockNumber>,
+    /// Who is replaced next once all UIDs are taken, in order
+    #[arg(long, conflicts_with_all = ["at", "changes_since", "columns", "sort"])]
+    at_risk: bool,
     /// Columns to show, in this order
     #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = names())]
     columns: Vec<String>,
@@ -72,6 +77,9 @@ pub struct WeightsArgs {
 ///
 /// When the ledger does not know subnet or height, or cannot be reached.
 pub async fn metagraph(session: &Session, args: &MetagraphArgs) -> anyhow::Result<()> {
+    if args.at_risk {
+        return at_risk::show(session, args.netuid).await;
+    }
     let mut changes = read(&session.client()?, args).await.map_err(told)?;
     if let Some(column) = args.sort.as_deref().and_then(columns::of_name) {
         columns::sort(&mut changes.metagraph.neurons, column, args.reverse);

@@ -81,9 +81,24 @@ pub enum Caution {
 struct Submitted {
     call: &'static str,
     dry_run: bool,
+    signer: String,
+    nonce: u64,
     effects: Vec<String>,
+    /// Base units that are burned for it.
+    fee: Option<u64>,
+    /// Who pays the fee.
+    payer: Option<String>,
+    /// Why the ledger refuses it, after a dry run.
+    refusal: Option<Refused>,
     digest: String,
     height: Option<u64>,
+}
+
+/// A refusal, in the words of the ledger.
+#[derive(Debug, Serialize)]
+struct Refused {
+    rule: String,
+    message: String,
 }
 
 /// Signs `call`, shows what it would do, asks where `caution` says so, and submits it.
@@ -103,30 +118,63 @@ pub async fn submit(
     let client = session.client()?;
     let name = call.name();
     let transaction = client.prepare(pair, call).await.map_err(told)?;
-    let effects = client.dry_run(&transaction).await.map_err(told)?;
-    if !flags.dry_run {
-        confirm(flags, &effects, caution)?;
+    let mut submitted = Submitted {
+        call: name,
+        dry_run: flags.dry_run,
+        signer: transaction.message().signer.to_string(),
+        nonce: transaction.message().nonce,
+        effects: Vec::new(),
+        fee: None,
+        payer: None,
+        refusal: None,
+        digest: transaction.digest().to_string(),
+        height: None,
+    };
+    match client.dry_run(&transaction).await {
+        Ok(said) => {
+            submitted.effects = said.effects;
+            submitted.fee = Some(said.fee.base_units());
+            submitted.payer = Some(said.payer.to_string());
+        }
+        Err(error) => return Err(refused(session, submitted, error)),
     }
     let included = match flags.dry_run {
         true => None,
-        false => Some(client.submit(&transaction).await.map_err(told)?),
+        false => {
+            confirm(flags, &submitted.effects, caution)?;
+            Some(client.submit(&transaction).await.map_err(told)?)
+        }
     };
-    let submitted = Submitted {
-        call: name,
-        dry_run: flags.dry_run,
-        effects,
-        digest: transaction.digest().to_string(),
-        height: included.map(|included| included.height.0),
-    };
+    submitted.height = included.map(|included| included.height.0);
     session.show(&submitted, || sentence(&submitted))?;
     Ok(included)
+}
+
+/// The error of a dry run; a program that asked for one reads the refusal from standard output as well.
+fn refused(session: &Session, mut submitted: Submitted, error: ClientError) -> anyhow::Error {
+    if let ClientError::Refused(refusal) = &error
+        && submitted.dry_run
+        && session.json
+    {
+        submitted.refusal = Some(Refused {
+            rule: refusal.rule.clone(),
+            message: refusal.message.clone(),
+        });
+        if let Err(closed) = print_json(&submitted) {
+            return closed;
+        }
+    }
+    told(error)
 }
 
 fn sentence(submitted: &Submitted) -> String {
     let effects = submitted.effects.join("\n");
     match submitted.height {
         Some(height) => format!("{effects}\nin block {height}, transaction {}", submitted.digest),
-        None => format!("{effects}\nnot submitted: this was a dry run"),
+        None => format!(
+            "{effects}\nsigned by {} with nonce {}\nnot submitted: this was a dry run",
+            submitted.signer, submitted.nonce
+        ),
     }
 }
 

@@ -1,6 +1,8 @@
 //! `agon subnet` and `agon register`: subnets, their parameters, and how a hotkey gets a UID.
 
-use agon_ledger_state::{Parameter, SUBNET_LOCK_FLOOR, SetBy, TABLE};
+pub mod params;
+
+use agon_ledger_state::SUBNET_LOCK_FLOOR;
 use agon_protocol::amount::Amount;
 use agon_protocol::id::Netuid;
 use agon_protocol::message::{Call, SubnetView};
@@ -17,10 +19,11 @@ const EXAMPLES: &str = "Examples:
   agon subnet create --wallet owner --task reading
   agon subnet start --wallet owner --netuid 1
   agon subnet set --wallet owner --netuid 1 tempo_blocks=40 immunity_blocks=400
+  agon subnet dissolve --wallet owner --netuid 1 --dry-run
   agon subnet params                 every parameter: meaning, bounds, defaults
   agon subnet params --netuid 1      and its values there
 
-A new value of a parameter takes effect when the next tempo opens.";
+A new value of a parameter is announced and comes into force when a later tempo opens.";
 
 const REGISTER_EXAMPLES: &str = "Examples:
   agon register --netuid 1 --wallet mine --hotkey gpu0
@@ -50,10 +53,12 @@ enum Command {
     Create(Create),
     /// Let a subnet earn emission
     Start(Start),
+    /// End a subnet: stake and what is left of the lock go back
+    Dissolve(Start),
     /// Set parameters of a subnet
     Set(Set),
     /// Explain parameters: meaning, bounds, defaults, and one subnet's values
-    Params(Params),
+    Params(params::Params),
 }
 
 #[derive(Debug, Args)]
@@ -61,13 +66,6 @@ struct Which {
     /// Number of the subnet
     #[arg(long, value_name = "N")]
     netuid: Netuid,
-}
-
-#[derive(Debug, Args)]
-struct Params {
-    /// Number of a subnet whose values are shown as well
-    #[arg(long, value_name = "N")]
-    netuid: Option<Netuid>,
 }
 
 #[derive(Debug, Args)]
@@ -161,8 +159,9 @@ pub async fn run(session: &Session, args: &SubnetArgs) -> anyhow::Result<()> {
         Command::Show(which) => show(session, which.netuid).await,
         Command::Create(args) => create(session, args).await,
         Command::Start(args) => start(session, args).await,
+        Command::Dissolve(args) => dissolve(session, args).await,
         Command::Set(args) => set(session, args).await,
-        Command::Params(args) => params(session, args.netuid).await,
+        Command::Params(args) => params::params(session, args).await,
     }
 }
 
@@ -231,7 +230,7 @@ fn list_table(subnets: &[SubnetView]) -> Table {
 async fn show(session: &Session, netuid: Netuid) -> anyhow::Result<()> {
     let subnet = session.client()?.subnet(netuid).await.map_err(told)?;
     session.show(&subnet_json(&subnet), || {
-        format!("{}\n\n{}", record_text(&subnet), values_table(&subnet))
+        format!("{}\n\n{}", record_text(&subnet), params::values_text(&subnet))
     })
 }
 
@@ -259,22 +258,6 @@ fn record_text(subnet: &SubnetView) -> String {
         ("held", format!("{} that nobody earned yet", units(subnet.held))),
     ];
     lines.map(|(name, value)| format!("{name:<11}{value}")).join("\n")
-}
-
-fn values_table(subnet: &SubnetView) -> Table {
-    let mut table = Table::new(&[
-        ("parameter", Align::Left),
-        ("value", Align::Right),
-        ("meaning", Align::Left),
-    ]);
-    for (name, value) in &subnet.parameters {
-        let about = TABLE
-            .iter()
-            .find(|row| row.name == name)
-            .map_or("", |row| row.about);
-        table.row([name.clone(), value.to_string(), about.to_owned()]);
-    }
-    table
 }
 
 async fn create(session: &Session, args: &Create) -> anyhow::Result<()> {
@@ -323,6 +306,16 @@ async fn start(session: &Session, args: &Start) -> anyhow::Result<()> {
         .map(drop)
 }
 
+async fn dissolve(session: &Session, args: &Start) -> anyhow::Result<()> {
+    let pair = args.coldkey.coldkey()?;
+    let call = Call::DissolveSubnet {
+        netuid: args.which.netuid,
+    };
+    submit(session, args.submit, &pair, call, Caution::Ask)
+        .await
+        .map(drop)
+}
+
 async fn set(session: &Session, args: &Set) -> anyhow::Result<()> {
     let pair = args.coldkey.coldkey()?;
     for Assignment { name, value } in &args.assignments {
@@ -334,61 +327,6 @@ async fn set(session: &Session, args: &Set) -> anyhow::Result<()> {
         submit(session, args.submit, &pair, call, Caution::None).await?;
     }
     Ok(())
-}
-
-async fn params(session: &Session, netuid: Option<Netuid>) -> anyhow::Result<()> {
-    let subnet = match netuid {
-        None => None,
-        Some(netuid) => Some(session.client()?.subnet(netuid).await.map_err(told)?),
-    };
-    let value = |row: &Parameter| subnet.as_ref().and_then(|subnet| subnet.parameter(row.name));
-    let values: Vec<Value> = TABLE.iter().map(|row| parameter_json(row, value(row))).collect();
-    session.show(&values, || {
-        let mut table = Table::new(&[
-            ("parameter", Align::Left),
-            ("value", Align::Right),
-            ("mainnet", Align::Right),
-            ("localnet", Align::Right),
-            ("min", Align::Right),
-            ("max", Align::Right),
-            ("set by", Align::Left),
-            ("meaning", Align::Left),
-        ]);
-        for row in TABLE {
-            table.row([
-                row.name.to_owned(),
-                value(row).map_or_else(String::new, |value| value.to_string()),
-                row.mainnet.to_string(),
-                row.localnet.to_string(),
-                row.min.to_string(),
-                row.max.to_string(),
-                setter(row.set_by).to_owned(),
-                row.about.to_owned(),
-            ]);
-        }
-        table.to_string()
-    })
-}
-
-const fn setter(set_by: SetBy) -> &'static str {
-    match set_by {
-        SetBy::Owner => "owner",
-        SetBy::Preset => "preset",
-        _ => "other",
-    }
-}
-
-fn parameter_json(row: &Parameter, value: Option<u64>) -> Value {
-    json!({
-        "name": row.name,
-        "about": row.about,
-        "value": value,
-        "mainnet": row.mainnet,
-        "localnet": row.localnet,
-        "min": row.min,
-        "max": row.max,
-        "set_by": setter(row.set_by),
-    })
 }
 
 pub(crate) fn subnet_json(subnet: &SubnetView) -> Value {

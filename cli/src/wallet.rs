@@ -1,6 +1,7 @@
 //! `agon wallet`: keys on disk, and texts signed with them.
 
 mod exchange;
+mod swap;
 
 use std::path::{Path, PathBuf};
 
@@ -55,6 +56,10 @@ enum Command {
     Import(exchange::Import),
     /// Write a key to a file that other wallets read
     Export(exchange::Export),
+    /// Replace a hotkey by a new one, everywhere on the ledger
+    SwapHotkey(swap::SwapHotkey),
+    /// Hand over all that a coldkey has to another: announce, dispute, execute
+    SwapColdkey(swap::SwapColdkey),
     /// List wallets and their hotkeys
     List(WalletsDirFlag),
     /// Show one wallet's keys
@@ -164,8 +169,8 @@ impl WalletName {
 ///
 /// # Errors
 ///
-/// What is wrong with the folder, the key or the password.
-pub fn run(session: &Session, args: &WalletArgs) -> anyhow::Result<()> {
+/// What is wrong with the folder, the key or the password; for swaps the ledger's refusal.
+pub async fn run(session: &Session, args: &WalletArgs) -> anyhow::Result<()> {
     match &args.command {
         Command::Create(args) => create(session, args),
         Command::Hotkey(args) => hotkey(session, args),
@@ -173,6 +178,8 @@ pub fn run(session: &Session, args: &WalletArgs) -> anyhow::Result<()> {
         Command::Regenerate(args) => regenerate(session, args),
         Command::Import(args) => exchange::import(session, args),
         Command::Export(args) => exchange::export(session, args),
+        Command::SwapHotkey(args) => swap::hotkey(session, args).await,
+        Command::SwapColdkey(args) => swap::coldkey(session, args).await,
         Command::List(args) => list(session, args),
         Command::Show(args) => show(session, args),
         Command::Sign(args) => sign(session, args),

@@ -262,6 +262,120 @@ fn an_owner_goes_from_a_subnet_to_stake_on_a_uid() {
 }
 
 #[test]
+fn a_call_in_json_does_what_a_command_does() {
+    let desk = Desk::with_ledger();
+    let call = format!(
+        "{{\"transfer\": {{\"to\": \"{}\", \"amount\": \"1.5\"}}}}",
+        desk.coldkey("poor")
+    );
+    let tx = ["tx", "--wallet", "rich", "--call", &call];
+    let announced = desk.json(&[&tx[..], &["--dry-run"]].concat());
+    assert_eq!(
+        (&announced["call"], &announced["nonce"]),
+        (&"transfer".into(), &0.into())
+    );
+    assert_eq!(announced["payer"], desk.coldkey("rich").to_string());
+    let fee = announced["fee"].as_u64().unwrap();
+    let before = desk.free("rich");
+    let done = desk.json(&[&tx[..], &["--yes"]].concat());
+    assert_eq!(done["effects"], announced["effects"]);
+    assert_eq!(desk.free("rich"), before - 1_500_000_000 - fee);
+    desk.check_fails(&["tx", "--call", "{\"pay\": {}}"], 2, "one of `transfer`");
+    let calls = desk.json(&["tx", "--calls"]);
+    assert!(calls.as_array().unwrap().len() > 15);
+}
+
+#[test]
+fn a_dry_run_tells_programs_a_refusal_in_the_words_of_the_ledger() {
+    let desk = Desk::with_ledger();
+    let to = desk.coldkey("rich").to_string();
+    let transfer = ["transfer", "--wallet", "poor", "--to", &to, "--amount", "1"];
+    let dry = desk.run(&[&transfer[..], &["--dry-run", "--json"]].concat());
+    assert_eq!(dry.status.code(), Some(3));
+    let said: Value = serde_json::from_slice(&dry.stdout).unwrap();
+    let message = said["refusal"]["message"].as_str().unwrap();
+    desk.check_fails(&[&transfer[..], &["--yes"]].concat(), 3, message);
+    desk.check_fails(&[&transfer[..], &["--dry-run"]].concat(), 3, message);
+}
+
+#[test]
+fn an_owner_reads_what_was_announced_who_is_at_risk_and_what_an_end_would_do() {
+    let desk = Desk::with_ledger();
+    let owner = ["--wallet", "rich"];
+    desk.json(&[&["subnet", "create", "--task", "reading", "--yes"][..], &owner].concat());
+    let subnet = ["--netuid", "1"];
+    desk.json(&[&["register", "--yes"][..], &owner, &subnet].concat());
+    desk.json(&[&["subnet", "set", "immunity_blocks=100"][..], &owner, &subnet].concat());
+    let rows = desk.json(&[&["subnet", "params"][..], &subnet].concat());
+    let rows = rows.as_array().unwrap();
+    let row = rows.iter().find(|row| row["name"] == "immunity_blocks").unwrap();
+    let value = |of: &str| row[of].as_u64().unwrap();
+    assert!(value("min") <= value("value") && value("value") <= value("max"));
+    assert!(row["announced"]["value"] == 100 || row["value"] == 100, "{row}");
+    assert!(
+        rows.iter()
+            .any(|row| row["of"] == "network" && row["name"] == "fee_per_byte")
+    );
+    let at_risk = desk.json(&[&["metagraph", "--at-risk"][..], &subnet].concat());
+    assert_eq!(at_risk["free_uids"], 255);
+    let end = desk.json(&[&["subnet", "dissolve", "--dry-run"][..], &owner, &subnet].concat());
+    assert_eq!(end["call"], "dissolve_subnet");
+}
+
+#[test]
+fn stake_moves_between_hotkeys_and_keys_are_swapped() {
+    let desk = Desk::with_ledger();
+    let owner = ["--wallet", "rich"];
+    let run = |args: &[&str]| desk.json(&[args, &owner].concat());
+    run(&["wallet", "hotkey", "--hotkey", "second"]);
+    run(&["wallet", "hotkey", "--hotkey", "third"]);
+    run(&["subnet", "create", "--task", "reading", "--yes"]);
+    run(&["register", "--netuid", "1", "--yes"]);
+    run(&["register", "--netuid", "1", "--hotkey", "second", "--yes"]);
+    run(&["stake", "add", "--netuid", "1", "--amount", "50", "--yes"]);
+    run(&[
+        "stake",
+        "move",
+        "--netuid",
+        "1",
+        "--to-hotkey",
+        "second",
+        "--amount",
+        "20",
+        "--yes",
+    ]);
+    run(&["stake", "take", "--hotkey", "second", "--percent", "12.5"]);
+    let neurons = &desk.json(&["metagraph", "--netuid", "1"])["neurons"];
+    assert_eq!(neurons[1]["stake"], 20_000_000_000u64);
+    run(&[
+        "wallet",
+        "swap-hotkey",
+        "--hotkey",
+        "second",
+        "--new-hotkey",
+        "third",
+        "--yes",
+    ]);
+    let swapped = &desk.json(&["metagraph", "--netuid", "1"])["neurons"];
+    assert_ne!(swapped[1]["hotkey"], neurons[1]["hotkey"]);
+    assert_eq!(swapped[1]["stake"], neurons[1]["stake"]);
+    let to = desk.coldkey("poor").to_string();
+    run(&[
+        "wallet",
+        "swap-coldkey",
+        "announce",
+        "--new-coldkey",
+        &to,
+        "--yes",
+    ]);
+    run(&["wallet", "swap-coldkey", "dispute", "--yes"]);
+    assert_eq!(
+        desk.json(&["committee", "list"])["seats"],
+        Value::Array(Vec::new())
+    );
+}
+
+#[test]
 fn an_epoch_is_explained_to_the_base_unit() {
     let desk = Desk::with_ledger();
     desk.json(&[

@@ -10,9 +10,9 @@ use crate::codec;
 use crate::id::{Account, BlockNumber, Coldkey, ConsensusKey, Digest, Hotkey, Netuid, Uid};
 use crate::light::LightHeader;
 use crate::message::{
-    self, AccountView, AnnouncedView, CommitteeView, EpochView, EventView, Message, MessageError, Metagraph,
-    MetagraphChanges, NeuronView, RefusalView, SeatView, Signed, StakeView, SubnetView, TransactionView,
-    WeightRowView, at_most,
+    self, AccountView, AnnouncedView, AtRiskView, CommitteeView, EpochView, EventView, Message, MessageError,
+    Metagraph, MetagraphChanges, NeuronView, RefusalView, SeatView, Signed, StakeView, SubnetView,
+    TransactionView, UidAtRisk, WeightRowView, at_most,
 };
 use crate::proof::{ProofTarget, RowProof};
 use crate::sign::Signature;
@@ -405,6 +405,60 @@ impl TryFrom<v1::Metagraph> for Metagraph {
             hash: digest("hash", &wire.hash)?,
             tempo: wire.tempo,
             neurons: list("neurons", wire.neurons)?,
+        })
+    }
+}
+
+impl From<AtRiskView> for v1::AtRiskReply {
+    fn from(view: AtRiskView) -> Self {
+        Self {
+            netuid: view.netuid.0.into(),
+            height: view.height.0,
+            free_uids: view.free_uids.into(),
+            uids: view.uids.into_iter().map(Into::into).collect(),
+        }
+    }
+}
+
+impl TryFrom<v1::AtRiskReply> for AtRiskView {
+    type Error = MessageError;
+
+    fn try_from(wire: v1::AtRiskReply) -> Result<Self, MessageError> {
+        Ok(Self {
+            netuid: netuid(wire.netuid)?,
+            height: BlockNumber(wire.height),
+            free_uids: narrow("free_uids", wire.free_uids)?,
+            uids: list("uids", wire.uids)?,
+        })
+    }
+}
+
+impl From<UidAtRisk> for v1::AtRisk {
+    fn from(view: UidAtRisk) -> Self {
+        Self {
+            uid: view.uid.0.into(),
+            hotkey: view.hotkey.0.to_vec(),
+            emission: view.emission.base_units(),
+            registered: view.registered.0,
+            immune: view.immune,
+            immunity_left_blocks: view.immunity_left_blocks,
+            judged: view.judged,
+        }
+    }
+}
+
+impl TryFrom<v1::AtRisk> for UidAtRisk {
+    type Error = MessageError;
+
+    fn try_from(wire: v1::AtRisk) -> Result<Self, MessageError> {
+        Ok(Self {
+            uid: uid(wire.uid)?,
+            hotkey: Hotkey(key("hotkey", &wire.hotkey)?),
+            emission: amount(wire.emission),
+            registered: BlockNumber(wire.registered),
+            immune: wire.immune,
+            immunity_left_blocks: wire.immunity_left_blocks,
+            judged: wire.judged,
         })
     }
 }

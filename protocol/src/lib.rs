@@ -11,6 +11,7 @@
 //! | [`message`] | challenges, receipts, transactions, blocks, and what a node tells about its state |
 //! | [`light`] | following a ledger by its headers and the certificates of its committee |
 //! | [`proof`] | what is and what is not in a state, shown from its root |
+//! | `serde` (feature) | calls as JSON |
 //! | `wallet` (feature) | wallet folders and key files |
 //! | `grpc` (feature) | generated stubs, and the one place where wire messages become working types |
 
@@ -21,6 +22,8 @@ pub mod derive;
 pub mod grpc;
 pub mod id;
 pub mod light;
+#[cfg(feature = "serde")]
+mod json;
 pub mod message;
 pub mod proof;
 pub mod sign;

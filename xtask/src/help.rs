@@ -3,7 +3,7 @@
 use std::fmt;
 use std::process::ExitCode;
 
-use crate::{USAGE_EXIT_CODE, bench, check, doctor, golden, localnet, setup, test, tidy, train};
+use crate::{USAGE_EXIT_CODE, bench, check, docs, doctor, golden, localnet, setup, test, tidy, train};
 
 /// One chore of the table.
 pub(crate) struct Chore {
@@ -67,6 +67,13 @@ const CHORES: &[Chore] = &[
         text: golden::HELP,
         passes_args_on: true,
         run: golden::run,
+    },
+    Chore {
+        name: "docs",
+        summary: "write the documents that come from tables in the code",
+        text: docs::HELP,
+        passes_args_on: false,
+        run: docs::run,
     },
     Chore {
         name: "bench",
@@ -179,7 +186,8 @@ mod tests {
         for (typed, meant) in [
             ("tset", "test"),
             ("localnte", "localnet"),
-            ("doc", "doctor"),
+            ("doc", "docs"),
+            ("docto", "doctor"),
             ("chekc", "check"),
         ] {
             assert_eq!(suggestion(typed), format!("; did you mean `{meant}`?"), "{typed}");

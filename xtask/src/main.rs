@@ -18,6 +18,7 @@
 
 mod bench;
 mod check;
+mod docs;
 mod doctor;
 mod golden;
 mod help;

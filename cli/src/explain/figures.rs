@@ -58,18 +58,22 @@ pub struct Emission {
     pub held_before: u64,
     /// Paid to the owner's coldkey.
     pub owner_cut: u64,
-    /// What is divided between miners; it is the sum of the next three.
+    /// What is divided between miners; it is the sum of the next four.
     pub miners_half: u64,
     /// Paid to them.
     pub miners_paid: u64,
     /// Burned, because the owner holds the UIDs that earned it.
     pub miners_burned: u64,
+    /// Burned, because a free balance would have been too small to exist with it.
+    pub miners_dust: u64,
     /// Held, because no miner earned.
     pub miners_held: u64,
-    /// What is divided between validators; it is the sum of the next two.
+    /// What is divided between validators; it is the sum of the next three.
     pub validators_half: u64,
     /// Paid to them and their stakers.
     pub validators_paid: u64,
+    /// Burned, because a free balance would have been too small to exist with it.
+    pub validators_dust: u64,
     /// Held, because no validator earned.
     pub validators_held: u64,
 }
@@ -87,9 +91,11 @@ impl Emission {
             miners_half: halves.miners.base_units(),
             miners_paid: payouts.miners_paid().base_units(),
             miners_burned: payouts.miners_burned.base_units(),
+            miners_dust: dust_in(&payouts.dust.miners).base_units(),
             miners_held: payouts.miners_held.base_units(),
             validators_half: halves.validators.base_units(),
             validators_paid: payouts.validators_paid().base_units(),
+            validators_dust: dust_in(&payouts.dust.validators).base_units(),
             validators_held: payouts.validators_held.base_units(),
         }
     }
@@ -150,6 +156,8 @@ pub struct MinerPath {
     pub paid: u64,
     /// Burned instead, because the coldkey is the subnet's owner.
     pub burned: u64,
+    /// Burned instead, because the coldkey's free balance would have been too small to exist with it.
+    pub dust: u64,
 }
 
 /// What one validator said about a miner.
@@ -200,8 +208,10 @@ pub struct ValidatorPath {
     pub portion: Portion,
     /// Paid, to its coldkey and the stake on its hotkey.
     pub paid: u64,
-    /// The part of it that is the coldkey's take.
+    /// The part of what it earned that is the coldkey's take.
     pub take: u64,
+    /// Burned instead, because the coldkey's free balance would have been too small to exist with it.
+    pub dust: u64,
 }
 
 /// A validator's claim on one miner.
@@ -315,9 +325,10 @@ fn miner_path(record: &EpochRecord, trace: &Trace, halves: Halves, uid: Uid) -> 
     let index = usize::from(uid.0);
     let amount = record.payouts.miners[index];
     let is_owner = record.holders[index].1 == record.owner;
+    let dust = dust_of(&record.payouts.dust.miners, uid);
     let (paid, burned) = match is_owner {
         true => (0, amount.base_units()),
-        false => (amount.base_units(), 0),
+        false => (amount.saturating_sub(dust).base_units(), 0),
     };
     let voices: Vec<Voice> = (0..record.holders.len())
         .filter(|row| is_permitted(&record.inputs, *row))
@@ -334,7 +345,20 @@ fn miner_path(record: &EpochRecord, trace: &Trace, halves: Halves, uid: Uid) -> 
         portion: Portion::of(halves.miners, &record.outputs.server_emission, index, amount),
         paid,
         burned,
+        dust: dust.base_units(),
     }
+}
+
+/// What of the pay of `uid` was burned as dust.
+fn dust_of(list: &[(Uid, Amount)], uid: Uid) -> Amount {
+    list.iter()
+        .filter(|(of, _)| *of == uid)
+        .map(|(_, amount)| *amount)
+        .sum()
+}
+
+fn dust_in(list: &[(Uid, Amount)]) -> Amount {
+    list.iter().map(|(_, amount)| *amount).sum()
 }
 
 fn granted_to_all(trace: &Trace) -> Fixed32 {
@@ -389,6 +413,7 @@ fn validator_path(
     let all = (0..trace.active_stake.len()).map(|row| weigh(claims_of(trace, row), trace.active_stake[row]));
     let amount = record.payouts.validators[index];
     let earned = &record.outputs.validator_emission;
+    let dust = dust_of(&record.payouts.dust.validators, Uid(index as u16));
     Some(ValidatorPath {
         bonds,
         validator_trust_q32: trace.validator_trust[index].to_bits(),
@@ -400,7 +425,8 @@ fn validator_path(
         dividends: record.outputs.dividends[index],
         by_stake: nobody_earned(trace) && amount > Amount::ZERO,
         portion: Portion::of(halves.validators, earned, index, amount),
-        paid: amount.base_units(),
+        paid: amount.saturating_sub(dust).base_units(),
+        dust: dust.base_units(),
         take: record.payouts.takes[index].base_units(),
     })
 }

@@ -4,6 +4,7 @@ use std::fmt::Display;
 
 use agon_ledger_state::{EpochRecord, Payouts, apportion};
 use agon_protocol::amount::Amount;
+use agon_protocol::id::Uid;
 use agon_scoring::epoch::{EpochOutputs, Trace, run_traced};
 use serde::Serialize;
 
@@ -115,6 +116,12 @@ fn compare_payouts(record: &EpochRecord, halves: Halves) -> Result<(), String> {
     same_list("pay as a miner", &stored.miners, &computed.miners)?;
     same_list("pay as a validator", &stored.validators, &computed.validators)?;
     same_list("take", &stored.takes, &computed.takes)?;
+    within("dust of miners", &stored.dust.miners, &computed.miners)?;
+    within(
+        "dust of validators",
+        &stored.dust.validators,
+        &computed.validators,
+    )?;
     same(
         "what miners' pay was burned",
         stored.miners_burned,
@@ -158,6 +165,17 @@ fn payouts(record: &EpochRecord, halves: Halves) -> Payouts {
 fn takes(validators: &[Amount], takes_ppm: &[u64]) -> Vec<Amount> {
     let each = validators.iter().zip(takes_ppm);
     each.map(|(pay, ppm)| pay.mul_ratio(*ppm, 1_000_000)).collect()
+}
+
+/// What was burned for being too little can only be checked against the pay that it was part of.
+fn within(what: &str, dust: &[(Uid, Amount)], pay: &[Amount]) -> Result<(), String> {
+    let excess = dust
+        .iter()
+        .find(|(uid, amount)| pay.get(usize::from(uid.0)).is_none_or(|pay| amount > pay));
+    match excess {
+        None => Ok(()),
+        Some((uid, amount)) => Err(format!("{what}: {amount} of UID {uid} is more than its pay")),
+    }
 }
 
 fn same<T: PartialEq + Display>(what: &str, stored: T, computed: T) -> Result<(), String> {

@@ -84,11 +84,11 @@ fn check(record: &EpochRecord, uid: usize) {
     );
     assert_eq!(
         emission.miners_half,
-        emission.miners_paid + emission.miners_burned + emission.miners_held
+        emission.miners_paid + emission.miners_burned + emission.miners_dust + emission.miners_held
     );
     assert_eq!(
         emission.validators_half,
-        emission.validators_paid + emission.validators_held
+        emission.validators_paid + emission.validators_dust + emission.validators_held
     );
     let over = |part: i64, whole: i64| Fixed32::from_bits(part).over(Fixed32::from_bits(whole)).to_bits();
     assert_eq!(
@@ -101,7 +101,7 @@ fn check(record: &EpochRecord, uid: usize) {
         assert_eq!(u128::from(it.amount), share + u128::from(it.rounded_up));
     };
     portion(&miner.portion);
-    assert_eq!(miner.portion.amount, miner.paid + miner.burned);
+    assert_eq!(miner.portion.amount, miner.paid + miner.burned + miner.dust);
     if let Some(validator) = &it.validator {
         portion(&validator.portion);
         assert_eq!(

@@ -33,9 +33,11 @@ fn emission(it: &Emission) -> String {
     row("+ the miners' half", it.miners_half);
     row("     paid", it.miners_paid);
     row("     burned: the owner's own", it.miners_burned);
+    row("     burned: too little for an account", it.miners_dust);
     row("     held: no miner earned", it.miners_held);
     row("+ the validators' half", it.validators_half);
     row("     paid", it.validators_paid);
+    row("     burned: too little for an account", it.validators_dust);
     row("     held: no validator earned", it.validators_held);
     table.to_string()
 }
@@ -55,8 +57,9 @@ fn miner(it: &Explanation) -> String {
         hundredths(path.granted_q32),
         hundredths(path.granted_to_all_q32),
         portion("miners'", &path.portion),
-        match path.burned {
-            0 => "",
+        match (path.burned, path.dust) {
+            (0, 0) => "",
+            (0, _) => "\nburned, since the coldkey's balance would have been too small to exist with it",
             _ => "\nburned, since the subnet's owner holds this UID",
         }
     )
@@ -123,7 +126,7 @@ fn validator(it: &Explanation, path: &ValidatorPath) -> String {
 }
 
 fn take(path: &ValidatorPath) -> String {
-    let rest = path.paid.saturating_sub(path.take);
+    let rest = path.portion.amount.saturating_sub(path.take);
     format!(
         "of that the coldkey's take {}, its stakers {}",
         exact(path.take),

@@ -10,11 +10,12 @@ pub mod snapshot;
 
 use std::time::Duration;
 
+use agon_protocol::amount::Amount;
 use agon_protocol::grpc::{self, v1, v1::ledger_client};
-use agon_protocol::id::{Account, BlockNumber, Digest, Netuid};
+use agon_protocol::id::{Account, BlockNumber, Coldkey, Digest, Netuid};
 use agon_protocol::light::LightHeader;
 use agon_protocol::message::{
-    AccountView, Call, CommitteeView, EventView, FinalBlock, Genesis, Head, MessageError, Metagraph,
+    AccountView, AtRiskView, Call, CommitteeView, EventView, FinalBlock, Genesis, Head, MessageError, Metagraph,
     MetagraphChanges, RefusalView, Signed, SubnetView, Transaction, WeightRowView,
 };
 use agon_protocol::proof::{ProofTarget, RowProof};
@@ -90,6 +91,17 @@ impl From<ClientError> for ExitWith {
             other => Self::failure(other),
         }
     }
+}
+
+/// What a transaction that is not refused would do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DryRun {
+    /// What would change, a sentence each; the fee is among them.
+    pub effects: Vec<String>,
+    /// What it costs.
+    pub fee: Amount,
+    /// Who pays that.
+    pub payer: Coldkey,
 }
 
 /// Where a transaction was stored.
@@ -245,6 +257,20 @@ impl LedgerClient {
         working("GetMetagraphChanges", reply)
     }
 
+    /// Who is replaced next on a subnet, in order.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError`], [`ClientError::NotFound`] for an unknown subnet.
+    pub async fn at_risk(&self, netuid: Netuid) -> Result<AtRiskView, ClientError> {
+        let mut stub = self.stub.clone();
+        let request = v1::GetAtRiskRequest {
+            netuid: netuid.0.into(),
+        };
+        let reply = self.ask("GetAtRisk", stub.get_at_risk(request)).await?;
+        working("GetAtRisk", reply)
+    }
+
     /// Revealed weights and open commits of a subnet's validators.
     ///
     /// # Errors
@@ -378,18 +404,30 @@ impl LedgerClient {
         working("GetProof", reply)
     }
 
-    /// What the ledger would say to a transaction: its effects, a sentence each.
+    /// What the ledger would say to a transaction: what it does, what it costs and who pays.
     ///
     /// # Errors
     ///
     /// [`ClientError::Refused`] with the very text a submission would get, and the others.
-    pub async fn dry_run(&self, transaction: &Signed<Transaction>) -> Result<Vec<String>, ClientError> {
+    pub async fn dry_run(&self, transaction: &Signed<Transaction>) -> Result<DryRun, ClientError> {
         let mut stub = self.stub.clone();
         let reply = self
             .ask("DryRun", stub.dry_run(v1::SubmitRequest::from(transaction)))
             .await?;
         refuse("DryRun", reply.refusal)?;
-        Ok(reply.effects)
+        let payer = <[u8; 32]>::try_from(reply.payer.as_slice());
+        let payer = payer.map_err(|_| ClientError::Malformed {
+            call: "DryRun",
+            source: MessageError::Invalid {
+                field: "payer",
+                reason: format!("{} bytes instead of 32", reply.payer.len()),
+            },
+        })?;
+        Ok(DryRun {
+            effects: reply.effects,
+            fee: Amount::from_base_units(reply.fee),
+            payer: Coldkey(payer),
+        })
     }
 
     /// Submits a signed transaction and waits until it is in a stored block.

@@ -8,13 +8,15 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use agon_ledger_state::{Checked, Refusal};
+use agon_ledger_state::{AtRisk, Checked, Refusal};
+use agon_protocol::amount::Amount;
 use agon_protocol::codec;
 use agon_protocol::grpc::v1::ledger_server::{Ledger, LedgerServer};
 use agon_protocol::grpc::{LEDGER_MESSAGE_BYTES_MAX, v1};
 use agon_protocol::id::{Account, BlockNumber, Digest, Netuid};
 use agon_protocol::message::{
-    self, EventView, MessageError, Metagraph, MetagraphChanges, Signed, SubnetView, Transaction,
+    self, AtRiskView, EventView, MessageError, Metagraph, MetagraphChanges, Signed, SubnetView, Transaction,
+    UidAtRisk,
 };
 use agon_protocol::proof::ProofTarget;
 use agon_runtime::Shutdown;
@@ -284,6 +286,23 @@ impl Ledger for Service {
         Ok(Response::new(reply.into()))
     }
 
+    async fn get_at_risk(&self, request: Request<v1::GetAtRiskRequest>) -> Reply<v1::AtRiskReply> {
+        let netuid = netuid(request.into_inner().netuid)?;
+        let state = self.newest().state;
+        let (Some(subnet), Some(order)) = (state.subnet(netuid), state.at_risk(netuid)) else {
+            return Err(no_such_subnet(netuid));
+        };
+        let max_uids = subnet.parameter("max_uids").unwrap_or(0);
+        let free = max_uids.saturating_sub(subnet.neuron_count.into());
+        let reply = AtRiskView {
+            netuid,
+            height: subnet.height,
+            free_uids: u16::try_from(free).unwrap_or(u16::MAX),
+            uids: order.into_iter().map(at_risk).collect(),
+        };
+        Ok(Response::new(reply.into()))
+    }
+
     async fn get_weights(&self, request: Request<v1::GetWeightsRequest>) -> Reply<v1::GetWeightsReply> {
         let netuid = netuid(request.into_inner().netuid)?;
         let rows = self
@@ -519,6 +538,18 @@ fn account(bytes: &[u8]) -> Result<Account, Status> {
         Status::invalid_argument(format!("an account has 32 bytes, this one has {}", bytes.len()))
     })?;
     Ok(Account(key))
+}
+
+fn at_risk(row: AtRisk) -> UidAtRisk {
+    UidAtRisk {
+        uid: row.uid,
+        hotkey: row.hotkey,
+        emission: Amount::from_base_units(row.emission),
+        registered: row.registered,
+        immune: row.immune,
+        immunity_left_blocks: row.immunity_left_blocks,
+        judged: row.judged,
+    }
 }
 
 fn netuid(number: u32) -> Result<Netuid, Status> {

@@ -24,9 +24,9 @@ pub use self::committee::{
 pub use self::receipt::{Environment, FinishReason, Receipt, answer_digest};
 pub use self::transaction::{Axon, Call, Transaction};
 pub use self::view::{
-    AccountView, AnnouncedView, CommitteeView, EpochView, EventView, Head, Metagraph, MetagraphChanges,
-    NeuronView,
-    RefusalView, SeatView, StakeView, SubnetView, TransactionView, WeightRowView,
+    AccountView, AnnouncedView, AtRiskView, CommitteeView, EpochView, EventView, Head, Metagraph,
+    MetagraphChanges, NeuronView, RefusalView, SeatView, StakeView, SubnetView, TransactionView, UidAtRisk,
+    WeightRowView,
 };
 pub use self::weights::{Weights, WeightsCommit};
 

@@ -29,6 +29,11 @@ pub struct Transaction {
 /// What can be asked of the ledger.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 #[borsh(use_discriminant = false)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case", deny_unknown_fields)
+)]
 #[non_exhaustive]
 pub enum Call {
     /// Coldkey: move free balance to another coldkey.
@@ -239,6 +244,11 @@ impl Call {
 
 /// Where a miner serves and what; announced on the ledger by its hotkey.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case", deny_unknown_fields)
+)]
 pub struct Axon {
     /// Address.
     pub ip: IpAddr,

@@ -185,6 +185,38 @@ pub struct MetagraphChanges {
     pub metagraph: Metagraph,
 }
 
+/// Who is replaced next on a subnet, in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AtRiskView {
+    /// Which subnet.
+    pub netuid: Netuid,
+    /// Height this was read at.
+    pub height: BlockNumber,
+    /// UIDs that can still be given before anybody is replaced.
+    pub free_uids: u16,
+    /// UIDs in the order in which registrations would replace them.
+    pub uids: Vec<UidAtRisk>,
+}
+
+/// A UID that can be replaced.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UidAtRisk {
+    /// The UID.
+    pub uid: Uid,
+    /// Who holds it.
+    pub hotkey: Hotkey,
+    /// Its emission in the newest epoch: what is compared first.
+    pub emission: Amount,
+    /// Height of its registration: what is compared among equals.
+    pub registered: BlockNumber,
+    /// Whether it is replaced only if too few others can be.
+    pub immune: bool,
+    /// Blocks of its immunity period that are left; 0 for one that is immune because it was never judged.
+    pub immunity_left_blocks: u64,
+    /// Whether an epoch has judged it.
+    pub judged: bool,
+}
+
 /// A neuron's row of the metagraph. Scores are parts of `u16::MAX`, from the newest epoch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NeuronView {

@@ -12,6 +12,11 @@ pub struct WeightsCommit(pub Digest);
 
 /// A validator's weights for one tempo, as revealed.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case", deny_unknown_fields)
+)]
 pub struct Weights {
     /// The tempo in which they were committed.
     pub tempo: u64,
@@ -20,6 +25,7 @@ pub struct Weights {
     /// One value for each UID; the ledger scales the largest to `u16::MAX`.
     pub values: Vec<u16>,
     /// Random bytes that keep the commit from being guessed.
+    #[cfg_attr(feature = "serde", serde(with = "crate::json::hex32"))]
     pub salt: [u8; 32],
     /// Version of the rules by which they were made; the subnet may require a smallest one.
     pub version: u64,

@@ -1,0 +1,125 @@
+//! One example of each call, so that nobody has to guess its fields.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use agon_protocol::amount::Amount;
+use agon_protocol::id::{BlockNumber, Coldkey, Digest, Hotkey, Uid};
+use agon_protocol::message::{Axon, Call, Equivocation, Signed, Vote, VoteKind, Weights, WeightsCommit};
+use agon_protocol::sign::{Keypair, Signature};
+
+use super::EXAMPLE;
+
+/// Every call, in the order of [`Call`].
+pub(super) fn calls() -> Vec<Call> {
+    let (netuid, hotkey) = EXAMPLE;
+    let (to, amount) = (Coldkey([0x17; 32]), Amount::from_base_units(1_500_000_000));
+    let member = Keypair::from_mini_secret(&[0x31; 32]);
+    let (consensus_key, proof) = (member.consensus_key(), Signature([0x5e; 64]));
+    vec![
+        Call::Transfer { to, amount },
+        Call::CreateSubnet {
+            task: String::from("reading"),
+            lock_max: Amount::from_base_units(100_000_000_000),
+        },
+        Call::StartSubnet { netuid },
+        Call::DissolveSubnet { netuid },
+        Call::SetParameter {
+            netuid,
+            name: String::from("immunity_blocks"),
+            value: 5_000,
+        },
+        Call::Register {
+            netuid,
+            hotkey,
+            price_max: Amount::from_base_units(10_000_000),
+        },
+        Call::AddStake {
+            netuid,
+            hotkey,
+            amount,
+        },
+        Call::RemoveStake {
+            netuid,
+            hotkey,
+            amount,
+        },
+        Call::ServeAxon { netuid, axon: axon() },
+        Call::CommitWeights {
+            netuid,
+            commit: WeightsCommit(Digest([0x5e; 32])),
+        },
+        Call::RevealWeights {
+            netuid,
+            weights: weights(),
+        },
+        Call::MoveStake {
+            from: EXAMPLE,
+            to: EXAMPLE,
+            amount,
+        },
+        Call::SetTake {
+            hotkey,
+            take_ppm: 180_000,
+        },
+        Call::SwapHotkey {
+            hotkey,
+            new_hotkey: Hotkey([0x2b; 32]),
+        },
+        Call::AnnounceColdkeySwap { new_coldkey: to },
+        Call::DisputeColdkeySwap,
+        Call::ExecuteColdkeySwap { coldkey: to },
+        Call::JoinCommittee {
+            hotkey,
+            consensus_key,
+            proof,
+            bond: Amount::from_base_units(1_000_000_000_000),
+        },
+        Call::LeaveCommittee { hotkey },
+        Call::CommitteeReady {
+            height: BlockNumber(4_000),
+            hash: Digest([0x5e; 32]),
+            proof,
+        },
+        Call::ReportEquivocation {
+            evidence: Box::new(equivocation(&member)),
+        },
+    ]
+}
+
+fn axon() -> Axon {
+    Axon {
+        ip: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)),
+        port: 8_091,
+        protocol: Axon::PROTOCOL,
+        model: Digest([0x5e; 32]),
+        model_name: String::from("small"),
+    }
+}
+
+fn equivocation(pair: &Keypair) -> Equivocation {
+    let vote = |block: u8| {
+        let vote = Vote {
+            genesis: Digest([0x5e; 32]),
+            height: BlockNumber(4_000),
+            round: 0,
+            kind: VoteKind::Prevote,
+            block: Some(Digest([block; 32])),
+            voter: pair.consensus_key(),
+        };
+        Signed::sign(vote, pair)
+    };
+    Equivocation {
+        first: vote(1),
+        second: vote(2),
+    }
+}
+
+fn weights() -> Weights {
+    Weights {
+        tempo: 12,
+        uids: vec![Uid(3), Uid(5)],
+        values: vec![u16::MAX, 21_845],
+        salt: [0x5e; 32],
+        version: 0,
+    }
+}
