@@ -15,6 +15,7 @@
 
 pub mod board;
 pub mod cast;
+pub mod nodes;
 pub mod play;
 pub mod programs;
 pub mod report;
@@ -39,6 +40,7 @@ use crate::session::Session;
 const EXAMPLES: &str = "Examples:
   agon localnet
   agon localnet --miners 4 --validators 2 --tempos 2
+  agon localnet --nodes 4                       a committee of four keeps the ledger
   agon localnet --tempos 0 --dir ./net          runs on until Ctrl-C
   agon localnet --json | tail -n 1
 
@@ -65,6 +67,9 @@ pub struct LocalnetArgs {
     /// How many validators
     #[arg(long, value_name = "COUNT", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=16))]
     validators: u16,
+    /// How many nodes keep the ledger: one decides alone, several are a committee
+    #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=16))]
+    nodes: u16,
     /// Tempos until it ends; 0 runs on
     #[arg(long, value_name = "COUNT", default_value_t = 4)]
     tempos: u64,
@@ -100,6 +105,7 @@ pub async fn run(session: &Session, args: &LocalnetArgs) -> anyhow::Result<()> {
         programs: &programs,
         models: &models,
         block_ms: args.block_ms,
+        nodes: args.nodes,
     };
     let actors = stage.actors(cast)?;
     let report = Report::new(session.json, began);

@@ -14,6 +14,7 @@ use serde_json::Value;
 use tokio::process::Command;
 
 use super::board::{Board, Row, table};
+use super::nodes::node_name;
 use super::report::{Event, Neuron, Report, Summary};
 use super::stage::{Actor, Ledger, Stage};
 use super::text::{Started, epoch_text, summary_text};
@@ -117,8 +118,7 @@ impl<'a> Play<'a> {
             "subnet {netuid} created and started, {} neurons registered",
             self.actors.len()
         ));
-        self.stage
-            .enter(troupe, self.actors, ledger.client.uri(), netuid)?;
+        self.stage.enter(troupe, self.actors, &ledger, netuid)?;
         troupe.weigh();
         self.report.step("processes started, models are being loaded");
         let axons = ledger.announced(netuid, self.actors).await?;
@@ -240,7 +240,16 @@ impl<'a> Play<'a> {
 
     /// Verifies the ledger and tells how it all ended.
     async fn conclude(&mut self, issuance_before: Amount, resident_bytes_peak: u64) -> anyhow::Result<()> {
-        let verify = self.verify().await?;
+        let verify = self.verify(1).await?;
+        for number in 2..=self.stage.nodes {
+            let other = self.verify(number).await?;
+            let name = node_name(number);
+            anyhow::ensure!(
+                other["ok"] == Value::Bool(true),
+                "the ledger of {name} does not verify: {}",
+                other["error"]
+            );
+        }
         let issuance_after = verify["issuance"].as_u64();
         let summary = Summary {
             neurons: self.run.rows.iter().map(Neuron::from).collect(),
@@ -262,11 +271,11 @@ impl<'a> Play<'a> {
         judgement
     }
 
-    async fn verify(&self) -> anyhow::Result<Value> {
+    async fn verify(&self, number: u16) -> anyhow::Result<Value> {
         let mut verify = Command::new(&self.stage.programs.node);
         verify
             .args(["verify", "--json", "--dir"])
-            .arg(self.stage.folder.node());
+            .arg(self.stage.folder.node(number));
         let output = verify
             .kill_on_drop(true)
             .output()

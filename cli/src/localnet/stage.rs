@@ -22,6 +22,7 @@ use futures::{StreamExt, pin_mut};
 use tokio::process::Command;
 
 use super::cast::{Cheat, Member, Part, Rung};
+use super::nodes::{Fund, Nodes, node_name};
 use super::programs::{Models, Programs};
 use super::troupe::Troupe;
 use crate::session::told;
@@ -29,7 +30,7 @@ use crate::session::told;
 /// Wallet of the subnet's owner.
 const OWNER: &str = "owner";
 /// Name of everybody's hotkey.
-const HOTKEY: &str = "default";
+pub(super) const HOTKEY: &str = "default";
 /// What the subnet asks.
 const TASK: &str = "reading";
 /// What an account has beside what it stakes or locks, whole units.
@@ -77,10 +78,10 @@ impl Folder {
         self.0.join("logs")
     }
 
-    /// The ledger.
+    /// The ledger of one node; the first has 1.
     #[must_use]
-    pub fn node(&self) -> PathBuf {
-        self.0.join("node")
+    pub fn node(&self, number: u16) -> PathBuf {
+        self.0.join(node_name(number))
     }
 
     /// What a member keeps.
@@ -128,13 +129,17 @@ pub struct Stage<'a> {
     pub models: &'a Models,
     /// Time between blocks, milliseconds.
     pub block_ms: u64,
+    /// How many nodes keep the ledger.
+    pub nodes: u16,
 }
 
 /// A running ledger, with nobody on it yet.
 #[derive(Debug)]
 pub struct Ledger {
-    /// Its client.
+    /// A client of its first node.
     pub client: LedgerClient,
+    /// Where each of its nodes is.
+    pub uris: Vec<String>,
     /// All base units before the first transaction.
     pub issuance: Amount,
     owner: Keypair,
@@ -175,50 +180,21 @@ impl Stage<'_> {
     /// When the node refuses or does not start.
     pub async fn ledger(&self, troupe: &mut Troupe, actors: &[Actor]) -> anyhow::Result<Ledger> {
         let owner = self.wallet(OWNER)?.coldkey(None)?;
-        self.begin(&owner, actors).await?;
-        let mut run = Command::new(&self.programs.node);
-        run.arg("run").arg("--dir").arg(self.folder.node());
-        run.args([
-            "--listen",
-            "127.0.0.1:0",
-            "--block-ms",
-            &self.block_ms.to_string(),
-        ]);
-        let line = troupe.start_node("node", run).await?;
-        let address: SocketAddr = line
-            .trim()
-            .parse()
-            .with_context(|| format!("the node said {line:?}"))?;
-        let client = LedgerClient::new(&Net::tcp(), &format!("http://{address}")).map_err(told)?;
+        let nodes = Nodes::new(&self.programs.node, self.folder, self.block_ms, self.nodes)?;
+        nodes.begin(&funded(&owner, actors)).await?;
+        let uris = nodes.start(troupe).await?;
+        let first = uris.first().context("a ledger has a node")?;
+        let client = LedgerClient::new(&Net::tcp(), first).map_err(told)?;
         let issuance = client.head().await.map_err(told)?.issuance;
         Ok(Ledger {
             client,
+            uris,
             issuance,
             owner,
         })
     }
 
-    async fn begin(&self, owner: &Keypair, actors: &[Actor]) -> anyhow::Result<()> {
-        let mut init = Command::new(&self.programs.node);
-        init.args(["init", "--preset", "localnet", "--name", "localnet", "--dir"])
-            .arg(self.folder.node());
-        let own = [format!("{}={}", owner.coldkey(), funds(SUBNET_LOCK_FLOOR))];
-        let others = actors
-            .iter()
-            .map(|actor| format!("{}={}", actor.coldkey.coldkey(), funds(actor.stake())));
-        for fund in own.into_iter().chain(others) {
-            init.args(["--fund", &fund]);
-        }
-        let output = init.output().await.context("start agon-node init")?;
-        anyhow::ensure!(
-            output.status.success(),
-            "agon-node init failed: {}",
-            String::from_utf8_lossy(&output.stderr).trim()
-        );
-        Ok(())
-    }
-
-    /// Starts everybody but the node.
+    /// Starts everybody but the nodes, each at a node of its own as long as there are enough.
     ///
     /// # Errors
     ///
@@ -227,12 +203,12 @@ impl Stage<'_> {
         &self,
         troupe: &mut Troupe,
         actors: &[Actor],
-        ledger: &str,
+        ledger: &Ledger,
         netuid: Netuid,
     ) -> anyhow::Result<()> {
         let miners = actors.iter().filter(|actor| actor.stake().is_zero()).count();
-        for actor in actors {
-            let command = self.command(&actor.member, ledger, netuid, miners);
+        for (actor, uri) in actors.iter().zip(ledger.uris.iter().cycle()) {
+            let command = self.command(&actor.member, uri, netuid, miners);
             troupe.start(&actor.member.name, command)?;
         }
         Ok(())
@@ -414,6 +390,16 @@ impl Ledger {
             .with_context(|| name.to_owned())?;
         Ok(())
     }
+}
+
+/// What everybody begins with.
+fn funded(owner: &Keypair, actors: &[Actor]) -> Vec<Fund> {
+    let others = actors
+        .iter()
+        .map(|actor| (actor.coldkey.clone(), funds(actor.stake())));
+    std::iter::once((owner.clone(), funds(SUBNET_LOCK_FLOOR)))
+        .chain(others)
+        .collect()
 }
 
 /// What an account begins with: what it will put away, and some to spend.

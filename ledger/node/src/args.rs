@@ -5,17 +5,21 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use agon_ledger_replay::follow::Position;
 use agon_protocol::amount::Amount;
 use agon_protocol::id::Coldkey;
 use agon_protocol::message::{Genesis, GenesisAccount, GenesisMember, Preset};
-use agon_runtime::flags::{ChildFlags, LogFlags, MetricsFlags};
+use agon_protocol::sign::Keypair;
+use agon_protocol::wallet::Wallet;
+use agon_runtime::flags::{ChildFlags, LogFlags, MetricsFlags, WalletsDirFlag};
 use agon_runtime::{Clock, Net, Shutdown, telemetry};
 use anyhow::Context;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
-use crate::folder::Folder;
+use crate::folder::{self, Folder};
 use crate::keys::NodeKeys;
 use crate::snapshot::commands;
+use crate::promote::{self, Promoted};
 use crate::verify::{self, Report};
 use crate::{BLOCK_MS_MAX, BLOCK_MS_MIN, Config, Peer, Peers, Storage, metrics};
 
@@ -25,6 +29,13 @@ Examples:
     agon-node init --dir ./ledger --fund 5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY=1000000
     agon-node run --dir ./ledger
     agon-node verify --dir ./ledger
+
+  One node of a committee of four, whose others were begun with the same genesis:
+    agon-node keys --dir ./ledger
+    agon-node init --dir ./ledger --genesis ./genesis.bin
+    agon-node run --dir ./ledger --listen 0.0.0.0:9944 --listen-peers 0.0.0.0:9945 --wallet operator \\
+      --peer 10.0.0.2:9945=http://10.0.0.2:9944 --peer 10.0.0.3:9945=http://10.0.0.3:9944 \\
+      --peer 10.0.0.4:9945=http://10.0.0.4:9944
 
   A fast one on a free port, which is printed and written to ./ledger/address:
     agon-node run --dir ./ledger --listen 127.0.0.1:0 --block-ms 250
@@ -57,6 +68,8 @@ enum Command {
     Join(commands::JoinArgs),
     /// Make the state store of a stopped ledger anew, which gives back unused space
     Compact(commands::CompactArgs),
+    /// End the time in which one node decides alone: form the committee of all candidates that are ready
+    Promote(PromoteArgs),
     /// Replay a stopped ledger from its genesis and compare everything with what is stored
     Verify(VerifyArgs),
 }
@@ -66,6 +79,9 @@ struct InitArgs {
     /// Folder of the ledger; made where it is missing
     #[arg(long, value_name = "DIR")]
     dir: PathBuf,
+    /// Begin with the genesis in this file, which another node of the ledger made
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["preset", "name", "fund", "members", "block_emission"])]
+    genesis: Option<PathBuf>,
     /// Default times of subnets: of a public network, or of one that is watched on one machine
     #[arg(long, value_enum, default_value = "localnet")]
     preset: PresetArg,
@@ -112,6 +128,14 @@ struct RunArgs {
         value_delimiter = ','
     )]
     peers: Vec<Peer>,
+    /// Wallet of the hotkey that this node votes for: with it the node renews its readiness and reports equivocation
+    #[arg(long, value_name = "NAME")]
+    wallet: Option<String>,
+    /// Name of that hotkey in the wallet
+    #[arg(long, value_name = "NAME", default_value = "default", requires = "wallet")]
+    hotkey: String,
+    #[command(flatten)]
+    wallets: WalletsDirFlag,
     #[command(flatten)]
     metrics: MetricsFlags,
     #[command(flatten)]
@@ -121,6 +145,16 @@ struct RunArgs {
 #[derive(Debug, ClapArgs)]
 struct KeysArgs {
     /// Folder of the node's ledger; made where it is missing
+    #[arg(long, value_name = "DIR")]
+    dir: PathBuf,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+struct PromoteArgs {
+    /// Folder of the stopped node's ledger
     #[arg(long, value_name = "DIR")]
     dir: PathBuf,
     /// Print one JSON object
@@ -223,14 +257,27 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         Command::Import(args) => commands::import(args),
         Command::Join(args) => commands::join(args),
         Command::Compact(args) => commands::compact(&args),
+        Command::Promote(args) => promote(&args),
         Command::Verify(args) => verify(&args),
     }
 }
 
 #[expect(clippy::print_stdout, reason = "what was made is the product of the command")]
 fn init(args: InitArgs) -> anyhow::Result<()> {
+    let folder = Folder::new(&args.dir);
+    let genesis = match &args.genesis {
+        Some(file) => folder::read_genesis_file(file)?,
+        None => new_genesis(args),
+    };
+    Position::genesis(&genesis).context("begin a ledger")?;
+    folder.begin(&genesis)?;
+    println!("genesis {} in {}", genesis.digest(), folder.genesis().display());
+    Ok(())
+}
+
+fn new_genesis(args: InitArgs) -> Genesis {
     let (preset, preset_name) = args.preset.meaning();
-    let genesis = Genesis {
+    Genesis {
         name: args.name.unwrap_or_else(|| preset_name.to_owned()),
         preset,
         time_ms: Clock::system().now_ms(),
@@ -244,12 +291,7 @@ fn init(args: InitArgs) -> anyhow::Result<()> {
             })
             .collect(),
         committee: args.members,
-    };
-    let folder = Folder::new(args.dir);
-    agon_ledger_replay::follow::Position::genesis(&genesis).context("begin a ledger")?;
-    folder.begin(&genesis)?;
-    println!("genesis {} in {}", genesis.digest(), folder.genesis().display());
-    Ok(())
+    }
 }
 
 #[expect(clippy::print_stdout, reason = "the keys are the product of the command")]
@@ -270,6 +312,10 @@ fn keys(args: &KeysArgs) -> anyhow::Result<()> {
 
 fn run_node(args: RunArgs) -> anyhow::Result<()> {
     args.child.apply()?;
+    let hotkey = match &args.wallet {
+        Some(wallet) => Some(member_hotkey(&args.wallets, wallet, &args.hotkey)?),
+        None => None,
+    };
     let config = Config {
         storage: Storage::Disk(Folder::new(args.dir)),
         listen: args.listen,
@@ -277,6 +323,7 @@ fn run_node(args: RunArgs) -> anyhow::Result<()> {
         peers: Some(Peers {
             listen: args.listen_peers,
             peers: args.peers,
+            hotkey,
         }),
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -293,6 +340,48 @@ fn run_node(args: RunArgs) -> anyhow::Result<()> {
         crate::run(config, Net::tcp(), Clock::system(), shutdown, print_address).await?;
         Ok(())
     })
+}
+
+fn member_hotkey(wallets: &WalletsDirFlag, wallet: &str, hotkey: &str) -> anyhow::Result<Keypair> {
+    let opened = Wallet::open(&wallets.dir()?, wallet).with_context(|| format!("open wallet {wallet}"))?;
+    opened
+        .hotkey(hotkey)
+        .with_context(|| format!("read hotkey {hotkey} of wallet {wallet}"))
+}
+
+#[expect(
+    clippy::print_stdout,
+    reason = "what was formed is the product of the command"
+)]
+fn promote(args: &PromoteArgs) -> anyhow::Result<()> {
+    let promoted = promote::promote(&Folder::new(&args.dir), &Clock::system())
+        .with_context(|| format!("promote {}", args.dir.display()))?;
+    let Promoted {
+        height,
+        hash,
+        committee,
+    } = &promoted;
+    if args.json {
+        let members = committee.members().iter().map(|member| {
+            serde_json::json!({
+                "hotkey": member.hotkey.to_string(),
+                "consensus_key": member.consensus_key.to_string(),
+                "power": member.power,
+            })
+        });
+        let members: Vec<_> = members.collect();
+        println!(
+            "{}",
+            serde_json::json!({ "height": height.0, "hash": hash.to_string(), "members": members })
+        );
+        return Ok(());
+    }
+    println!("block {height} with hash {hash} formed the committee:");
+    for member in committee.members() {
+        println!("  {}  power {}", member.hotkey, member.power);
+    }
+    println!("run its nodes with --listen-peers and --peer; a new node trusts the hash above");
+    Ok(())
 }
 
 /// One line on standard output, for whoever started the node on port 0.

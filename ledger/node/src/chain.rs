@@ -167,6 +167,33 @@ impl Chain {
         Arc::clone(&self.store)
     }
 
+    /// Makes the block that ends the time in which this node decides alone, without transactions; `None` when there is
+    /// a committee or nobody is ready.
+    pub(crate) fn propose_committee(&self, now_ms: u64) -> Option<Block> {
+        let time_ms = now_ms.max(self.head.time_ms);
+        let mut state = State::clone(&self.state);
+        let alone = state.committee().is_empty();
+        state.apply(BlockInput {
+            forms_committee: true,
+            ..input(&self.head, time_ms, &[])
+        });
+        let block = self.block(time_ms, Vec::new(), &state);
+        (alone && !state.committee().is_empty()).then_some(block)
+    }
+
+    /// The block that leads from the newest one to `state`.
+    fn block(&self, time_ms: u64, transactions: Vec<Signed<Transaction>>, state: &State) -> Block {
+        let header = Header {
+            height: self.head.height.next(),
+            parent: self.head.hash,
+            time_ms,
+            transactions: Block::transactions_digest(&transactions),
+            state_root: state.root(),
+            next_committee: state.committee().digest(),
+        };
+        Block { header, transactions }
+    }
+
     fn execute(&self, block: &Block) -> Result<Executed, Reject> {
         let mut state = State::clone(&self.state);
         let (head, epochs) = extend(&self.head, &mut state, block)?;
@@ -196,19 +223,9 @@ impl Ledger for Chain {
         let mut state = State::clone(&self.state);
         let applied = state.apply(input(&self.head, time_ms, &transactions));
         let (transactions, refused) = sift(transactions, &applied);
-        let header = Header {
-            height: self.head.height.next(),
-            parent: self.head.hash,
-            time_ms,
-            transactions: Block::transactions_digest(&transactions),
-            // A refused transaction changes nothing, so the state is the same without it.
-            state_root: state.root(),
-            next_committee: state.committee().digest(),
-        };
-        Proposal {
-            block: Block { header, transactions },
-            refused,
-        }
+        // A refused transaction changes nothing, so the state is the same without it.
+        let block = self.block(time_ms, transactions, &state);
+        Proposal { block, refused }
     }
 
     fn check(&mut self, block: &Block) -> Result<(), Reject> {

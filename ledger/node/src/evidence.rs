@@ -20,8 +20,13 @@ const MODE: u32 = 0o644;
 /// Files that are kept; more would only say the same.
 const FILES_MAX: usize = 256;
 
-/// Writes down what comes until `shutdown`.
-pub(crate) async fn keep(folder: Folder, mut found: mpsc::Receiver<Equivocation>, shutdown: Shutdown) {
+/// Writes down what comes until `shutdown`, and passes on what is new, if anybody wants it.
+pub(crate) async fn keep(
+    folder: Folder,
+    mut found: mpsc::Receiver<Equivocation>,
+    written: mpsc::Sender<Equivocation>,
+    shutdown: Shutdown,
+) {
     let mut requested = std::pin::pin!(shutdown.requested());
     loop {
         let evidence = tokio::select! {
@@ -32,13 +37,17 @@ pub(crate) async fn keep(folder: Folder, mut found: mpsc::Receiver<Equivocation>
                 None => return,
             },
         };
-        let dir = folder.evidence();
-        let written = desk::off_task(move || write(&dir, &evidence)).await;
-        match written.and_then(|written| written) {
-            Ok(Some(name)) => warn!(
-                name,
-                "a member said two things in one round; the proof can be reported"
-            ),
+        let (dir, piece) = (folder.evidence(), evidence.clone());
+        let kept = desk::off_task(move || write(&dir, &piece)).await;
+        match kept.and_then(|kept| kept) {
+            Ok(Some(name)) => {
+                warn!(
+                    name,
+                    "a member said two things in one round; the proof can be reported"
+                );
+                // Where nobody reports, the file is what remains.
+                let _ = written.try_send(evidence);
+            }
             Ok(None) => {}
             Err(reason) => error!(%reason, "a proof of equivocation could not be written down"),
         }

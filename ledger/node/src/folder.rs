@@ -189,19 +189,14 @@ impl Folder {
     ///
     /// [`FolderError::Missing`] where no ledger was begun, [`FolderError::Read`], [`FolderError::Malformed`].
     pub fn read_genesis(&self) -> Result<Genesis, FolderError> {
-        let path = self.genesis();
-        let bytes = match read_bounded(&path, Genesis::BYTES_MAX) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Err(FolderError::Missing {
+        match read_genesis_file(&self.genesis()) {
+            Err(FolderError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                Err(FolderError::Missing {
                     dir: self.dir.clone(),
-                });
+                })
             }
-            read => read.map_err(|source| FolderError::Read {
-                path: path.clone(),
-                source,
-            })?,
-        };
-        codec::decode(&bytes, Genesis::BYTES_MAX).map_err(|source| FolderError::Malformed { path, source })
+            read => read,
+        }
     }
 
     /// Takes back where an earlier process listened.
@@ -231,6 +226,22 @@ impl Folder {
             MODE,
         )?)
     }
+}
+
+/// Reads the genesis in a file.
+///
+/// # Errors
+///
+/// [`FolderError::Read`], [`FolderError::Malformed`].
+pub fn read_genesis_file(path: &Path) -> Result<Genesis, FolderError> {
+    let bytes = read_bounded(path, Genesis::BYTES_MAX).map_err(|source| FolderError::Read {
+        path: path.to_owned(),
+        source,
+    })?;
+    codec::decode(&bytes, Genesis::BYTES_MAX).map_err(|source| FolderError::Malformed {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// Reads a file, but not much more than `bytes_max` of it.

@@ -8,7 +8,9 @@
 //! | [`args`] | the command line of `agon-node` |
 //! | [`chain`] | the ledger as an engine sees it: head, propose, check, commit |
 //! | [`driver`] | who decides which block is next: this node alone, or a committee |
-//! | `relay`, [`keys`], `evidence` | transactions for the other nodes, what this one votes with, who broke the rules |
+//! | `relay`, [`keys`] | transactions for the other nodes, what this one votes with |
+//! | `duties`, `evidence` | what a member does by itself: readiness, proofs of who broke the rules |
+//! | [`promote`] | from one node alone to a committee |
 //! | [`clerk`], [`mempool`], [`desk`] | the ledger's thread and what waits for it |
 //! | [`blocks`], [`store`], [`open`], [`folder`] | the block log, the state store, and how they recover |
 //! | [`archive`] | blocks, events and states of earlier heights |
@@ -33,6 +35,7 @@ mod changes;
 pub mod clerk;
 pub mod desk;
 pub mod driver;
+mod duties;
 mod evidence;
 #[cfg(test)]
 mod fixture;
@@ -41,6 +44,7 @@ pub mod keys;
 pub mod mempool;
 pub mod metrics;
 pub mod open;
+pub mod promote;
 mod relay;
 mod service;
 pub mod snapshot;
@@ -57,6 +61,7 @@ use agon_ledger_committee::Timeouts;
 use agon_protocol::grpc::DESCRIPTORS;
 use agon_protocol::grpc::v1::ledger_server::LedgerServer;
 use agon_protocol::message::{Equivocation, Genesis};
+use agon_protocol::sign::Keypair;
 use agon_runtime::files::{self, DirLock, LockError};
 use agon_runtime::flags::sentence;
 use agon_runtime::net::{self, Incoming, Net};
@@ -73,6 +78,7 @@ use crate::chain::{Chain, Ledger};
 use crate::clerk::{Clerk, News};
 use crate::desk::{Closed, Desk};
 use crate::driver::{Driver, Solo};
+use crate::duties::Duties;
 use crate::folder::{Folder, FolderError};
 use crate::keys::{KeyError, NodeKeys};
 use crate::open::OpenError;
@@ -109,6 +115,8 @@ pub struct Peers {
     pub listen: SocketAddr,
     /// The others.
     pub peers: Vec<Peer>,
+    /// The hotkey that the node votes for. With it the node renews its readiness and reports who broke the rules.
+    pub hotkey: Option<Keypair>,
 }
 
 /// Where another node is.
@@ -340,6 +348,7 @@ enum Way {
         ledgers: Vec<String>,
         evidence: mpsc::Receiver<Equivocation>,
         folder: Folder,
+        hotkey: Option<Keypair>,
     },
 }
 
@@ -350,7 +359,11 @@ impl Way {
         if opened.chain.state().committee().is_empty() {
             return Ok(Self::Alone(Solo { block_time, clock }));
         }
-        let Peers { listen, peers } = peers.ok_or(NodeError::NoPeers)?;
+        let Peers {
+            listen,
+            peers,
+            hotkey,
+        } = peers.ok_or(NodeError::NoPeers)?;
         let folder = opened.folder.clone().ok_or(NodeError::InMemory)?;
         let keys = NodeKeys::open(folder.dir())?;
         let (addresses, ledgers) = peers.into_iter().map(|peer| (peer.address, peer.ledger)).unzip();
@@ -376,6 +389,7 @@ impl Way {
             ledgers,
             evidence: found,
             folder,
+            hotkey,
         })
     }
 }
@@ -401,6 +415,7 @@ async fn serve(
         },
         lock,
     ) = Parts::new(opened, relay)?;
+    let (genesis, duties_news) = (identity.genesis, news.clone());
     let service = Service::new(identity, clerk.clone(), archive, news, shutdown.clone());
     let mut tasks = Tasks::new(shutdown.clone());
     tasks.spawn("server", serve_grpc(service, incoming, shutdown.clone()));
@@ -411,11 +426,26 @@ async fn serve(
             ledgers,
             evidence,
             folder,
+            hotkey,
         } => {
             for (uri, waiting) in ledgers.into_iter().zip(waiting) {
                 tasks.spawn("relay", relay::feed(net.clone(), uri, waiting, shutdown.clone()));
             }
-            tasks.spawn("evidence", evidence::keep(folder, evidence, shutdown.clone()));
+            let (written, reports) = mpsc::channel(EVIDENCE_MAX);
+            tasks.spawn(
+                "evidence",
+                evidence::keep(folder, evidence, written, shutdown.clone()),
+            );
+            if let Some(hotkey) = hotkey {
+                let duties = Duties {
+                    genesis,
+                    hotkey,
+                    consensus: driver.config.consensus.clone(),
+                    clerk: clerk.clone(),
+                    news: duties_news,
+                };
+                tasks.spawn("duties", duties.attend(reports, shutdown.clone()));
+            }
             tasks.spawn("driver", drive(*driver, clerk, shutdown.clone()));
         }
     }

@@ -73,6 +73,7 @@ impl Cluster {
 
     /// What node `index` is told of the others.
     pub(crate) fn peers_of(&self, index: usize) -> Peers {
+        let hotkey = Some(pair(100 + u8::try_from(index).unwrap()));
         let others = self
             .places
             .iter()
@@ -86,6 +87,7 @@ impl Cluster {
                     ledger: format!("http://{}", place.ledger),
                 })
                 .collect(),
+            hotkey,
         }
     }
 
