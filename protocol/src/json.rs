@@ -188,7 +188,10 @@ mod tests {
 
     #[test]
     fn what_is_no_call_is_refused_by_what_is_wrong_with_it() {
-        check_refused(&json!({ "pay": {} }), "unknown variant `pay`, expected one of `transfer`");
+        check_refused(
+            &json!({ "pay": {} }),
+            "unknown variant `pay`, expected one of `transfer`",
+        );
         check_refused(&json!({ "start_subnet": {} }), "missing field `netuid`");
         check_refused(
             &json!({ "start_subnet": { "netuid": 1, "uid": 2 } }),
@@ -198,6 +201,9 @@ mod tests {
         let to = Coldkey([7; 32]).to_string();
         check_refused(&json!({ "transfer": { "to": "5Grw", "amount": 1 } }), "address");
         check_refused(&json!({ "transfer": { "to": to, "amount": -1 } }), "an amount");
-        check_refused(&json!({ "transfer": { "to": to, "amount": "1,5" } }), "not an amount");
+        check_refused(
+            &json!({ "transfer": { "to": to, "amount": "1,5" } }),
+            "not an amount",
+        );
     }
 }

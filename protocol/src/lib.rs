@@ -21,9 +21,9 @@ pub mod derive;
 #[cfg(feature = "grpc")]
 pub mod grpc;
 pub mod id;
-pub mod light;
 #[cfg(feature = "serde")]
 mod json;
+pub mod light;
 pub mod message;
 pub mod proof;
 pub mod sign;

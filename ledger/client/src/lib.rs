@@ -15,8 +15,8 @@ use agon_protocol::grpc::{self, v1, v1::ledger_client};
 use agon_protocol::id::{Account, BlockNumber, Coldkey, Digest, Netuid};
 use agon_protocol::light::LightHeader;
 use agon_protocol::message::{
-    AccountView, AtRiskView, Call, CommitteeView, EventView, FinalBlock, Genesis, Head, MessageError, Metagraph,
-    MetagraphChanges, RefusalView, Signed, SubnetView, Transaction, WeightRowView,
+    AccountView, AtRiskView, Call, CommitteeView, EventView, FinalBlock, Genesis, Head, MessageError,
+    Metagraph, MetagraphChanges, RefusalView, Signed, SubnetView, Transaction, WeightRowView,
 };
 use agon_protocol::proof::{ProofTarget, RowProof};
 use agon_protocol::sign::Keypair;

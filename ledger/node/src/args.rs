@@ -18,8 +18,8 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 use crate::folder::{self, Folder};
 use crate::keys::NodeKeys;
-use crate::snapshot::commands;
 use crate::promote::{self, Promoted};
+use crate::snapshot::commands;
 use crate::verify::{self, Report};
 use crate::{BLOCK_MS_MAX, BLOCK_MS_MIN, Config, Peer, Peers, Storage, metrics};
 

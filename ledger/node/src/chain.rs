@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 pub use agon_ledger_replay::follow::{Head, Reject};
 use agon_ledger_replay::follow::{check_certificate, extend, input};
-use agon_ledger_state::{Applied, Refusal, State};
+use agon_ledger_state::{Applied, BlockInput, Refusal, State};
 use agon_protocol::id::{BlockNumber, Digest};
 use agon_protocol::message::{
     Block, EpochView, EventView, FinalBlock, Header, Message, Signed, Transaction, TransactionView,
