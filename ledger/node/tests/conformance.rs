@@ -8,6 +8,9 @@
 mod support;
 
 use agon_ledger_node::verify::verify;
+use agon_ledger_state::{Row, State, verify_row};
+use agon_protocol::light::{Finality, LightChain};
+use agon_protocol::proof::ProofTarget;
 use support::cluster::Cluster;
 use support::{ACCOUNTS, account, sign, transfer};
 
@@ -90,6 +93,40 @@ async fn a_node_that_was_away_has_what_happened_meanwhile() {
         }
         cluster.reached(last, height).await;
         assert_eq!(cluster.client(last).account(account(1)).await.nonce, 5);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_trusts_the_genesis_can_check_a_row_without_trusting_a_node() {
+    check_every_way(async |cluster| {
+        let genesis = cluster.genesis.digest();
+        let mut client = cluster.client(0);
+        let transaction = sign(genesis, 1, 0, transfer(2, 1_000_000));
+        let height = client.submit(&transaction).await.unwrap().height;
+        let target = ProofTarget::Account(account(1));
+        let (told, proof) = client.proof(Some(target), Some(height)).await.unwrap();
+
+        let committee = State::genesis(&cluster.genesis).unwrap().committee();
+        let is_solo = committee.is_empty();
+        let mut chain = LightChain::from_genesis(genesis, committee);
+        while chain.height() < told.header.height {
+            let next = chain.height().next().0;
+            for header in client.headers(next, height).await.unwrap() {
+                chain.extend(header).unwrap();
+            }
+        }
+        let (header, finality) = chain.newest().unwrap().unwrap();
+        assert_eq!(*header, told.header);
+        match finality {
+            Finality::Told { .. } => assert!(is_solo),
+            Finality::Certified { power, of } => assert!(!is_solo && power * 3 > of * 2),
+            Finality::Trusted => panic!("block {height} was not trusted"),
+        }
+        match verify_row(header, &target, &proof).unwrap() {
+            Row::Account(row) => assert_eq!((row.account, row.nonce), (account(1), 1)),
+            other => panic!("{other:?}"),
+        }
     })
     .await;
 }

@@ -12,11 +12,11 @@ use agon_ledger_state::{Row, verify_row};
 use agon_protocol::amount::Amount;
 use agon_protocol::grpc::v1::{self, get_proof_request::Target};
 use agon_protocol::id::{BlockNumber, Digest, Hotkey, Netuid, Uid};
-use agon_protocol::light::{Finality, LightChain, LightHeader};
+use agon_protocol::light::{Finality, LightChain};
 use agon_protocol::message::{AccountView, Call, Committee, Genesis, Metagraph, SubnetView};
-use agon_protocol::proof::{ProofTarget, RowProof};
+use agon_protocol::proof::ProofTarget;
 use support::{Client, Node, account, begin, genesis, pair, transfer};
-use tonic::{Code, Status};
+use tonic::Code;
 
 /// A node with a subnet of one neuron, which was not there in its first block.
 async fn node() -> (tempfile::TempDir, Node) {
@@ -40,29 +40,12 @@ async fn node() -> (tempfile::TempDir, Node) {
     (dir, node)
 }
 
-async fn prove(
-    client: &mut Client,
-    target: Option<ProofTarget>,
-    height: Option<u64>,
-) -> Result<(LightHeader, RowProof), Status> {
-    let target = target.map(Target::from);
-    let request = v1::GetProofRequest { target, height };
-    let reply = client.stub.get_proof(request).await?;
-    Ok(reply.into_inner().try_into().unwrap())
-}
-
-async fn headers(client: &mut Client, from: u64, to: u64) -> Result<Vec<LightHeader>, Status> {
-    let request = v1::GetHeadersRequest { from, to };
-    let reply = client.stub.get_headers(request).await?;
-    Ok(reply.into_inner().try_into().unwrap())
-}
-
 /// The row, once the header it came with was followed to from the genesis.
 async fn row(client: &mut Client, target: ProofTarget, height: Option<u64>) -> (BlockNumber, Row) {
-    let (told, proof) = prove(client, Some(target), height).await.unwrap();
+    let (told, proof) = client.proof(Some(target), height).await.unwrap();
     let to = told.header.height;
     let mut chain = LightChain::from_genesis(genesis().digest(), Committee::default());
-    for header in headers(client, 1, to.0).await.unwrap() {
+    for header in client.headers(1, to.0).await.unwrap() {
         chain.extend(header).unwrap();
     }
     let (header, finality) = chain.newest().unwrap().unwrap();
@@ -124,13 +107,13 @@ async fn a_header_or_a_proof_that_was_touched_shows_nothing() {
     let (_dir, node) = node().await;
     let mut client = node.client();
     let target = ProofTarget::Account(account(0));
-    let (told, proof) = prove(&mut client, Some(target), None).await.unwrap();
+    let (told, proof) = client.proof(Some(target), None).await.unwrap();
     let mut header = told.header.clone();
     header.state_root = Digest([1; 32]);
     assert!(verify_row(&header, &target, &proof).is_err());
     let other = ProofTarget::Account(account(1));
     assert!(verify_row(&told.header, &other, &proof).is_err());
-    let mut page = headers(&mut client, 1, told.header.height.0).await.unwrap();
+    let mut page = client.headers(1, told.header.height.0).await.unwrap();
     page[0].header.state_root = Digest([1; 32]);
     let mut chain = LightChain::from_genesis(genesis().digest(), Committee::default());
     let followed: Result<(), _> = page.into_iter().try_for_each(|header| chain.extend(header));
@@ -149,7 +132,7 @@ async fn what_cannot_be_shown_is_told_with_a_status() {
         (target, Some(0), Code::NotFound),
         (target, Some(newest + 1_000), Code::NotFound),
     ] {
-        let status = prove(&mut client, target, height).await.unwrap_err();
+        let status = client.proof(target, height).await.unwrap_err();
         assert_eq!(status.code(), code, "{height:?}: {}", status.message());
     }
     for (target, height) in [
@@ -168,10 +151,10 @@ async fn what_cannot_be_shown_is_told_with_a_status() {
         (2, 1, Code::InvalidArgument),
         (newest + 1_000, u64::MAX, Code::NotFound),
     ] {
-        let status = headers(&mut client, from, to).await.unwrap_err();
+        let status = client.headers(from, to).await.unwrap_err();
         assert_eq!(status.code(), code, "{from} to {to}: {}", status.message());
     }
-    assert!(!headers(&mut client, 1, u64::MAX).await.unwrap().is_empty());
+    assert!(!client.headers(1, u64::MAX).await.unwrap().is_empty());
     let reply = client.stub.get_genesis(v1::GetGenesisRequest {}).await.unwrap();
     assert_eq!(Genesis::try_from(reply.into_inner()), Ok(genesis()));
     node.stop().await;

@@ -12,9 +12,11 @@ use agon_ledger_node::{Config, NodeError, Peers, Storage};
 use agon_protocol::amount::Amount;
 use agon_protocol::grpc::v1::{self, ledger_client::LedgerClient};
 use agon_protocol::id::{Account, Coldkey, Digest};
+use agon_protocol::light::LightHeader;
 use agon_protocol::message::{
     Block, Call, FinalBlock, Genesis, GenesisAccount, Head, Preset, Signed, Transaction,
 };
+use agon_protocol::proof::{ProofTarget, RowProof};
 use agon_protocol::sign::Keypair;
 use agon_runtime::net::ChannelOptions;
 use agon_runtime::{Clock, Net, Shutdown};
@@ -114,6 +116,24 @@ impl Client {
             account: account.0.to_vec(),
         };
         self.stub.get_account(request).await.unwrap().into_inner()
+    }
+
+    /// A row as proofs from the header that comes with them; neither is checked.
+    pub(crate) async fn proof(
+        &mut self,
+        target: Option<ProofTarget>,
+        height: Option<u64>,
+    ) -> Result<(LightHeader, RowProof), Status> {
+        let target = target.map(Into::into);
+        let request = v1::GetProofRequest { target, height };
+        let reply = self.stub.get_proof(request).await?;
+        Ok(reply.into_inner().try_into().unwrap())
+    }
+
+    pub(crate) async fn headers(&mut self, from: u64, to: u64) -> Result<Vec<LightHeader>, Status> {
+        let request = v1::GetHeadersRequest { from, to };
+        let reply = self.stub.get_headers(request).await?;
+        Ok(reply.into_inner().try_into().unwrap())
     }
 
     pub(crate) async fn block(&mut self, height: u64) -> Block {
