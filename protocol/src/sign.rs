@@ -224,6 +224,28 @@ pub fn verify(
         })
 }
 
+/// Whether all of these signatures hold: signer, message and signature each, for one purpose. The coefficients of the
+/// combined check come from the signatures themselves, so that the answer depends on nothing else.
+#[must_use]
+pub(crate) fn verify_batch<'a>(
+    purpose: Purpose,
+    signed: impl Iterator<Item = ([u8; 32], &'a [u8], &'a Signature)>,
+) -> bool {
+    let context = signing_context(purpose.context());
+    let (mut transcripts, mut signatures, mut keys) = (Vec::new(), Vec::new(), Vec::new());
+    for (key, message, signature) in signed {
+        let key = PublicKey::from_bytes(&key);
+        let signature = schnorrkel::Signature::from_bytes(&signature.0);
+        let (Ok(key), Ok(signature)) = (key, signature) else {
+            return false;
+        };
+        transcripts.push(context.bytes(message));
+        signatures.push(signature);
+        keys.push(key);
+    }
+    schnorrkel::verify_batch_deterministic(transcripts, &signatures, &keys, false).is_ok()
+}
+
 /// Context of the bytes taken from a draw.
 const DRAW_OUTPUT_CONTEXT: &[u8] = b"agon/v1/draw-output";
 

@@ -236,6 +236,7 @@ pub fn check_certificate(state: &State, block: &FinalBlock) -> Result<Option<Pow
 pub fn extend(head: &Head, state: &mut State, block: &Block) -> Result<(Head, Vec<EpochView>), Reject> {
     check_header(head, block)?;
     check_limits(block)?;
+    Signed::check_signatures(&block.transactions);
     let applied = state.apply(input_of(head, state, block));
     refuse_refused(block, &applied)?;
     let Header {
