@@ -111,13 +111,16 @@ pub enum TelemetryError {
     },
 }
 
+/// What libraries with much to say are asked to keep to themselves; the user's own words come after it and win.
+const QUIET: &str = "arc_malachitebft=warn,libp2p=warn";
+
 /// Sends log lines that pass `filter` (as in `warn,agon_miner=debug`) to standard error.
 ///
 /// # Errors
 ///
 /// [`TelemetryError::Filter`] with what is wrong in it; [`TelemetryError::LogsAlreadySet`] on a second call.
 pub fn init(format: LogFormat, filter: &str) -> Result<(), TelemetryError> {
-    let env_filter = EnvFilter::try_new(filter).map_err(|error| TelemetryError::Filter {
+    let env_filter = EnvFilter::try_new(format!("{QUIET},{filter}")).map_err(|error| TelemetryError::Filter {
         filter: filter.to_owned(),
         reason: error.to_string(),
     })?;
