@@ -7,6 +7,7 @@
 //! Durations on one machine (deadlines, intervals) need no `Clock`: `tokio::time` measures them, and is simulated
 //! just as well.
 
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -23,6 +24,7 @@ pub struct Clock(Source);
 #[derive(Debug, Clone)]
 enum Source {
     System,
+    Skewed(Arc<AtomicI64>),
     Simulated {
         epoch_ms: u64,
         origin: Arc<OnceLock<Instant>>,
@@ -33,6 +35,12 @@ impl Clock {
     /// The machine's clock. It may jump, in both directions, when somebody sets it.
     pub fn system() -> Self {
         Self(Source::System)
+    }
+
+    /// The machine's clock, but wrong: ahead by as many milliseconds as `skew_ms` says, behind where it is negative.
+    /// It jumps when somebody changes that, for tests of what a wrong clock does.
+    pub fn skewed(skew_ms: Arc<AtomicI64>) -> Self {
+        Self(Source::Skewed(skew_ms))
     }
 
     /// A clock that shows `epoch_ms` when it is first read (inside a network simulation: when the simulation began)
@@ -50,6 +58,9 @@ impl Clock {
     pub fn now_ms(&self) -> u64 {
         match &self.0 {
             Source::System => as_ms(since_1970()),
+            Source::Skewed(skew_ms) => {
+                as_ms(since_1970()).saturating_add_signed(skew_ms.load(Ordering::Relaxed))
+            }
             Source::Simulated { epoch_ms, origin } => {
                 epoch_ms.saturating_add(as_ms(simulated_elapsed(origin)))
             }
@@ -69,7 +80,7 @@ impl Clock {
 
     fn step(&self, left: Duration) -> Duration {
         match self.0 {
-            Source::System => left.min(RECHECK),
+            Source::System | Source::Skewed(_) => left.min(RECHECK),
             Source::Simulated { .. } => left,
         }
     }
@@ -123,6 +134,20 @@ mod tests {
         assert_eq!(clock.now_ms(), 7);
         tokio::time::sleep(Duration::from_millis(5)).await;
         assert_eq!((clock.now_ms(), clone.now_ms()), (12, 12));
+    }
+
+    #[test]
+    fn a_skewed_clock_is_wrong_by_what_it_was_told() {
+        let skew_ms = Arc::new(AtomicI64::new(0));
+        let clock = Clock::skewed(Arc::clone(&skew_ms));
+        for wrong in [3_600_000, -3_600_000] {
+            skew_ms.store(wrong, Ordering::Relaxed);
+            let right = Clock::system().now_ms();
+            assert!(clock.now_ms() >= right.saturating_add_signed(wrong));
+            assert!(clock.now_ms() <= Clock::system().now_ms().saturating_add_signed(wrong));
+        }
+        skew_ms.store(i64::MIN, Ordering::Relaxed);
+        assert_eq!(clock.now_ms(), 0);
     }
 
     #[test]

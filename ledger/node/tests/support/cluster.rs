@@ -139,8 +139,12 @@ fn consensus_key(dir: &Path) -> agon_protocol::id::ConsensusKey {
 }
 
 /// An address that was free a moment ago: peers have to know each other's before they start.
+///
+/// It is on a part of the loopback that connections do not come from, so that none of them takes the port while its
+/// node is away, and on another part for each process of tests.
 fn free_address() -> SocketAddr {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+    let [.., third, fourth] = std::process::id().to_be_bytes();
+    TcpListener::bind((Ipv4Addr::new(127, 77, third, fourth), 0))
         .unwrap()
         .local_addr()
         .unwrap()

@@ -214,6 +214,15 @@ impl Node {
         listen: SocketAddr,
         peers: Option<Peers>,
     ) -> Result<Self, NodeError> {
+        Self::try_start_at(folder, listen, peers, Clock::system()).await
+    }
+
+    pub(crate) async fn try_start_at(
+        folder: &Folder,
+        listen: SocketAddr,
+        peers: Option<Peers>,
+        clock: Clock,
+    ) -> Result<Self, NodeError> {
         let config = Config {
             storage: Storage::Disk(folder.clone()),
             listen,
@@ -223,7 +232,7 @@ impl Node {
         let shutdown = Shutdown::new();
         let (tell, told) = tokio::sync::oneshot::channel();
         let ready = move |address| tell.send(address).unwrap();
-        let run = agon_ledger_node::run(config, Net::tcp(), Clock::system(), shutdown.clone(), ready);
+        let run = agon_ledger_node::run(config, Net::tcp(), clock, shutdown.clone(), ready);
         let task = tokio::spawn(run);
         match told.await {
             Ok(address) => Ok(Self {
