@@ -14,6 +14,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -204,12 +205,9 @@ impl ExitWith {
 /// Prints `error: a: b: c`, the error and what it came from, to standard error and gives the exit code.
 ///
 /// An `anyhow::Error` is passed as `error.as_ref()`.
-#[expect(
-    clippy::print_stderr,
-    reason = "the last words of a process are for whoever started it"
-)]
 pub fn last_words(error: &(dyn Error + 'static)) -> ExitCode {
-    eprintln!("error: {}", sentence(error));
+    // Where nobody can be told, as with a log on a full disk, the exit code still tells.
+    let _ = writeln!(std::io::stderr(), "error: {}", sentence(error));
     ExitCode::from(exit_code(error))
 }
 

@@ -126,6 +126,9 @@ pub fn init(format: LogFormat, filter: &str) -> Result<(), TelemetryError> {
     })?;
     let lines = tracing_subscriber::fmt()
         .with_env_filter(env_filter)
+        // It would tell of a line that cannot be written on standard error, and panic where that is what fails, as a
+        // log on a full disk does.
+        .log_internal_errors(false)
         .with_writer(io::stderr);
     let set = match format {
         LogFormat::Text => lines.with_ansi(io::stderr().is_terminal()).try_init(),

@@ -20,8 +20,8 @@
 //! # Timeouts
 //!
 //! A height lasts the block time; it takes longer only where something is wrong. A proposer that is silent costs
-//! [`Timeouts::propose`] at each of its turns, so of four members with one dead, four blocks take `3 b + max(b, p)`
-//! for a block time `b` and that timeout `p`.
+//! [`Timeouts::propose`] and then [`Timeouts::vote`] at each of its turns, so of four members with one dead, four
+//! blocks take `3 b + max(b, p + v)` for a block time `b` and those timeouts `p` and `v`.
 
 mod malachite;
 mod pending;
@@ -105,7 +105,7 @@ impl Timeouts {
     /// Longest first wait for a block.
     const PROPOSE_MAX: Duration = Duration::from_secs(3);
 
-    /// Timeouts for a block time: a silent proposer then costs about one block.
+    /// Timeouts for a block time: a silent proposer then costs about half a block at each of its turns.
     #[must_use]
     pub fn of_block_time(block_time: Duration) -> Self {
         let propose = block_time.clamp(Self::PROPOSE_MIN, Self::PROPOSE_MAX);
@@ -170,7 +170,10 @@ pub enum CommitteeError {
         reason: String,
     },
     /// The engine ended by itself.
-    #[error("the consensus engine has ended; its log says why")]
+    #[error(
+        "the consensus engine has ended; its log says why. Where that is its record of votes, start again once the \
+         committee has gone past the height at which this node stopped, and remove engine/votes.wal if need be"
+    )]
     Engine,
     /// The ledger can go on no longer.
     #[error(transparent)]

@@ -50,6 +50,10 @@ const SYNC_BYTES_MAX: usize = 6 * 1024 * 1024;
 const SYNC_BLOCKS: usize = 32;
 /// How often a node tells its peers where it stands, which is how one that lags learns of it.
 const STATUS_EVERY: Duration = Duration::from_secs(1);
+/// The record of what this node has said in the height that is not decided.
+const VOTES: &str = "votes.wal";
+/// Bytes of the record of votes before the first vote.
+const VOTES_HEADER_BYTES: u64 = 12;
 /// How long the engine may take to end.
 const STOP_WITHIN: Duration = Duration::from_secs(2);
 
@@ -79,6 +83,7 @@ async fn take_part(
         dir: config.dir.clone(),
         source,
     })?;
+    remove_unbegun(&config.dir.join(VOTES))?;
     let pending = open_pending(&config.dir, next.height).await?;
     let keys = Keys {
         genesis: config.genesis,
@@ -117,6 +122,23 @@ async fn open_pending(dir: &Path, next: BlockNumber) -> Result<Shared, Committee
     let opened = tokio::task::spawn_blocking(move || Pending::open(path, next)).await;
     let pending = opened.map_err(|_| CommitteeError::Engine)??;
     Ok(Arc::new(Mutex::new(pending)))
+}
+
+/// Removes a record of votes that a crash left without its header: no vote is in it, and the engine refuses it.
+fn remove_unbegun(path: &Path) -> Result<(), CommitteeError> {
+    let failed = |source| CommitteeError::Dir {
+        dir: path.to_owned(),
+        source,
+    };
+    match fs::metadata(path) {
+        Ok(metadata) if metadata.len() < VOTES_HEADER_BYTES => {
+            warn!(path = %path.display(), "removed a record of votes that was not begun");
+            fs::remove_file(path).map_err(failed)
+        }
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(failed(error)),
+    }
 }
 
 /// The engine's configuration.
@@ -213,7 +235,7 @@ async fn start(config: &Config, keys: &Keys) -> Result<(Channels<Context>, Engin
         genesis: keys.genesis,
     };
     EngineBuilder::new(Context, settings(config)?)
-        .with_default_wal(WalContext::new(config.dir.join("votes.wal"), Borsh))
+        .with_default_wal(WalContext::new(config.dir.join(VOTES), Borsh))
         .with_default_network(NetworkContext::new(identity, Borsh))
         .with_default_sync(SyncContext::new(Borsh))
         .with_default_consensus(ConsensusContext::new_validator(

@@ -44,7 +44,10 @@ async fn catching_up_after_an_absence() {
     fleet.reached(AWAY, 3).await;
     fleet.kill(AWAY);
     fleet.load();
-    fleet.blocks(0, blocks).await;
+    let until = fleet.height(0).await + blocks;
+    while fleet.height(0).await < until {
+        fleet.blocks(0, 1).await;
+    }
     fleet.unload().await;
     let begun = Instant::now();
     fleet.run(AWAY);

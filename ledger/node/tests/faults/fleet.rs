@@ -10,6 +10,7 @@ use std::sync::Arc;
 use agon_ledger_node::Peers;
 use agon_ledger_node::verify::verify;
 use agon_protocol::codec;
+use agon_protocol::grpc::v1::GetHeadRequest;
 use agon_protocol::id::ConsensusKey;
 use agon_protocol::message::{Block, Equivocation};
 use tempfile::TempDir;
@@ -191,6 +192,33 @@ impl Fleet {
         }
     }
 
+    /// Waits until a member that was just started has what the others have, or ended; then how.
+    pub(crate) async fn settled(&mut self, index: usize) -> Option<ExitStatus> {
+        let mut newest = 0;
+        for other in self.running().filter(|other| *other != index) {
+            newest = newest.max(self.height(other).await);
+        }
+        let mut client = self.cluster.client(index);
+        let deadline = Instant::now() + WITHIN;
+        loop {
+            let child = &mut self.processes[index].as_mut().unwrap().0;
+            if let Some(status) = child.try_wait().unwrap() {
+                self.processes[index] = None;
+                return Some(status);
+            }
+            let head = client.stub.get_head(GetHeadRequest {}).await;
+            if head.is_ok_and(|head| head.into_inner().height >= newest) {
+                return None;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "member {index} does not catch up:\n{}",
+                self.log_tail(index)
+            );
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    }
+
     pub(crate) fn log(&self, index: usize) -> PathBuf {
         self.logs.path().join(format!("member-{index}.log"))
     }
@@ -319,7 +347,7 @@ impl Fleet {
     fn check_nobody_panicked(&self) {
         for index in 0..self.processes.len() {
             let log = self.log_text(index);
-            assert!(!log.contains("panicked"), "member {index}:\n{log}");
+            assert!(!log.contains("panicked at"), "member {index}:\n{log}");
         }
     }
 
