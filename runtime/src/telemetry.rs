@@ -120,10 +120,11 @@ const QUIET: &str = "arc_malachitebft=warn,libp2p=warn";
 ///
 /// [`TelemetryError::Filter`] with what is wrong in it; [`TelemetryError::LogsAlreadySet`] on a second call.
 pub fn init(format: LogFormat, filter: &str) -> Result<(), TelemetryError> {
-    let env_filter = EnvFilter::try_new(format!("{QUIET},{filter}")).map_err(|error| TelemetryError::Filter {
-        filter: filter.to_owned(),
-        reason: error.to_string(),
-    })?;
+    let env_filter =
+        EnvFilter::try_new(format!("{QUIET},{filter}")).map_err(|error| TelemetryError::Filter {
+            filter: filter.to_owned(),
+            reason: error.to_string(),
+        })?;
     let lines = tracing_subscriber::fmt()
         .with_env_filter(env_filter)
         // It would tell of a line that cannot be written on standard error, and panic where that is what fails, as a

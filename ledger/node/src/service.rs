@@ -135,6 +135,9 @@ impl Service {
 
     async fn submit_and_wait(&self, transaction: Signed<Transaction>) -> Result<v1::SubmitReply, Status> {
         let digest = transaction.digest().0.to_vec();
+        // Here, where there are as many threads as cores: the ledger's own thread then finds it done. What does not hold
+        // is refused there, in its words.
+        let _ = transaction.check_signature();
         let submitted = self
             .clerk
             .ask(move |clerk| clerk.submit(transaction))
@@ -188,6 +191,7 @@ impl Ledger for Service {
             .into_iter()
             .map(transaction)
             .collect::<Result<Vec<_>, _>>()?;
+        Signed::check_signatures(&transactions);
         self.clerk
             .ask(move |clerk| clerk.relayed(transactions))
             .await

@@ -33,8 +33,12 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// Begins a ledger in one folder for each node; nothing runs yet.
     pub(crate) fn begin(members: u8) -> Self {
+        Self::begin_from(genesis(), members)
+    }
+
+    /// Begins a ledger of these balances.
+    pub(crate) fn begin_from(mut genesis: Genesis, members: u8) -> Self {
         let places: Vec<Place> = (0..members.max(1)).map(|_| Place::new()).collect();
-        let mut genesis = genesis();
         if members > 0 {
             genesis.committee = (0..)
                 .zip(&places)
