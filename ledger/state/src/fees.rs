@@ -34,7 +34,7 @@ const SIGNATURE_BYTES: u64 = 64;
 pub enum FeeRefusal {
     /// The payer has too little.
     #[error(
-        "the fee is {fee}, paid by {payer}, which has {free} and {rest} of it after the call: add {} first",
+        "the fee is {fee}, paid by {payer}, which has {free}, after the call {rest}: add {} first",
         .fee.saturating_sub(*.rest)
     )]
     Short {
@@ -44,7 +44,7 @@ pub enum FeeRefusal {
         payer: Coldkey,
         /// What the payer has.
         free: Amount,
-        /// What the call leaves of it, or adds to it.
+        /// What the payer has after the call.
         rest: Amount,
     },
     /// The payer would have too little left to exist.

@@ -89,7 +89,7 @@ fn the_coldkey_pays_for_what_its_hotkey_signs() {
     assert_eq!(
         sentence,
         format!(
-            "the fee is {}, paid by {}, which has {} and {} of it after the call: add {} first",
+            "the fee is {}, paid by {}, which has {}, after the call {}: add {} first",
             base(AXON_FEE),
             coldkey(2),
             base(left),
@@ -106,7 +106,7 @@ fn a_call_that_leaves_too_little_for_its_fee_is_refused() {
     assert_eq!(
         sentence,
         format!(
-            "the fee is 0.000178, paid by {}, which has 1 and 0 of it after the call: add 0.000178 first",
+            "the fee is 0.000178, paid by {}, which has 1, after the call 0: add 0.000178 first",
             coldkey(20)
         )
     );
