@@ -107,9 +107,8 @@ mod tests {
 
     #[test]
     fn whoever_may_stake_may_hold_what_comes_back() {
-        for row in [NetworkParameterId::StakeMin.row()] {
-            let deposit = NetworkParameterId::ExistentialDeposit.row();
-            assert!(row.mainnet > deposit.mainnet && row.localnet > deposit.localnet);
-        }
+        let stake = NetworkParameterId::StakeMin.row();
+        let deposit = NetworkParameterId::ExistentialDeposit.row();
+        assert!(stake.mainnet > deposit.mainnet && stake.localnet > deposit.localnet);
     }
 }

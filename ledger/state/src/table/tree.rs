@@ -516,7 +516,7 @@ mod tests {
         let many: Map = (0..60u16)
             .map(|n| {
                 (
-                    [[5], [(n / 8) as u8], [n as u8]].concat(),
+                    [[5], [(n / 8).to_le_bytes()[0]], [n.to_le_bytes()[0]]].concat(),
                     n.to_le_bytes().to_vec(),
                 )
             })

@@ -45,7 +45,7 @@ impl Copy {
         let heights = before.height()..state.height();
         let fading = self.inactive_from.iter().enumerate();
         let faded = fading.filter(|(_, from)| heights.start < **from && **from <= heights.end);
-        uids.extend(faded.map(|(uid, _)| Uid(uid as u16)));
+        uids.extend(faded.map(|(uid, _)| Uid(u16::try_from(uid).unwrap())));
         uids.sort();
         uids.dedup();
         let rows = state.metagraph_rows(SUBNET, &uids).unwrap();
