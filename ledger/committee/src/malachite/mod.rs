@@ -192,8 +192,10 @@ fn settings(config: &Config) -> Result<Settings, CommitteeError> {
         p2p.persistent_peers.push(addr.ok_or_else(|| not_one(peer))?);
     }
     p2p.pubsub_max_size.0 = 2 * PROPOSAL_BYTES_MAX as u64;
-    let mut consensus = ConsensusConfig::default();
-    consensus.p2p = p2p;
+    let consensus = ConsensusConfig {
+        p2p,
+        ..ConsensusConfig::default()
+    };
     let sync = ValueSyncConfig {
         status_update_interval: STATUS_EVERY,
         request_timeout: Duration::from_secs(5),
@@ -417,7 +419,9 @@ impl Node {
         for proposed in later {
             match proposed.height().cmp(&height) {
                 std::cmp::Ordering::Less => {}
-                std::cmp::Ordering::Equal => drop(self.receive(proposed).await?),
+                std::cmp::Ordering::Equal => {
+                    self.receive(proposed).await?;
+                }
                 std::cmp::Ordering::Greater => self.later.push_back(proposed),
             }
         }

@@ -22,7 +22,7 @@ async fn pace(fleet: &Fleet, seconds: u32) -> f64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pace_with_one_of_four_away() {
-    let seconds = number("FIGURE_SECONDS", 4);
+    let seconds = number("FIGURE_SECONDS", 2);
     for block_ms in [1_000, BLOCK_MS] {
         let mut fleet = Fleet::begin().await.with_block_ms(block_ms);
         fleet.run_all();

@@ -11,7 +11,7 @@ use crate::{below, random, runs};
 /// Most acknowledgements before a kill.
 const ACKNOWLEDGED_MAX: u64 = 40;
 /// Blocks of the others in a long absence: more than are asked for at a time.
-const LONG_BLOCKS: u64 = 60;
+const LONG_BLOCKS: u64 = 40;
 
 /// A load for a while, up to some moment within the making of a block.
 pub(crate) async fn some_load(fleet: &mut Fleet, random: &mut ChaCha20Rng) {

@@ -22,6 +22,8 @@
 
 #![allow(
     clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
     reason = "a failure here is read by the one who caused it"
 )]
 
