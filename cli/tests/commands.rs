@@ -483,9 +483,12 @@ fn words_bring_a_key_back_and_never_replace_one_unasked() {
 fn a_row_is_checked_without_trusting_the_node() {
     let desk = Desk::with_ledger();
     let (rich, poor) = (desk.coldkey("rich").to_string(), desk.coldkey("poor").to_string());
-    desk.json(&[
-        "transfer", "--wallet", "rich", "--to", &poor, "--amount", "1.5", "--yes",
-    ]);
+    // Two, one after the other, so that there is a block before the newest one.
+    for amount in ["0.5", "1"] {
+        desk.json(&[
+            "transfer", "--wallet", "rich", "--to", &poor, "--amount", amount, "--yes",
+        ]);
+    }
     // A genesis that is not this ledger's is told with the one that is.
     let nobody = "00".repeat(32);
     let refused = desk.run(&["verify", "--light", "--trust", &nobody, "account", &rich]);

@@ -1,3 +1,5 @@
+//! Snapshots there and back, and what is wrong with those that are refused.
+
 use std::fs;
 use std::path::Path;
 use std::sync::Mutex;

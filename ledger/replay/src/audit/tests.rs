@@ -1,3 +1,5 @@
+//! Audits of exports that are as they should be, and of those that are not.
+
 use agon_protocol::codec;
 
 use super::*;

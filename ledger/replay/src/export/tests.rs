@@ -1,3 +1,5 @@
+//! Exports there and back, and each kind of damage.
+
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;
 
