@@ -5,7 +5,7 @@
 //! answer into working types. Lines are `operation/key=value ...  median ms (fastest-slowest), bytes`, the bytes being
 //! those of the answer's message.
 
-#![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
+#![allow(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
 #![expect(clippy::print_stdout, reason = "its product is what it prints")]
 #![expect(
     clippy::unwrap_used,

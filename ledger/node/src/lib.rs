@@ -340,6 +340,7 @@ impl Parts {
 }
 
 /// How a node comes by its blocks.
+#[expect(clippy::large_enum_variant, reason = "there is one, and it is moved twice")]
 enum Way {
     Alone(Solo),
     Together {

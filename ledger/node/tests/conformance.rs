@@ -20,7 +20,6 @@ const WAYS: [u8; 3] = [0, 1, 4];
 /// Runs `check` on a ledger of each way.
 async fn check_every_way(check: impl AsyncFn(&mut Cluster)) {
     for members in WAYS {
-        println!("{members} members");
         let mut cluster = Cluster::start(members).await;
         check(&mut cluster).await;
         for place in cluster.stop().await {

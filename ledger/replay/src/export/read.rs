@@ -15,6 +15,7 @@ use super::{
 use crate::follow::{Head, Position, Power};
 
 /// What comes next in an export.
+#[expect(clippy::large_enum_variant, reason = "there is one at a time")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Part {
     /// A state: to be read with [`Reader::state`] or [`Reader::entry`], all of it.
