@@ -1,6 +1,6 @@
 //! Every block of the ledger by its height with what made it final, as canonical bytes: the truth that all else is derived from.
 //!
-//! On disk it is a framed log whose frame number `n` holds the block `n + 1` above its [`Base`]; the index from
+//! On disk it is a framed log whose frame number `n` holds the block `n + 1` above its `Base`; the index from
 //! height to offset is in memory and made anew when the log is opened. Whether the blocks follow each other is for
 //! those who replay them.
 

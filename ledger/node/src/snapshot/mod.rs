@@ -2,7 +2,7 @@
 //!
 //! | file | holds |
 //! | --- | --- |
-//! | here | [`Base`]: what the block log of a folder begins from |
+//! | here | `Base`: what the block log of a folder begins from |
 //! | `export` | a part of a folder's ledger, written into one file |
 //! | `import` | a folder begun from such a file, once everything in it was checked |
 //! | `fetch` | such a file, fetched from a running node |

@@ -1,7 +1,7 @@
 //! Exports: parts of a ledger in one file that needs nothing else to be checked.
 //!
 //! An export is a framed log (see [`agon_runtime::framed_log`]), so that damage is found where it is and the memory
-//! of a reader is bounded by the longest frame. Each frame holds one [`Record`] in canonical bytes:
+//! of a reader is bounded by the longest frame. Each frame holds one `Record` in canonical bytes:
 //!
 //! | record | holds |
 //! | --- | --- |
