@@ -7,12 +7,18 @@
 
 mod support;
 
+use agon_ledger_node::keys::NodeKeys;
+use agon_ledger_node::promote::{PromoteError, promote};
 use agon_ledger_node::verify::verify;
 use agon_ledger_state::{Row, State, verify_row};
+use agon_protocol::amount::Amount;
+use agon_protocol::id::Netuid;
 use agon_protocol::light::{Finality, LightChain};
+use agon_protocol::message::{Call, Head, Statement};
 use agon_protocol::proof::ProofTarget;
+use agon_runtime::Clock;
 use support::cluster::Cluster;
-use support::{ACCOUNTS, account, sign, transfer};
+use support::{ACCOUNTS, account, pair, sign, transfer};
 
 /// The ways to decide: members of the committee, none for a node alone.
 const WAYS: [u8; 3] = [0, 1, 4];
@@ -128,4 +134,61 @@ async fn whoever_trusts_the_genesis_can_check_a_row_without_trusting_a_node() {
         }
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ledger_that_one_node_kept_is_promoted_and_keeps_its_height() {
+    let mut cluster = Cluster::start(0).await;
+    let genesis = cluster.genesis.digest();
+    let consensus = NodeKeys::open(cluster.places[0].folder.dir()).unwrap().consensus;
+    let hotkey = pair(100).hotkey();
+    let mut client = cluster.client(0);
+    let create = Call::CreateSubnet {
+        task: String::from("reading"),
+        lock_max: Amount::from_units(1_000).unwrap(),
+    };
+    client.must(1, create).await;
+    let register = Call::Register {
+        netuid: Netuid(1),
+        hotkey,
+        price_max: Amount::from_units(1_000).unwrap(),
+    };
+    client.must(1, register).await;
+    let join = Call::JoinCommittee {
+        hotkey,
+        consensus_key: consensus.consensus_key(),
+        proof: Statement::Join { genesis, hotkey }.sign(&consensus),
+        bond: Amount::from_units(1_000).unwrap(),
+    };
+    client.must(1, join).await;
+    let Head { height, hash, .. } = client.head().await;
+    let statement = Statement::Ready {
+        genesis,
+        height,
+        hash,
+    };
+    let ready = Call::CommitteeReady {
+        height,
+        hash,
+        proof: statement.sign(&consensus),
+    };
+    client.must(100, ready).await;
+    cluster.stop_node(0).await;
+
+    let folder = cluster.places[0].folder.clone();
+    let before = verify(&folder).unwrap().height;
+    let promoted = promote(&folder, &Clock::system()).unwrap();
+    assert_eq!(promoted.height.0, before + 1);
+    assert_eq!(promoted.committee.members()[0].hotkey, hotkey);
+    assert!(matches!(
+        promote(&folder, &Clock::system()),
+        Err(PromoteError::Committee { members: 1 })
+    ));
+
+    cluster.start_node(0).await;
+    let height = cluster.client(0).must(2, transfer(3, 1_000_000)).await;
+    assert!(height > before + 1);
+    for place in cluster.stop().await {
+        verify(&place.folder).unwrap();
+    }
 }
