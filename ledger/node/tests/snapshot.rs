@@ -11,13 +11,16 @@ use std::path::Path;
 
 use agon_ledger_client::LedgerClient;
 use agon_ledger_node::folder::Folder;
+use agon_ledger_node::snapshot::export::{Wanted, export};
 use agon_ledger_node::snapshot::{fetch, import};
 use agon_ledger_node::verify::verify;
+use agon_ledger_replay::audit::{Terms, audit};
 use agon_ledger_replay::export::unwatched;
 use agon_protocol::grpc::v1;
 use agon_protocol::id::{BlockNumber, Digest};
 use agon_runtime::Net;
 use agon_runtime::flags::sentence;
+use support::cluster::Cluster;
 use support::{Node, begin, transfer};
 use tonic::Code;
 
@@ -97,4 +100,61 @@ async fn a_state_that_is_not_there_is_refused_without_a_file() {
     assert!(sentence(&error).contains("there is no block 1000000"), "{error}");
     assert!(!file.exists());
     node.stop().await;
+}
+
+/// Blocks that the committee makes before anything is looked at.
+const DECIDED: u64 = 6;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_audit_counts_the_certificates_of_a_committee() {
+    let cluster = Cluster::start(4).await;
+    cluster.reached(0, DECIDED).await;
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("audit");
+    // The node runs on.
+    export(
+        &cluster.places[0].folder,
+        &Wanted::Blocks(2..=DECIDED),
+        &path,
+        &mut unwatched,
+    )
+    .unwrap();
+    let report = audit(&path, &Terms::default(), &mut unwatched).unwrap();
+    assert!(report.equal, "{report:?}");
+    let certificates = report.certificates.unwrap();
+    assert_eq!(certificates.checked, DECIDED - 1);
+    assert!(certificates.least.signed * 3 > certificates.least.total * 2);
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_node_follows_a_committee_from_a_certified_snapshot() {
+    let mut cluster = Cluster::start(4).await;
+    cluster.reached(1, DECIDED).await;
+    let node = LedgerClient::new(&Net::tcp(), &format!("http://{}", cluster.places[1].ledger)).unwrap();
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("file");
+    fetch::fetch(&node, Some(BlockNumber(DECIDED)), &file, |_| {})
+        .await
+        .unwrap();
+
+    let index = cluster.add_place();
+    let folder = cluster.places[index].folder.clone();
+    let older = cluster.client(0).block(DECIDED - 2).await.hash();
+    let error = import::import(&file, folder.dir(), Some(older), &mut unwatched).unwrap_err();
+    assert!(matches!(error, import::ImportError::NotTrusted { .. }), "{error}");
+    // The block before names the committee that signed.
+    let before = cluster.client(0).block(DECIDED - 1).await.hash();
+    let imported = import::import(&file, folder.dir(), Some(before), &mut unwatched).unwrap();
+    assert_eq!(imported.head.height, BlockNumber(DECIDED));
+    assert!(imported.power.is_some());
+
+    cluster.start_node(index).await;
+    let ahead = cluster.client(0).head().await.height.0 + 3;
+    cluster.reached(index, ahead).await;
+    let hash = cluster.client(0).block(ahead).await.hash();
+    assert_eq!(cluster.client(index).block(ahead).await.hash(), hash);
+    cluster.stop_node(index).await;
+    assert_eq!(verify(&folder).unwrap().base_height, DECIDED);
+    cluster.stop().await;
 }

@@ -71,6 +71,13 @@ impl Cluster {
         self.nodes[index] = Some(node.unwrap());
     }
 
+    /// Adds a node that is no member, in an empty folder; gives its number.
+    pub(crate) fn add_place(&mut self) -> usize {
+        self.places.push(Place::new());
+        self.nodes.push(None);
+        self.places.len() - 1
+    }
+
     pub(crate) async fn stop_node(&mut self, index: usize) {
         self.nodes[index].take().unwrap().stop().await;
     }
