@@ -1,0 +1,240 @@
+//! The rows that a matrix is multiplied with, in the matrix's own format and in the order in which it meets them.
+//!
+//! Rows go through in tiles of up to six, as many as a processor's registers hold sums for. Within a tile the numbers
+//! of one step lie side by side, row after row, so that a kernel reads one stream.
+
+use crate::bfloat::bf16_from_f32;
+use crate::level::{Level, for_level};
+use crate::matrix::{Format, GROUP, GROUP_STEPS, OFFSET, scale_of};
+use crate::pool::Pool;
+
+/// Rows of a tile, at most.
+pub(crate) const TILE: usize = 6;
+/// Tiles that one thread prepares at a time.
+const GRAIN: usize = 2;
+
+/// Which rows go through together: as few tiles as possible, of nearly the same size.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tiles {
+    rows: usize,
+}
+
+impl Tiles {
+    pub(crate) fn of(rows: usize) -> Tiles {
+        Tiles { rows }
+    }
+
+    pub(crate) fn count(self) -> usize {
+        self.rows.div_ceil(TILE)
+    }
+
+    /// The first row of a tile and how many it has.
+    pub(crate) fn at(self, tile: usize) -> (usize, usize) {
+        let (size, larger) = (self.rows / self.count(), self.rows % self.count());
+        (tile * size + tile.min(larger), size + usize::from(tile < larger))
+    }
+}
+
+/// What a kernel has to know of a group of one row, in 8 bits.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Group {
+    pub(crate) scale: f32,
+    /// What the matrix's offset adds to the sum of the group's products, negated.
+    pub(crate) correction: i32,
+}
+
+/// Rows in the format of a matrix. Its memory is kept from one use to the next.
+#[derive(Debug)]
+pub struct Operand {
+    pub(crate) format: Format,
+    pub(crate) columns: usize,
+    pub(crate) rows: usize,
+    /// `[tile][step][row]`; each tile has room for six rows.
+    words: Vec<u32>,
+    /// `[tile][group][row]`, likewise; in 8 bits only.
+    groups: Vec<Group>,
+}
+
+/// One tile of an operand.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TileRef<'operand> {
+    pub(crate) words: &'operand [u32],
+    pub(crate) groups: &'operand [Group],
+}
+
+impl Operand {
+    /// An operand without rows, for matrices of `columns` columns in `format`.
+    pub fn new(format: Format, columns: usize) -> Operand {
+        Operand {
+            format,
+            columns,
+            rows: 0,
+            words: Vec::new(),
+            groups: Vec::new(),
+        }
+    }
+
+    /// Replaces all rows: `write` writes row `0..rows` to its second argument, `[columns]`, which holds anything.
+    pub fn fill(
+        &mut self,
+        level: Level,
+        pool: &mut Pool,
+        rows: usize,
+        write: impl Fn(usize, &mut [f32]) + Sync,
+    ) {
+        let tiles = Tiles::of(rows);
+        let (steps, groups) = (self.steps(), self.groups_of_a_row());
+        self.rows = rows;
+        self.words.resize(tiles.count() * steps * TILE, 0);
+        self.groups
+            .resize(tiles.count() * groups * TILE, Group::default());
+        let mut group_parts = self.groups.chunks_mut((groups * TILE).max(1));
+        let mut parts: Vec<(&mut [u32], &mut [Group])> = self
+            .words
+            .chunks_mut((steps * TILE).max(1))
+            .map(|words| (words, group_parts.next().unwrap_or_default()))
+            .collect();
+        let (format, columns) = (self.format, self.columns);
+        pool.for_each(&mut parts, GRAIN, |tile, (words, groups)| {
+            let (first, count) = tiles.at(tile);
+            let mut row = vec![0.0; columns.next_multiple_of(GROUP)];
+            for index in 0..count {
+                write(first + index, &mut row[..columns]);
+                let (row, place) = (&row[..], Place { index, count });
+                for_level!(level, encode(format: Format, row: &[f32], place: Place, words: &mut [u32], groups: &mut [Group]));
+            }
+        });
+    }
+
+    pub(crate) fn tiles(&self) -> Tiles {
+        Tiles::of(self.rows)
+    }
+
+    pub(crate) fn tile(&self, tile: usize) -> TileRef<'_> {
+        let (steps, groups) = (self.steps(), self.groups_of_a_row());
+        let (_, count) = self.tiles().at(tile);
+        TileRef {
+            words: &self.words[tile * steps * TILE..][..steps * count],
+            groups: &self.groups[tile * groups * TILE..][..groups * count],
+        }
+    }
+
+    fn steps(&self) -> usize {
+        self.format.steps(self.columns)
+    }
+
+    fn groups_of_a_row(&self) -> usize {
+        match self.format {
+            Format::Int8 => self.steps() / GROUP_STEPS,
+            Format::F32 | Format::Bf16 => 0,
+        }
+    }
+}
+
+/// Where a row stands in its tile.
+#[derive(Clone, Copy)]
+struct Place {
+    index: usize,
+    count: usize,
+}
+
+/// Writes one row, padded with zeros to whole groups, to its place in a tile.
+#[inline(always)]
+fn encode(format: Format, row: &[f32], place: Place, words: &mut [u32], groups: &mut [Group]) {
+    match format {
+        Format::F32 => spread(row.iter().map(|number| number.to_bits()), place, words),
+        Format::Bf16 => {
+            let pairs = row.as_chunks::<2>().0.iter();
+            spread(pairs.map(|pair| pair_of(*pair)), place, words);
+        }
+        Format::Int8 => {
+            for (group, numbers) in row.as_chunks::<GROUP>().0.iter().enumerate() {
+                let first = group * GROUP_STEPS * place.count;
+                groups[group * place.count + place.index] = encode_group(numbers, place, &mut words[first..]);
+            }
+        }
+    }
+}
+
+/// Every `count`-th word, from the row's own on. The padding behind the last column may find no room.
+#[inline(always)]
+fn spread(row: impl Iterator<Item = u32>, place: Place, words: &mut [u32]) {
+    if place.count == 1 {
+        for (word, number) in words.iter_mut().zip(row) {
+            *word = number;
+        }
+        return;
+    }
+    let own = words.iter_mut().skip(place.index).step_by(place.count);
+    for (word, number) in own.zip(row) {
+        *word = number;
+    }
+}
+
+#[inline(always)]
+fn pair_of([even, odd]: [f32; 2]) -> u32 {
+    u32::from(bf16_from_f32(even)) | u32::from(bf16_from_f32(odd)) << 16
+}
+
+#[inline(always)]
+fn encode_group(numbers: &[f32; GROUP], place: Place, words: &mut [u32]) -> Group {
+    /// Added to a small number, it leaves the nearest integer in the lowest bits.
+    const ROUNDING: f32 = 12_582_912.0;
+    let scale = scale_of(numbers);
+    let inverse = 1.0 / scale;
+    // No steps in a group of zeros, of numbers too small to divide by, or of numbers that are none.
+    let inverse = if inverse.is_finite() { inverse } else { 0.0 };
+    let mut steps = [0_i32; GROUP];
+    let mut sum = 0_i32;
+    for (step, number) in steps.iter_mut().zip(numbers) {
+        let number = if inverse == 0.0 { 0.0 } else { number * inverse };
+        *step = i32::from((number + ROUNDING).to_bits() as i8);
+        sum += *step;
+    }
+    let quads = steps.as_chunks::<4>().0.iter();
+    let words_of = |quad: &[i32; 4]| u32::from_le_bytes(quad.map(|step| step as u8));
+    spread(quads.map(words_of), place, words);
+    Group {
+        scale,
+        correction: -OFFSET * sum,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tiles_are_few_and_nearly_equal() {
+        for rows in 1..100 {
+            let tiles = Tiles::of(rows);
+            let sizes: Vec<usize> = (0..tiles.count()).map(|tile| tiles.at(tile).1).collect();
+            assert_eq!(sizes.iter().sum::<usize>(), rows);
+            assert!(sizes.iter().all(|&size| size <= TILE && size + 1 >= sizes[0]));
+            assert_eq!(tiles.count(), rows.div_ceil(TILE));
+        }
+        assert_eq!(Tiles::of(0).count(), 0);
+    }
+
+    #[test]
+    fn eight_bit_rows_err_by_half_a_step_at_most() {
+        let row: Vec<f32> = (0..64).map(|index| (index as f32 * 0.37).sin() * 5.0).collect();
+        let mut operand = Operand::new(Format::Int8, 64);
+        operand.fill(Level::detect(), &mut Pool::new(1), 1, |_, out| {
+            out.copy_from_slice(&row)
+        });
+        let tile = operand.tile(0);
+        let steps: Vec<i8> = tile
+            .words
+            .iter()
+            .flat_map(|word| word.to_le_bytes())
+            .map(|byte| byte as i8)
+            .collect();
+        let Group { scale, correction } = tile.groups[0];
+        for (step, number) in steps.iter().zip(&row) {
+            assert!((f32::from(*step) * scale - number).abs() <= scale * 0.5001);
+        }
+        let sum: i32 = steps.iter().map(|&step| i32::from(step)).sum();
+        assert_eq!(correction, -128 * sum);
+    }
+}

@@ -1,0 +1,196 @@
+//! The innermost loops: one panel of a matrix times one tile of rows, for each format and instruction set.
+//!
+//! All versions take the same arguments: the steps of the panel, and as many steps of the tile. A sum runs over
+//! the steps in their order, for itself, whatever the size of the tile.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod portable;
+
+use crate::level::{Kind, Level};
+use crate::lines::{Floats, PANEL};
+use crate::matrix::Step;
+use crate::operand::{Group, TILE, TileRef};
+
+/// One panel of a matrix.
+#[derive(Clone, Copy)]
+pub(crate) enum PanelRef<'matrix> {
+    F32(&'matrix [Step<f32>]),
+    Bf16(&'matrix [Step<[u16; 2]>]),
+    Int8(&'matrix [Step<[u8; 4]>], &'matrix [[u16; PANEL]]),
+}
+
+/// What a kernel asks memory for while it computes: some lines of each step of another panel.
+#[derive(Clone, Copy)]
+pub(crate) struct Ahead<'matrix, S> {
+    /// As many steps as the panel at hand has.
+    steps: &'matrix [S],
+    /// A bit for each line.
+    lines: u8,
+}
+
+fn ahead<'matrix, S>(own: &[S], next: &'matrix [S], lines: u8) -> Ahead<'matrix, S> {
+    assert_eq!(own.len(), next.len(), "steps of neighbouring panels");
+    Ahead { steps: next, lines }
+}
+
+/// Calls `$body::<R>` with the number of rows of `$out` as a constant.
+macro_rules! for_rows {
+    ($out:expr, $rows:ident => $body:expr) => {
+        match $out.len() {
+            1 => {
+                const $rows: usize = 1;
+                $body
+            }
+            2 => {
+                const $rows: usize = 2;
+                $body
+            }
+            3 => {
+                const $rows: usize = 3;
+                $body
+            }
+            4 => {
+                const $rows: usize = 4;
+                $body
+            }
+            5 => {
+                const $rows: usize = 5;
+                $body
+            }
+            6 => {
+                const $rows: usize = 6;
+                $body
+            }
+            rows => unreachable!("a tile of {rows} rows, at most {TILE} are made"),
+        }
+    };
+}
+
+/// Sums of one panel for the rows of one tile, `[rows][64]`, while the `lines` of panel `next` whose bit is set are
+/// fetched.
+///
+/// # Panics
+///
+/// When `out` does not have 1 to 6 rows, or panel and tile do not have the same steps.
+pub(crate) fn multiply(
+    level: Level,
+    panel: PanelRef<'_>,
+    (next, lines): (PanelRef<'_>, u8),
+    tile: TileRef<'_>,
+    out: &mut [[f32; PANEL]],
+) {
+    for_rows!(out, R => {
+        let out = rows_of::<R>(out);
+        let (words, _) = tile.words.as_chunks::<R>();
+        match (panel, next) {
+            (PanelRef::F32(steps), PanelRef::F32(next)) => {
+                assert_eq!(steps.len(), words.len(), "steps of panel and tile");
+                f32_rows::<4, R>(level, steps, ahead(steps, next, lines), words, out);
+            }
+            (PanelRef::Bf16(steps), PanelRef::Bf16(next)) => {
+                assert_eq!(steps.len(), words.len(), "steps of panel and tile");
+                bf16_rows::<R>(level, steps, ahead(steps, next, lines), words, out);
+            }
+            (PanelRef::Int8(steps, scales), PanelRef::Int8(next, _)) => {
+                let (groups, _) = tile.groups.as_chunks::<R>();
+                assert_eq!(steps.len(), words.len(), "steps of panel and tile");
+                assert_eq!(scales.len(), groups.len(), "groups of panel and tile");
+                int8_rows::<R>(level, (steps, scales), ahead(steps, next, lines), words, groups, out);
+            }
+            _ => unreachable!("panels of one matrix have one format"),
+        }
+    });
+}
+
+/// Sums of `W` lines of floats for the rows of `inputs`, `[step][rows]`, to the first `16 W` of each row of `out`.
+///
+/// # Panics
+///
+/// When `out` does not have 1 to 6 rows, or `lines` and `inputs` do not have the same steps.
+pub(crate) fn multiply_f32<const W: usize>(
+    level: Level,
+    lines: &[[Floats; W]],
+    inputs: &[u32],
+    out: &mut [[f32; PANEL]],
+) {
+    for_rows!(out, R => {
+        let (words, _) = inputs.as_chunks::<R>();
+        assert_eq!(lines.len(), words.len(), "steps of lines and inputs");
+        f32_rows::<W, R>(level, lines, ahead(lines, lines, 0), words, rows_of::<R>(out));
+    });
+}
+
+fn rows_of<const R: usize>(out: &mut [[f32; PANEL]]) -> &mut [[f32; PANEL]; R] {
+    out.first_chunk_mut()
+        .expect("the caller has looked at the length")
+}
+
+#[expect(
+    unsafe_code,
+    reason = "the compiler cannot see that the instructions were detected"
+)]
+fn f32_rows<const W: usize, const R: usize>(
+    level: Level,
+    lines: &[[Floats; W]],
+    ahead: Ahead<'_, [Floats; W]>,
+    inputs: &[[u32; R]],
+    out: &mut [[f32; PANEL]; R],
+) {
+    match level.0 {
+        Kind::Portable => portable::f32_rows(lines, inputs, out),
+        // SAFETY: a `Level` of this kind exists only where the instructions were detected.
+        #[cfg(target_arch = "x86_64")]
+        Kind::Avx2 => unsafe { avx2::f32_rows(lines, inputs, out) },
+        // SAFETY: as above.
+        #[cfg(target_arch = "x86_64")]
+        Kind::Avx512 => unsafe { avx512::f32_rows(lines, ahead, inputs, out) },
+    }
+}
+
+#[expect(
+    unsafe_code,
+    reason = "the compiler cannot see that the instructions were detected"
+)]
+fn bf16_rows<const R: usize>(
+    level: Level,
+    steps: &[Step<[u16; 2]>],
+    ahead: Ahead<'_, Step<[u16; 2]>>,
+    inputs: &[[u32; R]],
+    out: &mut [[f32; PANEL]; R],
+) {
+    match level.0 {
+        Kind::Portable => portable::bf16_rows(steps, inputs, out),
+        // SAFETY: a `Level` of this kind exists only where the instructions were detected.
+        #[cfg(target_arch = "x86_64")]
+        Kind::Avx2 => unsafe { avx2::bf16_rows(steps, inputs, out) },
+        // SAFETY: as above.
+        #[cfg(target_arch = "x86_64")]
+        Kind::Avx512 => unsafe { avx512::bf16_rows(steps, ahead, inputs, out) },
+    }
+}
+
+#[expect(
+    unsafe_code,
+    reason = "the compiler cannot see that the instructions were detected"
+)]
+fn int8_rows<const R: usize>(
+    level: Level,
+    (steps, scales): (&[Step<[u8; 4]>], &[[u16; PANEL]]),
+    ahead: Ahead<'_, Step<[u8; 4]>>,
+    inputs: &[[u32; R]],
+    groups: &[[Group; R]],
+    out: &mut [[f32; PANEL]; R],
+) {
+    match level.0 {
+        Kind::Portable => portable::int8_rows(steps, scales, inputs, groups, out),
+        // SAFETY: a `Level` of this kind exists only where the instructions were detected.
+        #[cfg(target_arch = "x86_64")]
+        Kind::Avx2 => unsafe { avx2::int8_rows(steps, scales, inputs, groups, out) },
+        // SAFETY: as above.
+        #[cfg(target_arch = "x86_64")]
+        Kind::Avx512 => unsafe { avx512::int8_rows(steps, ahead, scales, inputs, groups, out) },
+    }
+}
