@@ -16,6 +16,7 @@ use tch::{Device, Kind, TchError, Tensor};
 
 use crate::config::Config;
 use crate::device::Dtype;
+use crate::rope::{Angles, attention_factor, depends_on_reach, frequencies};
 
 /// Parameters by their name in the checkpoint.
 pub(crate) type Tensors = BTreeMap<String, Tensor>;
@@ -35,6 +36,16 @@ pub(crate) struct Row<'tokens> {
     pub(crate) start: usize,
     /// Tokens to add, at least one.
     pub(crate) tokens: &'tokens [u32],
+    /// Tokens of the whole prompt, so that a prompt in chunks is rotated like one in a piece. What the slot holds
+    /// after the step counts where that is more. Only dynamically scaled models look at it.
+    pub(crate) reach: usize,
+}
+
+impl Row<'_> {
+    /// Tokens that decide how the row is rotated.
+    fn length(&self) -> usize {
+        self.reach.max(self.start + self.tokens.len())
+    }
 }
 
 /// Whatever turns tokens into logits, slot by slot. [`Decoder`] does; scripted ones stand in for it in tests.
@@ -76,6 +87,10 @@ pub(crate) fn parameter_shapes(config: &Config) -> BTreeMap<String, Vec<usize>> 
                 add(&format!("self_attn.{projection}_proj.bias"), &[rows]);
             }
         }
+        if config.architecture.has_head_norms() {
+            add("self_attn.q_norm.weight", &[config.head_dim]);
+            add("self_attn.k_norm.weight", &[config.head_dim]);
+        }
         add("self_attn.o_proj.weight", &[hidden, queries]);
         add("mlp.gate_proj.weight", &[intermediate, hidden]);
         add("mlp.up_proj.weight", &[intermediate, hidden]);
@@ -90,6 +105,8 @@ struct Layer {
     /// Queries, keys and values, one below the other.
     qkv: Tensor,
     qkv_bias: Option<Tensor>,
+    /// Gains of the norms of queries and keys, `[heads + kv_heads, head_dim]`.
+    head_norms: Option<Tensor>,
     output: Tensor,
     mlp_norm: Tensor,
     /// Gate and up, one below the other.
@@ -132,6 +149,9 @@ struct Step {
     span: i64,
     /// Which cached positions each query may see, `[rows, 1, group * width, span]`; `None` when all may see all.
     mask: Option<Tensor>,
+    /// The same for layers with a sliding window.
+    window_mask: Option<Tensor>,
+    rotation: Rotation,
     /// The first slot, when the rows' slots are consecutive: then the cache is read in place.
     first_slot: Option<i64>,
     /// The rows' slots, one each.
@@ -177,11 +197,10 @@ impl Decoder {
     /// Takes in the rows' tokens; returns the last layer's output after the final norm, `[rows * width, hidden]`,
     /// where width is the longest row; shorter rows are padded on the right.
     fn hidden(&mut self, step: &Step) -> Result<Tensor, TchError> {
-        let rotation = self.rope.at(&step.positions)?;
         let mut stream = Tensor::f_embedding(&self.embedding, &step.tokens, -1, false, false)?;
         for layer in 0..self.layers.len() {
             let normed = self.rms_norm(&stream, &self.layers[layer].attention_norm)?;
-            stream = stream.f_add(&self.attend(layer, &normed, &rotation, step)?)?;
+            stream = stream.f_add(&self.attend(layer, &normed, step)?)?;
             let normed = self.rms_norm(&stream, &self.layers[layer].mlp_norm)?;
             stream = stream.f_add(&self.layers[layer].mlp(&normed, self.config.intermediate)?)?;
         }
@@ -204,13 +223,7 @@ impl Decoder {
     }
 
     /// Attention of one layer, its keys and values added to the cache first.
-    fn attend(
-        &mut self,
-        layer: usize,
-        normed: &Tensor,
-        rotation: &Rotation,
-        step: &Step,
-    ) -> Result<Tensor, TchError> {
+    fn attend(&mut self, layer: usize, normed: &Tensor, step: &Step) -> Result<Tensor, TchError> {
         let Config {
             heads,
             kv_heads,
@@ -222,15 +235,19 @@ impl Decoder {
         let Layer {
             qkv,
             qkv_bias,
+            head_norms,
             output,
             ..
         } = &self.layers[layer];
         let qkv = normed
             .f_linear(qkv, qkv_bias.as_ref())?
             .f_view([-1, heads + 2 * kv_heads, head_dim])?;
-        let rotated = rotation
-            .apply(&qkv.f_narrow(1, 0, heads + kv_heads)?)?
-            .f_to_kind(self.cache_kind)?;
+        let mut turning = qkv.f_narrow(1, 0, heads + kv_heads)?;
+        if let Some(gains) = head_norms {
+            let unscaled = turning.f_rms_norm([head_dim], None::<&Tensor>, self.config.norm_epsilon)?;
+            turning = unscaled.f_mul(gains)?;
+        }
+        let rotated = step.rotation.apply(&turning)?.f_to_kind(self.cache_kind)?;
         let values = qkv
             .f_narrow(1, heads + kv_heads, kv_heads)?
             .f_to_kind(self.cache_kind)?;
@@ -246,7 +263,7 @@ impl Decoder {
             &queries,
             &keys,
             &values,
-            step.mask.as_ref(),
+            self.mask_of(layer, step),
             0.0,
             false,
             None,
@@ -258,6 +275,16 @@ impl Decoder {
             .f_reshape([step.rows * step.width, heads * head_dim])?
             .f_to_kind(self.kind)?
             .f_linear(output, None::<&Tensor>)
+    }
+
+    /// What the queries of a layer may see.
+    fn mask_of<'step>(&self, layer: usize, step: &'step Step) -> Option<&'step Tensor> {
+        let window = self.config.window.as_ref();
+        if window.is_some_and(|window| window.layers[layer]) {
+            step.window_mask.as_ref()
+        } else {
+            step.mask.as_ref()
+        }
     }
 
     fn step(&self, rows: &[Row<'_>]) -> Result<Step, TchError> {
@@ -277,14 +304,27 @@ impl Decoder {
         let positions = self.place(&layout.positions)?;
         let group = (self.config.heads / self.config.kv_heads) as i64;
         let sees_all = width == 1 && rows.iter().all(|row| row.start + 1 == span);
+        let rotation = match self.rope.of_lengths(&self.config, rows, &layout, width)? {
+            Some(rotation) => rotation,
+            None => self.rope.at(&positions)?,
+        };
         let (rows_count, width, span) = (rows.len() as i64, width as i64, span as i64);
+        let shape = [rows_count, group, width, span];
         let mask = if sees_all {
             None
         } else {
-            Some(self.mask(&positions, [rows_count, group, width, span])?)
+            Some(self.mask(&positions, shape, None)?)
+        };
+        let window_mask = match &self.config.window {
+            Some(window) if (window.tokens as i64) < span => {
+                Some(self.mask(&positions, shape, Some(window.tokens as i64))?)
+            }
+            _ => mask.as_ref().map(Tensor::shallow_clone),
         };
         Ok(Step {
             tokens: self.place(&layout.tokens)?,
+            rotation,
+            window_mask,
             positions,
             slots: self.place(&layout.slots)?,
             last: self.place(&layout.last)?,
@@ -297,11 +337,20 @@ impl Decoder {
         })
     }
 
-    /// A query sees the cached positions up to its own.
-    fn mask(&self, positions: &Tensor, [rows, group, width, span]: [i64; 4]) -> Result<Tensor, TchError> {
-        Tensor::f_arange(span, (Kind::Int64, self.device))?
-            .f_le_tensor(&positions.f_view([rows, 1, 1, width, 1])?)?
-            .f_expand([rows, 1, group, width, span], false)?
+    /// A query sees the cached positions up to its own; with a window, the last of them, its own included.
+    fn mask(
+        &self,
+        positions: &Tensor,
+        [rows, group, width, span]: [i64; 4],
+        window: Option<i64>,
+    ) -> Result<Tensor, TchError> {
+        let cached = Tensor::f_arange(span, (Kind::Int64, self.device))?;
+        let own = positions.f_view([rows, 1, 1, width, 1])?;
+        let mut seen = cached.f_le_tensor(&own)?;
+        if let Some(window) = window {
+            seen = seen.f_logical_and(&cached.f_gt_tensor(&own.f_sub_scalar(window)?)?)?;
+        }
+        seen.f_expand([rows, 1, group, width, span], false)?
             .f_reshape([rows, 1, group * width, span])
     }
 
@@ -396,7 +445,20 @@ impl Layer {
             }
         }
         let gate_up = [take("mlp.gate_proj.weight")?, take("mlp.up_proj.weight")?];
+        let head_norms = if config.architecture.has_head_norms() {
+            let gains = |norm: Tensor, heads: usize| norm.f_expand([heads as i64, -1], false);
+            Some(Tensor::f_cat(
+                &[
+                    gains(take("self_attn.q_norm.weight")?, config.heads)?,
+                    gains(take("self_attn.k_norm.weight")?, config.kv_heads)?,
+                ],
+                0,
+            )?)
+        } else {
+            None
+        };
         Ok(Layer {
+            head_norms,
             attention_norm: take("input_layernorm.weight")?,
             qkv: Tensor::f_cat(&qkv, 0)?,
             qkv_bias: if qkv_bias.is_empty() {
@@ -459,8 +521,6 @@ impl LayerCache {
 }
 
 /// Cosines and sines of the rotary angles, `[context + 1, head_dim]` each.
-///
-/// The signs of the rotation are folded into the sines, so that rotating is one roll and two products.
 struct Rope {
     cosines: Tensor,
     sines: Tensor,
@@ -474,34 +534,53 @@ struct Rotation {
 }
 
 impl Rope {
-    /// Computed in `f32` step by step as transformers does, so that long contexts agree with it.
     fn new(config: &Config, context_tokens: usize, kind: Kind, device: Device) -> Result<Rope, TchError> {
-        let half = config.head_dim / 2;
-        let frequencies: Vec<f32> = (0..half)
-            .map(|pair| 1.0 / (config.rope_theta as f32).powf((2 * pair) as f32 / config.head_dim as f32))
-            .collect();
-        let mut cosines = Vec::with_capacity((context_tokens + 1) * config.head_dim);
-        let mut sines = Vec::with_capacity((context_tokens + 1) * config.head_dim);
+        let frequencies = frequencies(config, 0);
+        let mut angles = Angles::default();
         for position in 0..=context_tokens {
-            for sign in [-1.0, 1.0] {
-                for frequency in &frequencies {
-                    let (sine, cosine) = (position as f32 * frequency).sin_cos();
-                    cosines.push(cosine);
-                    sines.push(sign * sine);
-                }
-            }
+            angles.push(position, &frequencies, attention_factor(config));
         }
-        let shape = [context_tokens as i64 + 1, config.head_dim as i64];
+        Rope::place(&angles, config.head_dim, kind, device)
+    }
+
+    fn place(angles: &Angles, head_dim: usize, kind: Kind, device: Device) -> Result<Rope, TchError> {
         let place = |numbers: &[f32]| {
             Tensor::f_from_slice(numbers)?
-                .f_view(shape)?
+                .f_view([-1, head_dim as i64])?
                 .f_to_kind(kind)?
                 .f_to_device(device)
         };
         Ok(Rope {
-            cosines: place(&cosines)?,
-            sines: place(&sines)?,
+            cosines: place(&angles.cosines)?,
+            sines: place(&angles.sines)?,
         })
+    }
+
+    /// The rotation of rows whose frequencies depend on their lengths; `None` where the tables hold for all.
+    fn of_lengths(
+        &self,
+        config: &Config,
+        rows: &[Row<'_>],
+        layout: &Layout,
+        width: usize,
+    ) -> Result<Option<Rotation>, TchError> {
+        if !rows.iter().any(|row| depends_on_reach(config, row.length())) {
+            return Ok(None);
+        }
+        let mut angles = Angles::default();
+        for (row, positions) in rows.iter().zip(layout.positions.chunks(width)) {
+            let frequencies = frequencies(config, row.length());
+            for &position in positions {
+                angles.push(position as usize, &frequencies, attention_factor(config));
+            }
+        }
+        let (kind, device) = (self.cosines.kind(), self.cosines.device());
+        let Rope { cosines, sines } = Rope::place(&angles, config.head_dim, kind, device)?;
+        Ok(Some(Rotation {
+            cosines: cosines.f_unsqueeze(1)?,
+            sines: sines.f_unsqueeze(1)?,
+            half: config.head_dim as i64 / 2,
+        }))
     }
 
     fn at(&self, positions: &Tensor) -> Result<Rotation, TchError> {
@@ -530,220 +609,4 @@ fn take(tensors: &mut Tensors, name: &str) -> Result<Tensor, TchError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::device::DeviceChoice;
-    use crate::load::{LoadOptions, load};
-    use std::path::{Path, PathBuf};
-
-    /// Logits that transformers gives: `tokens` `[texts][time]`, `logits` `[texts][time][vocabulary]`.
-    struct Golden {
-        tokens: Vec<Vec<u32>>,
-        logits: Vec<Vec<Vec<f32>>>,
-    }
-
-    fn folder(name: &str) -> PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("../tests/golden/data/logits")
-            .join(name)
-    }
-
-    fn golden(name: &str, dtype: Dtype) -> Golden {
-        let bytes = std::fs::read(folder(name).join("golden.safetensors")).unwrap();
-        let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
-        let field = if dtype == Dtype::F32 {
-            "logits"
-        } else {
-            "logits_bf16"
-        };
-        let (tokens, logits) = (file.tensor("tokens").unwrap(), file.tensor(field).unwrap());
-        let [time, vocabulary] = [logits.shape()[1], logits.shape()[2]];
-        let ids: Vec<u32> = tokens
-            .data()
-            .chunks(8)
-            .map(|id| u64::from_le_bytes(id.try_into().unwrap()) as u32)
-            .collect();
-        let numbers: Vec<f32> = logits
-            .data()
-            .chunks(4)
-            .map(|number| f32::from_le_bytes(number.try_into().unwrap()))
-            .collect();
-        let rows: Vec<Vec<f32>> = numbers.chunks(vocabulary).map(<[f32]>::to_vec).collect();
-        Golden {
-            tokens: ids.chunks(time).map(<[u32]>::to_vec).collect(),
-            logits: rows.chunks(time).map(<[Vec<f32>]>::to_vec).collect(),
-        }
-    }
-
-    fn decoder(name: &str, dtype: Dtype) -> Decoder {
-        let options = LoadOptions {
-            device: DeviceChoice::Cpu,
-            dtype: Some(dtype),
-            slots: 4,
-            context_tokens_max: 32,
-            ..LoadOptions::default()
-        };
-        load(&folder(name), &options, |_| {}).unwrap().decoder
-    }
-
-    /// The largest distance between two sets of logits.
-    fn distance(found: &[f32], expected: &[f32]) -> f32 {
-        assert_eq!(found.len(), expected.len());
-        found
-            .iter()
-            .zip(expected)
-            .map(|(found, expected)| (found - expected).abs())
-            .fold(0.0, f32::max)
-    }
-
-    const MODELS: [&str; 4] = ["llama", "llama-v4-config", "qwen2", "qwen2-sharded"];
-
-    /// Feeds the golden texts in steps of rows (text, slot, start, end) and compares each row's last logits.
-    #[track_caller]
-    fn check_steps(dtype: Dtype, tolerance: f32, steps: &[&[(usize, usize, usize, usize)]]) {
-        let _no_grad = tch::no_grad_guard();
-        for name in MODELS {
-            let golden = golden(name, dtype);
-            let mut decoder = decoder(name, dtype);
-            for step in steps {
-                let rows: Vec<Row<'_>> = step
-                    .iter()
-                    .map(|&(text, slot, start, end)| Row {
-                        slot,
-                        start,
-                        tokens: &golden.tokens[text][start..end],
-                    })
-                    .collect();
-                let logits = decoder.forward(&rows).unwrap();
-                for (&(text, _, _, end), found) in step.iter().zip(logits.chunks(decoder.vocabulary())) {
-                    let distance = distance(found, &golden.logits[text][end - 1]);
-                    assert!(distance <= tolerance, "{name}: {distance:e} at {step:?}");
-                }
-            }
-        }
-    }
-
-    /// What the project promises for `f32`, and what 8 bits of mantissa leave on logits of a few units.
-    const F32_TOLERANCE: f32 = 1e-4;
-    const BF16_TOLERANCE: f32 = 0.25;
-
-    #[test]
-    fn every_position_of_a_prompt_agrees_with_transformers() {
-        let _no_grad = tch::no_grad_guard();
-        for name in MODELS {
-            let golden = golden(name, Dtype::F32);
-            let mut decoder = decoder(name, Dtype::F32);
-            for (slot, tokens) in golden.tokens.iter().enumerate() {
-                let step = decoder
-                    .step(&[Row {
-                        slot,
-                        start: 0,
-                        tokens,
-                    }])
-                    .unwrap();
-                let hidden = decoder.hidden(&step).unwrap();
-                let logits = Vec::<f32>::try_from(decoder.logits(&hidden).unwrap().flatten(0, 1)).unwrap();
-                let distance = distance(&logits, &golden.logits[slot].concat());
-                assert!(distance <= F32_TOLERANCE, "{name}: {distance:e}");
-            }
-        }
-    }
-
-    /// Prompts of unequal lengths together, then single tokens at unequal positions together.
-    const RAGGED: [&[(usize, usize, usize, usize)]; 6] = [
-        &[(0, 0, 0, 9), (1, 1, 0, 14)],
-        &[(0, 0, 9, 10), (1, 1, 14, 15)],
-        &[(0, 0, 10, 11), (1, 1, 15, 16)],
-        &[(0, 0, 11, 12)],
-        &[(1, 1, 16, 17)],
-        &[(0, 0, 12, 13), (1, 1, 17, 18)],
-    ];
-
-    #[test]
-    fn ragged_batches_agree_with_transformers() {
-        check_steps(Dtype::F32, F32_TOLERANCE, &RAGGED);
-    }
-
-    #[test]
-    fn ragged_batches_agree_with_transformers_in_bf16_within_its_precision() {
-        check_steps(Dtype::Bf16, BF16_TOLERANCE, &RAGGED);
-    }
-
-    #[test]
-    fn a_prompt_in_chunks_beside_other_slots_agrees_with_transformers() {
-        check_steps(
-            Dtype::F32,
-            F32_TOLERANCE,
-            &[
-                &[(0, 2, 0, 5)],
-                &[(0, 2, 5, 12), (1, 0, 0, 3)],
-                &[(1, 0, 3, 24), (0, 2, 12, 13)],
-            ],
-        );
-    }
-
-    #[test]
-    fn a_slot_is_used_again_after_a_longer_text() {
-        check_steps(
-            Dtype::F32,
-            F32_TOLERANCE,
-            &[&[(0, 1, 0, 24)], &[(1, 1, 0, 2)], &[(1, 1, 2, 3)]],
-        );
-    }
-
-    #[test]
-    fn a_moved_slot_goes_on_where_it_was() {
-        let _no_grad = tch::no_grad_guard();
-        let golden = golden("llama", Dtype::F32);
-        let mut decoder = decoder("llama", Dtype::F32);
-        let tokens = &golden.tokens[0];
-        decoder
-            .forward(&[Row {
-                slot: 3,
-                start: 0,
-                tokens: &tokens[..10],
-            }])
-            .unwrap();
-        decoder.move_slot(3, 0, 10).unwrap();
-        let logits = decoder
-            .forward(&[Row {
-                slot: 0,
-                start: 10,
-                tokens: &tokens[10..11],
-            }])
-            .unwrap();
-        assert!(distance(&logits, &golden.logits[0][10]) <= F32_TOLERANCE);
-    }
-
-    #[test]
-    fn rows_beyond_the_room_are_errors() {
-        let mut decoder = decoder("llama", Dtype::F32);
-        assert!(
-            decoder
-                .forward(&[Row {
-                    slot: 0,
-                    start: 32,
-                    tokens: &[1]
-                }])
-                .is_err()
-        );
-        assert!(
-            decoder
-                .forward(&[Row {
-                    slot: 4,
-                    start: 0,
-                    tokens: &[1]
-                }])
-                .is_err()
-        );
-        assert!(
-            decoder
-                .forward(&[Row {
-                    slot: 0,
-                    start: 0,
-                    tokens: &[160]
-                }])
-                .is_err()
-        );
-    }
-}
+mod tests;

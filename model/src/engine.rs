@@ -701,19 +701,20 @@ mod tests {
     }
 
     #[test]
-    fn a_tokenizer_that_knows_more_than_the_model_is_caught() {
+    fn an_added_token_that_the_model_does_not_know_is_caught() {
         let folder = Folder::new();
-        let words: Vec<String> = (0..20).map(|number| format!("n{number}")).collect();
-        let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        folder.write(
-            "tokenizer.json",
-            crate::testing::word_tokenizer_json(&words).to_string(),
-        );
+        let mut tokenizer = crate::testing::word_tokenizer_json(&crate::testing::WORDS);
+        let padding = serde_json::json!({
+            "id": 8, "content": "<pad>", "single_word": false, "lstrip": false, "rstrip": false,
+            "normalized": false, "special": true
+        });
+        tokenizer["added_tokens"].as_array_mut().unwrap().push(padding);
+        folder.write("tokenizer.json", tokenizer.to_string());
         let engine = Engine::load(folder.path(), &options(), |_| {}).unwrap();
-        let error = engine.submit(request("n1 n19", 1)).unwrap_err();
+        let error = engine.submit(request("mary <pad>", 1)).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "the prompt contains token 21, the model knows 8"
+            "the prompt contains token 8, the model knows 8"
         );
     }
 

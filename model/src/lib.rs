@@ -2,7 +2,7 @@
 //!
 //! [`Engine`] is what a miner holds: a model on a thread of its own, which answers many [`Request`]s at once. It is
 //! loaded from a Hugging Face folder (`config.json`, `tokenizer.json`, `model.safetensors` in one piece or in
-//! shards) of the Llama or Qwen2 architecture. No type of tch appears in what this crate offers.
+//! shards) of the Llama, Mistral, Qwen2 or Qwen3 architecture. No type of tch appears in what this crate offers.
 //!
 //! ```no_run
 //! use agon_model::{Engine, LoadOptions, Request};
@@ -27,6 +27,7 @@ mod device;
 mod engine;
 mod load;
 mod request;
+mod rope;
 mod runtime;
 mod sample;
 mod schedule;

@@ -187,6 +187,20 @@ pub enum LoadError {
         /// What the tokenizer said.
         message: String,
     },
+    /// The tokenizer knows tokens that the model does not.
+    #[error(
+        "{path}: token {token:?} is number {id}, but vocab_size in config.json is {vocabulary}: the tokenizer belongs to another model"
+    )]
+    TokenizerMismatch {
+        /// `tokenizer.json` of the folder.
+        path: PathBuf,
+        /// The token with the largest number.
+        token: String,
+        /// Its number.
+        id: u32,
+        /// Tokens that the model knows.
+        vocabulary: usize,
+    },
     /// The device that was asked for is not there.
     #[error(transparent)]
     Device(#[from] DeviceError),
@@ -258,7 +272,7 @@ pub(crate) fn load(
     let _no_grad = tch::no_grad_guard();
     options.check()?;
     let config = read_config(dir)?;
-    let (tokenizer, tokenizer_bytes) = read_tokenizer(dir)?;
+    let (tokenizer, tokenizer_bytes) = read_tokenizer(dir, config.vocabulary)?;
     let mut files = WeightFiles::open(dir)?;
     let shapes = parameter_shapes(&config);
     let mut bytes_total = 0;
@@ -363,6 +377,7 @@ fn begin_digest(config: &Config) -> blake3::Hasher {
     for number in [config.norm_epsilon, config.rope_theta] {
         digest.update(&number.to_bits().to_le_bytes());
     }
+    add_what_stretches(&mut digest, config);
     let end_of_text: Vec<u8> = config
         .end_of_text
         .iter()
@@ -370,6 +385,26 @@ fn begin_digest(config: &Config) -> blake3::Hasher {
         .collect();
     add_bytes(&mut digest, &end_of_text);
     digest
+}
+
+/// Scaled positions and windows; models without them have the digest that they had before either was computed.
+fn add_what_stretches(digest: &mut blake3::Hasher, config: &Config) {
+    let scaling: Vec<u8> = config
+        .rope_scaling
+        .numbers()
+        .into_iter()
+        .flat_map(|number| number.to_bits().to_le_bytes())
+        .collect();
+    if !scaling.is_empty() {
+        add_bytes(digest, b"rope scaling");
+        add_bytes(digest, &scaling);
+    }
+    if let Some(window) = &config.window {
+        let layers: Vec<u8> = window.layers.iter().map(|&slides| u8::from(slides)).collect();
+        add_bytes(digest, b"window");
+        digest.update(&(window.tokens as u64).to_le_bytes());
+        add_bytes(digest, &layers);
+    }
 }
 
 fn read_config(dir: &Path) -> Result<Config, LoadError> {
@@ -392,7 +427,7 @@ fn read_json(path: &Path) -> Result<Value, LoadError> {
     })
 }
 
-fn read_tokenizer(dir: &Path) -> Result<(Tokenizer, Vec<u8>), LoadError> {
+fn read_tokenizer(dir: &Path, vocabulary: usize) -> Result<(Tokenizer, Vec<u8>), LoadError> {
     let path = dir.join("tokenizer.json");
     let bytes = read_bounded(&path, TOKENIZER_BYTES_MAX)?;
     let broken = |message: String| LoadError::Tokenizer {
@@ -405,7 +440,23 @@ fn read_tokenizer(dir: &Path) -> Result<(Tokenizer, Vec<u8>), LoadError> {
         .with_truncation(None)
         .map_err(|error| broken(error.to_string()))?;
     tokenizer.with_padding(None);
+    check_vocabulary(&path, &tokenizer, vocabulary)?;
     Ok((tokenizer, bytes))
+}
+
+/// A tokenizer whose own tokens go beyond the model's belongs to another model. Added tokens may lie beyond: folders
+/// with an unused padding token do, and a prompt that has one is refused when it comes.
+fn check_vocabulary(path: &Path, tokenizer: &Tokenizer, vocabulary: usize) -> Result<(), LoadError> {
+    let own = tokenizer.get_vocab(false);
+    match own.into_iter().max_by_key(|(_, id)| *id) {
+        Some((token, id)) if id as usize >= vocabulary => Err(LoadError::TokenizerMismatch {
+            path: path.to_owned(),
+            token,
+            id,
+            vocabulary,
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// Reads a file of at most `limit` bytes, whatever its size claims to be.
@@ -513,6 +564,10 @@ mod tests {
         assert_eq!(digest(&folder), whole);
         folder.set_config("rope_theta", json!(20_000.0));
         assert_ne!(digest(&folder), whole);
+        folder.set_config("rope_theta", json!(10_000.0));
+        assert_eq!(digest(&folder), whole);
+        folder.set_config("rope_scaling", json!({"rope_type": "linear", "factor": 2.0}));
+        assert_ne!(digest(&folder), whole);
 
         let folder = Folder::new();
         folder.write(
@@ -529,14 +584,15 @@ mod tests {
     fn what_is_wrong_in_a_config_is_named() {
         check_config(
             "rope_scaling",
-            json!({"rope_type": "llama3"}),
-            "config.json: rope scaling \"llama3\" is not supported; supported: default",
+            json!({"rope_type": "longrope"}),
+            "config.json: rope scaling \"longrope\" is not supported; \
+             supported: default, linear, dynamic, llama3, yarn",
         );
         check_config(
             "architectures",
             json!(["MambaForCausalLM"]),
             "config.json: architecture \"MambaForCausalLM\" is not supported; \
-             supported: LlamaForCausalLM, Qwen2ForCausalLM",
+             supported: LlamaForCausalLM, MistralForCausalLM, Qwen2ForCausalLM, Qwen3ForCausalLM",
         );
         check_config(
             "num_attention_heads",
@@ -557,6 +613,21 @@ mod tests {
             "tokenizer.json",
             b"[]",
             "tokenizer.json: invalid type: sequence, expected struct Tokenizer at line 1 column 2",
+        );
+    }
+
+    #[test]
+    fn a_tokenizer_of_another_model_is_refused() {
+        let folder = Folder::new();
+        let words = ["a", "b", "c", "d", "e", "f", "g"];
+        folder.write(
+            "tokenizer.json",
+            crate::testing::word_tokenizer_json(&words).to_string(),
+        );
+        assert_eq!(
+            complaint(&folder),
+            "tokenizer.json: token \"g\" is number 8, but vocab_size in config.json is 8: \
+             the tokenizer belongs to another model"
         );
     }
 

@@ -270,6 +270,7 @@ impl Running {
             slot,
             start: self.cached,
             tokens: &self.job.prompt[self.cached..end],
+            reach: self.job.prompt.len(),
         }
     }
 
@@ -279,6 +280,7 @@ impl Running {
             slot,
             start: self.cached,
             tokens: std::slice::from_ref(&self.last),
+            reach: self.job.prompt.len(),
         }
     }
 

@@ -1,0 +1,300 @@
+//! The decoder against transformers: golden logits of small random models of every family.
+
+use super::*;
+use crate::device::DeviceChoice;
+use crate::load::{LoadOptions, load};
+use std::path::{Path, PathBuf};
+
+/// Logits that transformers gives: `tokens` `[texts][time]`, `logits` `[texts][time][vocabulary]`.
+struct Golden {
+    tokens: Vec<Vec<u32>>,
+    logits: Vec<Vec<Vec<f32>>>,
+}
+
+fn folder(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../tests/golden/data/logits")
+        .join(name)
+}
+
+fn golden(name: &str, field: &str) -> Golden {
+    let bytes = std::fs::read(folder(name).join("golden.safetensors")).unwrap();
+    let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let (tokens, logits) = (file.tensor("tokens").unwrap(), file.tensor(field).unwrap());
+    let [time, steps, vocabulary] = [tokens.shape()[1], logits.shape()[1], logits.shape()[2]];
+    let ids: Vec<u32> = tokens
+        .data()
+        .chunks(8)
+        .map(|id| u64::from_le_bytes(id.try_into().unwrap()) as u32)
+        .collect();
+    let numbers: Vec<f32> = logits
+        .data()
+        .chunks(4)
+        .map(|number| f32::from_le_bytes(number.try_into().unwrap()))
+        .collect();
+    let rows: Vec<Vec<f32>> = numbers.chunks(vocabulary).map(<[f32]>::to_vec).collect();
+    Golden {
+        tokens: ids.chunks(time).map(<[u32]>::to_vec).collect(),
+        logits: rows.chunks(steps).map(<[Vec<f32>]>::to_vec).collect(),
+    }
+}
+
+/// The field of the golden file that speaks of a number format.
+fn field_of(dtype: Dtype) -> &'static str {
+    match dtype {
+        Dtype::F32 => "logits",
+        Dtype::Bf16 => "logits_bf16",
+    }
+}
+
+fn decoder(name: &str, dtype: Dtype) -> Decoder {
+    let options = LoadOptions {
+        device: DeviceChoice::Cpu,
+        dtype: Some(dtype),
+        slots: 4,
+        context_tokens_max: 48,
+        ..LoadOptions::default()
+    };
+    load(&folder(name), &options, |_| {}).unwrap().decoder
+}
+
+/// The largest distance between two sets of logits.
+fn distance(found: &[f32], expected: &[f32]) -> f32 {
+    assert_eq!(found.len(), expected.len());
+    found
+        .iter()
+        .zip(expected)
+        .map(|(found, expected)| (found - expected).abs())
+        .fold(0.0, f32::max)
+}
+
+const MODELS: [&str; 4] = ["llama", "llama-v4-config", "qwen2", "qwen2-sharded"];
+/// Texts of 40 tokens: past the original context where that is 16, past the window where there is one.
+const LONG_MODELS: [&str; 6] = [
+    "llama3",
+    "llama-linear",
+    "llama-dynamic",
+    "mistral",
+    "qwen2-yarn",
+    "qwen3",
+];
+
+/// Feeds the golden texts in steps of rows (text, slot, start, end) and compares each row's last logits.
+#[track_caller]
+fn check_steps(models: &[&str], dtype: Dtype, tolerance: f32, steps: &[&[(usize, usize, usize, usize)]]) {
+    let _no_grad = tch::no_grad_guard();
+    for &name in models {
+        let golden = golden(name, field_of(dtype));
+        let mut decoder = decoder(name, dtype);
+        for step in steps {
+            let rows: Vec<Row<'_>> = step
+                .iter()
+                .map(|&(text, slot, start, end)| Row {
+                    slot,
+                    start,
+                    tokens: &golden.tokens[text][start..end],
+                    reach: 0,
+                })
+                .collect();
+            let logits = decoder.forward(&rows).unwrap();
+            for (&(text, _, _, end), found) in step.iter().zip(logits.chunks(decoder.vocabulary())) {
+                let distance = distance(found, &golden.logits[text][end - 1]);
+                assert!(distance <= tolerance, "{name}: {distance:e} at {step:?}");
+            }
+        }
+    }
+}
+
+/// What the project promises for `f32`, and what 8 bits of mantissa leave on logits of a few units.
+const F32_TOLERANCE: f32 = 1e-4;
+const BF16_TOLERANCE: f32 = 0.25;
+
+#[test]
+fn every_position_of_a_prompt_agrees_with_transformers() {
+    let _no_grad = tch::no_grad_guard();
+    for name in MODELS.into_iter().chain(LONG_MODELS) {
+        let golden = golden(name, "logits");
+        let mut decoder = decoder(name, Dtype::F32);
+        for (slot, tokens) in golden.tokens.iter().enumerate() {
+            let step = decoder
+                .step(&[Row {
+                    slot,
+                    start: 0,
+                    tokens,
+                    reach: 0,
+                }])
+                .unwrap();
+            let hidden = decoder.hidden(&step).unwrap();
+            let logits = Vec::<f32>::try_from(decoder.logits(&hidden).unwrap().flatten(0, 1)).unwrap();
+            let distance = distance(&logits, &golden.logits[slot].concat());
+            assert!(distance <= F32_TOLERANCE, "{name}: {distance:e}");
+        }
+    }
+}
+
+/// Prompts of unequal lengths together, then single tokens at unequal positions together.
+const RAGGED: [&[(usize, usize, usize, usize)]; 6] = [
+    &[(0, 0, 0, 9), (1, 1, 0, 14)],
+    &[(0, 0, 9, 10), (1, 1, 14, 15)],
+    &[(0, 0, 10, 11), (1, 1, 15, 16)],
+    &[(0, 0, 11, 12)],
+    &[(1, 1, 16, 17)],
+    &[(0, 0, 12, 13), (1, 1, 17, 18)],
+];
+
+#[test]
+fn ragged_batches_agree_with_transformers() {
+    check_steps(&MODELS, Dtype::F32, F32_TOLERANCE, &RAGGED);
+}
+
+#[test]
+fn ragged_batches_agree_with_transformers_in_bf16_within_its_precision() {
+    check_steps(&MODELS, Dtype::Bf16, BF16_TOLERANCE, &RAGGED);
+}
+
+#[test]
+fn a_prompt_in_chunks_beside_other_slots_agrees_with_transformers() {
+    check_steps(
+        &MODELS,
+        Dtype::F32,
+        F32_TOLERANCE,
+        &[
+            &[(0, 2, 0, 5)],
+            &[(0, 2, 5, 12), (1, 0, 0, 3)],
+            &[(1, 0, 3, 24), (0, 2, 12, 13)],
+        ],
+    );
+}
+
+/// As [`RAGGED`], past position 16 and with window edges inside chunks. What dynamic scaling says of these steps is
+/// in a test of its own.
+#[test]
+fn long_ragged_batches_agree_with_transformers_in_every_family() {
+    let models: Vec<&str> = LONG_MODELS
+        .into_iter()
+        .filter(|&name| name != "llama-dynamic")
+        .collect();
+    check_steps(
+        &models,
+        Dtype::F32,
+        F32_TOLERANCE,
+        &[
+            &[(0, 0, 0, 21), (1, 1, 0, 3)],
+            &[(0, 0, 21, 30), (1, 1, 3, 5)],
+            &[(0, 0, 30, 31), (1, 1, 5, 6)],
+            &[(1, 1, 6, 30), (0, 0, 31, 32)],
+            &[(0, 0, 32, 33), (1, 1, 30, 31)],
+            &[(1, 1, 31, 40)],
+            &[(0, 0, 33, 34)],
+        ],
+    );
+}
+
+/// A prompt of 20 tokens, in the pieces given, then single tokens, each text beside the other.
+#[track_caller]
+fn check_dynamic(pieces: &[std::ops::Range<usize>]) {
+    const PROMPT: usize = 20;
+    let _no_grad = tch::no_grad_guard();
+    let golden = golden("llama-dynamic", "decode");
+    let mut decoder = decoder("llama-dynamic", Dtype::F32);
+    let singles = (PROMPT..40).map(|position| position..position + 1);
+    for piece in pieces.iter().cloned().chain(singles) {
+        let rows: Vec<Row<'_>> = (0..2)
+            .map(|text| Row {
+                slot: text,
+                start: piece.start,
+                tokens: &golden.tokens[text][piece.clone()],
+                reach: PROMPT,
+            })
+            .collect();
+        let logits = decoder.forward(&rows).unwrap();
+        if piece.start < PROMPT {
+            continue;
+        }
+        for (text, found) in logits.chunks(decoder.vocabulary()).enumerate() {
+            let distance = distance(found, &golden.logits[text][piece.start - PROMPT]);
+            assert!(distance <= F32_TOLERANCE, "{distance:e} at {piece:?}");
+        }
+    }
+}
+
+#[test]
+fn dynamic_scaling_follows_the_length_of_each_text_as_in_transformers() {
+    check_dynamic(&[0..20]);
+}
+
+#[test]
+fn a_dynamically_scaled_prompt_in_chunks_is_rotated_like_one_in_a_piece() {
+    check_dynamic(&[0..7, 7..18, 18..20]);
+}
+
+#[test]
+fn a_slot_is_used_again_after_a_longer_text() {
+    check_steps(
+        &MODELS,
+        Dtype::F32,
+        F32_TOLERANCE,
+        &[&[(0, 1, 0, 24)], &[(1, 1, 0, 2)], &[(1, 1, 2, 3)]],
+    );
+}
+
+#[test]
+fn a_moved_slot_goes_on_where_it_was() {
+    let _no_grad = tch::no_grad_guard();
+    let golden = golden("llama", "logits");
+    let mut decoder = decoder("llama", Dtype::F32);
+    let tokens = &golden.tokens[0];
+    decoder
+        .forward(&[Row {
+            slot: 3,
+            start: 0,
+            tokens: &tokens[..10],
+            reach: 0,
+        }])
+        .unwrap();
+    decoder.move_slot(3, 0, 10).unwrap();
+    let logits = decoder
+        .forward(&[Row {
+            slot: 0,
+            start: 10,
+            tokens: &tokens[10..11],
+            reach: 0,
+        }])
+        .unwrap();
+    assert!(distance(&logits, &golden.logits[0][10]) <= F32_TOLERANCE);
+}
+
+#[test]
+fn rows_beyond_the_room_are_errors() {
+    let mut decoder = decoder("llama", Dtype::F32);
+    assert!(
+        decoder
+            .forward(&[Row {
+                slot: 0,
+                start: 48,
+                tokens: &[1],
+                reach: 0
+            }])
+            .is_err()
+    );
+    assert!(
+        decoder
+            .forward(&[Row {
+                slot: 4,
+                start: 0,
+                tokens: &[1],
+                reach: 0
+            }])
+            .is_err()
+    );
+    assert!(
+        decoder
+            .forward(&[Row {
+                slot: 0,
+                start: 0,
+                tokens: &[160],
+                reach: 0
+            }])
+            .is_err()
+    );
+}
