@@ -284,18 +284,35 @@ fn answer_json(answer: &AnswerRecord) -> Value {
         "reason": answer.reason,
     });
     match &answer.outcome {
-        Outcome::Answered { text, receipt } => {
+        Outcome::Answered {
+            text,
+            first_ms,
+            total_ms,
+            receipt,
+            ..
+        } => {
             let receipt = receipt.message();
             value["answer"] = json!(text);
             value["model"] = json!(receipt.model.to_string());
             value["prompt_tokens"] = json!(receipt.prompt_tokens);
             value["answer_tokens"] = json!(receipt.answer_tokens);
             value["took_ms"] = json!(took_ms(answer));
+            value["first_ms"] = json!(first_ms);
+            value["total_ms"] = json!(total_ms);
         }
         Outcome::Failed { failure, reason } => {
             value["failure"] = json!(failure.name());
             value["failure_reason"] = json!(reason);
         }
+    }
+    if let Some(audit) = &answer.audit {
+        value["audit"] = json!({
+            "tokens": audit.tally.margins.count,
+            "margin_micro": audit.tally.margins.micro,
+            "codes": audit.tally.codes.count,
+            "code_micro": audit.tally.codes.micro,
+            "failure": audit.failure,
+        });
     }
     value
 }

@@ -290,7 +290,7 @@ fn check_task(task: &str, unknown_task: bool) -> anyhow::Result<()> {
     if unknown_task || agon_subnets::task(task).is_some() {
         return Ok(());
     }
-    let known: Vec<&str> = agon_subnets::tasks().iter().map(|task| task.name()).collect();
+    let known = agon_subnets::NAMES;
     let advice =
         format!("this build knows no task {task:?}, only {known:?}; add --unknown-task to take it anyway");
     Err(ExitWith::usage(advice).into())

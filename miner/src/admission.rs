@@ -99,6 +99,12 @@ pub enum Refusal {
         /// Why.
         reason: String,
     },
+    /// The codes of that answer are not kept, or it has no such window.
+    #[error("no such codes of challenge {challenge}: never answered here, no such window, or too long ago")]
+    Forgotten {
+        /// Digest of the challenge.
+        challenge: Digest,
+    },
     /// The miner is not ready: it does not know the ledger's state yet, is stopping, or broke.
     #[error("{reason}")]
     Unavailable {
@@ -123,6 +129,7 @@ impl Refusal {
             Self::Replayed { .. } => "replayed",
             Self::Busy => "queue_full",
             Self::Prompt { .. } => "prompt",
+            Self::Forgotten { .. } => "forgotten",
             Self::Unavailable { .. } => "unavailable",
         }
     }
@@ -133,7 +140,7 @@ impl Refusal {
         match self {
             Self::Malformed { .. } | Self::Prompt { .. } => Code::InvalidArgument,
             Self::Signature(_) => Code::Unauthenticated,
-            Self::Receiver { .. } => Code::NotFound,
+            Self::Receiver { .. } | Self::Forgotten { .. } => Code::NotFound,
             Self::Subnet { .. } | Self::Tempo { .. } | Self::Draw(_) => Code::FailedPrecondition,
             Self::Stale { .. } => Code::OutOfRange,
             Self::Permit { .. } => Code::PermissionDenied,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use agon_model::{Engine, Event, FinishReason as ModelFinish, Generation, Request, SubmitError};
 use agon_protocol::id::Digest;
-use agon_protocol::message::{Environment, FinishReason, Sampling};
+use agon_protocol::message::{Code, Environment, FinishReason, Sampling};
 use futures::stream::{self, BoxStream, StreamExt};
 use thiserror::Error;
 
@@ -30,6 +30,8 @@ pub struct Prompt {
     pub sampling: Sampling,
     /// Most tokens of the answer.
     pub tokens_max: u32,
+    /// The model's own end of the text does not count before this many.
+    pub tokens_min: u32,
     /// Time left until the answer is too late.
     pub time_left: Duration,
 }
@@ -47,7 +49,18 @@ pub enum Part {
         prompt_tokens: u32,
         /// Tokens of the answer.
         answer_tokens: u32,
+        /// What the answer was made of.
+        made_of: MadeOf,
     },
+}
+
+/// What an answer was made of; empty when no model made it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MadeOf {
+    /// All tokens that were chosen, the end of the text included.
+    pub tokens: Vec<u32>,
+    /// The activation code of each.
+    pub codes: Vec<Code>,
 }
 
 /// The parts of one answer. Dropping the stream cancels the work.
@@ -129,6 +142,7 @@ fn model_request(prompt: Prompt) -> Request {
     Request {
         prompt: prompt.text,
         tokens_max: prompt.tokens_max,
+        tokens_min: prompt.tokens_min,
         sampling: agon_model::Sampling {
             temperature: prompt.sampling.temperature_milli as f32 / 1_000.0,
             top_p: prompt.sampling.top_p_ppm as f32 / 1_000_000.0,
@@ -143,7 +157,7 @@ fn model_request(prompt: Prompt) -> Request {
 async fn next_part(mut generation: Generation) -> Option<(Result<Part, BackendError>, Generation)> {
     let part = match generation.next().await? {
         Event::Text(text) => Ok(Part::Text(text)),
-        Event::Done(finish) => Ok(Part::Done {
+        Event::Done(finish, trace) => Ok(Part::Done {
             finish: match finish.reason {
                 ModelFinish::EndOfText => FinishReason::EndOfText,
                 ModelFinish::Stop => FinishReason::Stop,
@@ -152,6 +166,10 @@ async fn next_part(mut generation: Generation) -> Option<(Result<Part, BackendEr
             },
             prompt_tokens: finish.prompt_tokens,
             answer_tokens: finish.tokens,
+            made_of: MadeOf {
+                tokens: trace.tokens,
+                codes: trace.codes,
+            },
         }),
         Event::Failed(error) => Err(BackendError::Failed(error.to_string())),
     };

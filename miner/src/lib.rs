@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | [`admission`] | decides which challenges are answered |
 //! | [`replay`] | remembers used nonces, across restarts |
+//! | [`traces`] | codes of the newest answers, for audits |
 //! | [`serve`] | the gRPC service: gates, streaming, receipts |
 //! | [`follow`] | keeps permits, tempo and beacons fresh from the ledger |
 //! | [`announce`] | keeps the axon on the ledger fresh |
@@ -20,6 +21,7 @@ pub mod backend;
 pub mod follow;
 pub mod replay;
 pub mod serve;
+pub mod traces;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -173,6 +175,7 @@ pub async fn run<B: Backend>(
         },
         subnet: snapshots.subscribe(),
         replay: Mutex::new(open_replay(&config, world.clock.now_ms())?),
+        traces: Mutex::default(),
         backend,
         clock: world.clock,
         pair: config.pair.clone(),

@@ -8,11 +8,14 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use agon_protocol::grpc::trace::WINDOWS_MAX;
 use agon_protocol::grpc::v1::ask_reply::Part as WirePart;
-use agon_protocol::grpc::v1::{AskReply, AskRequest, SignedReceipt, miner_server};
+use agon_protocol::grpc::v1::{
+    AskReply, AskRequest, OpenReply, OpenRequest, SignedReceipt, Tokens, miner_server,
+};
 use agon_protocol::grpc::{self};
-use agon_protocol::id::Hotkey;
-use agon_protocol::message::{Challenge, FinishReason, Receipt, Signed, Verified, answer_digest};
+use agon_protocol::id::{Digest, Hotkey};
+use agon_protocol::message::{Challenge, FinishReason, Receipt, Signed, Trace, Verified, answer_digest};
 use agon_protocol::sign::Keypair;
 use agon_runtime::clock::Clock;
 use futures::StreamExt;
@@ -24,8 +27,9 @@ use tonic::{Request, Response, Status};
 use tracing::{debug, warn};
 
 use crate::admission::{Admission, Refusal, SubnetSnapshot};
-use crate::backend::{Backend, BackendError, Part, Parts, Prompt};
+use crate::backend::{Backend, BackendError, MadeOf, Part, Parts, Prompt};
 use crate::replay::Replay;
+use crate::traces::Traces;
 
 /// Parts of one answer that wait for a slow reader; more wait in the back end, which bounds them by the tokens asked.
 const PARTS_WAITING_MAX: usize = 64;
@@ -49,6 +53,8 @@ pub struct Service<B> {
     pub subnet: SubnetWatch,
     /// Used nonces.
     pub replay: Mutex<Replay>,
+    /// Codes of the newest answers.
+    pub traces: Mutex<Traces>,
     /// What makes the answers.
     pub backend: B,
     /// The time.
@@ -144,6 +150,13 @@ impl<B: Backend> miner_server::Miner for Handle<B> {
         tokio::spawn(tokio::time::timeout(lifetime, answer.stream(parts, sender)));
         Ok(Response::new(ReceiverStream::new(receiver)))
     }
+
+    async fn open(&self, request: Request<OpenRequest>) -> Result<Response<OpenReply>, Status> {
+        self.0
+            .open(&request.into_inner())
+            .map(Response::new)
+            .map_err(refused)
+    }
 }
 
 impl<B: Backend> Service<B> {
@@ -168,12 +181,39 @@ impl<B: Backend> Service<B> {
     }
 }
 
+impl<B> Service<B> {
+    fn open(&self, request: &OpenRequest) -> Result<OpenReply, Refusal> {
+        let malformed = |reason: String| Refusal::Malformed { reason };
+        if request.windows.len() > WINDOWS_MAX {
+            let count = request.windows.len();
+            return Err(malformed(format!(
+                "{count} windows asked for, no answer has more than {WINDOWS_MAX}"
+            )));
+        }
+        let challenge = request.challenge.as_slice().try_into().map(Digest);
+        let challenge = challenge.map_err(|_| {
+            malformed(format!(
+                "challenge has {} bytes, a digest has 32",
+                request.challenge.len()
+            ))
+        })?;
+        let traces = self.traces.lock().unwrap_or_else(PoisonError::into_inner);
+        let opened = traces.open(&challenge, &request.windows);
+        drop(traces);
+        let windows = opened.ok_or(Refusal::Forgotten { challenge })?;
+        Ok(OpenReply {
+            windows: windows.iter().map(Into::into).collect(),
+        })
+    }
+}
+
 fn prompt(challenge: &Challenge, now_ms: u64) -> Prompt {
     let left = Duration::from_millis(challenge.deadline_ms.saturating_sub(now_ms));
     Prompt {
         text: challenge.prompt.clone(),
         sampling: challenge.sampling,
         tokens_max: challenge.tokens_max,
+        tokens_min: challenge.tokens_min,
         time_left: left.saturating_sub(RECEIPT_MARGIN),
     }
 }
@@ -193,6 +233,7 @@ struct End {
     finish: FinishReason,
     prompt_tokens: u32,
     answer_tokens: u32,
+    made_of: MadeOf,
 }
 
 impl<B: Backend> Answer<B> {
@@ -224,9 +265,7 @@ impl<B: Backend> Answer<B> {
                 }
                 Step::Skip => {}
                 Step::Close(end) => {
-                    let receipt = self.receipt(&end);
-                    let last = reply(WirePart::Receipt(SignedReceipt::from(&receipt)));
-                    break if sender.send(Ok(last)).await.is_ok() {
+                    break if self.close(end, &sender).await {
                         "answered"
                     } else {
                         "abandoned"
@@ -241,6 +280,22 @@ impl<B: Backend> Answer<B> {
         };
         metrics::counter!("agon_miner_challenges_total", "outcome" => outcome).increment(1);
         metrics::histogram!("agon_miner_answer_seconds").record(self.started.elapsed().as_secs_f64());
+    }
+
+    /// Sends the tokens and the receipt; false when nobody reads any more.
+    async fn close(&self, end: End, sender: &mpsc::Sender<Result<AskReply, Status>>) -> bool {
+        let receipt = self.receipt(&end);
+        let MadeOf { tokens, codes } = end.made_of;
+        // Kept before the receipt is out, so that whoever has it can ask.
+        self.keep(codes);
+        let tokens = reply(WirePart::Tokens(Tokens { ids: tokens }));
+        let receipt = reply(WirePart::Receipt(SignedReceipt::from(&receipt)));
+        sender.send(Ok(tokens)).await.is_ok() && sender.send(Ok(receipt)).await.is_ok()
+    }
+
+    fn keep(&self, codes: Vec<agon_protocol::message::Code>) {
+        let mut traces = self.service.traces.lock().unwrap_or_else(PoisonError::into_inner);
+        traces.keep(self.challenge.digest(), codes);
     }
 
     fn deadline_ms(&self) -> u64 {
@@ -269,10 +324,12 @@ impl<B: Backend> Answer<B> {
                 finish,
                 prompt_tokens,
                 answer_tokens,
+                made_of,
             })) => Step::Close(End {
                 finish,
                 prompt_tokens,
                 answer_tokens,
+                made_of,
             }),
             Some(Err(error)) => {
                 warn!(%error, "answer failed");
@@ -298,6 +355,7 @@ impl<B: Backend> Answer<B> {
             miner: service.admission.miner,
             prompt_tokens: end.prompt_tokens,
             answer_tokens: end.answer_tokens,
+            trace: Trace::of(&end.made_of.tokens, &end.made_of.codes),
             received_ms: self.received_ms,
             first_token_ms,
             finished_ms,

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use agon_protocol::grpc::v1::ask_reply::Part as WirePart;
 use agon_protocol::grpc::v1::miner_client::MinerClient;
-use agon_protocol::grpc::v1::{AskReply, AskRequest};
+use agon_protocol::grpc::v1::{AskReply, AskRequest, OpenRequest};
 use agon_protocol::id::{Digest, Hotkey};
 use agon_protocol::message::{
-    Challenge, Environment, FinishReason, Receipt, Sampling, Signed, answer_digest,
+    Challenge, Environment, FinishReason, OpenedWindow, Receipt, Sampling, Signed, answer_digest,
 };
 use agon_protocol::sign::DrawInput;
 use agon_runtime::net::ChannelOptions;
@@ -19,7 +19,7 @@ use tonic::{Code, Request, Status, Streaming};
 
 use super::*;
 use crate::admission::{RULE_METADATA, SubnetSnapshot};
-use crate::backend::{BackendError, ModelIdentity, Part, Parts, Prompt};
+use crate::backend::{BackendError, MadeOf, ModelIdentity, Part, Parts, Prompt};
 
 /// Pieces of the long answer: what a prompt of that many tokens would stream.
 const PIECES: usize = 256;
@@ -52,6 +52,10 @@ impl Backend for Scripted {
             finish: FinishReason::EndOfText,
             prompt_tokens: 3,
             answer_tokens: 2,
+            made_of: MadeOf {
+                tokens: vec![5, 6, 0],
+                codes: vec![[1; 16], [2; 16], [3; 16]],
+            },
         };
         match prompt.text.as_str() {
             "busy" => Err(BackendError::Busy),
@@ -139,6 +143,7 @@ impl Bench {
             admission,
             subnet: watch::Sender::new(Some(Arc::new(snapshot))).subscribe(),
             replay: Mutex::new(Replay::in_memory()),
+            traces: Mutex::default(),
             backend: Scripted {
                 identity,
                 dropped: Arc::clone(&dropped),
@@ -204,6 +209,7 @@ impl Bench {
                 seed: 0,
             },
             tokens_max: 8,
+            tokens_min: 0,
         };
         Signed::sign(challenge, &self.validator)
     }
@@ -212,14 +218,31 @@ impl Bench {
         self.request_as(challenge, self.validator.hotkey(), self.admission.miner)
     }
 
+    /// Asks for windows of the codes of an answer.
+    async fn open(&self, challenge: &[u8], windows: &[u32]) -> Result<Vec<OpenedWindow>, Status> {
+        let mut request = Request::new(OpenRequest {
+            challenge: challenge.to_vec(),
+            windows: windows.to_vec(),
+        });
+        self.address(&mut request, self.validator.hotkey(), self.admission.miner);
+        let reply = self.client().open(request).await?.into_inner();
+        let windows = reply.windows.into_iter();
+        Ok(windows
+            .map(|window| OpenedWindow::try_from(window).unwrap())
+            .collect())
+    }
+
+    fn address<T>(&self, request: &mut Request<T>, from: Hotkey, to: Hotkey) {
+        for (name, key) in [(grpc::SENDER_METADATA, from), (grpc::RECEIVER_METADATA, to)] {
+            request
+                .metadata_mut()
+                .insert(name, key.to_string().parse().unwrap());
+        }
+    }
+
     fn request_as(&self, challenge: &Signed<Challenge>, from: Hotkey, to: Hotkey) -> Request<AskRequest> {
         let mut request = Request::new(AskRequest::from(challenge));
-        request
-            .metadata_mut()
-            .insert(grpc::SENDER_METADATA, from.to_string().parse().unwrap());
-        request
-            .metadata_mut()
-            .insert(grpc::RECEIVER_METADATA, to.to_string().parse().unwrap());
+        self.address(&mut request, from, to);
         request
     }
 
@@ -246,6 +269,7 @@ async fn whole(mut stream: Streaming<AskReply>) -> (String, Option<Signed<Receip
     while let Some(reply) = stream.message().await.unwrap() {
         match reply.part.unwrap() {
             WirePart::Text(piece) => text.push_str(&piece),
+            WirePart::Tokens(tokens) => assert_eq!(tokens.ids, [5, 6, 0]),
             WirePart::Receipt(signed) => receipt = Some(Signed::try_from(signed).unwrap()),
         }
     }
@@ -272,6 +296,33 @@ async fn an_answer_streams_and_closes_with_a_receipt_that_holds() {
         (receipt.message().prompt_tokens, receipt.message().answer_tokens),
         (3, 2)
     );
+    bench.shutdown.request();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_codes_of_an_answer_open_to_the_root_in_its_receipt() {
+    let mut bench = Bench::new().await;
+    let challenge = bench.challenge("Where is Mary?");
+    let stream = bench.client().ask(bench.request(&challenge)).await.unwrap();
+    let receipt = whole(stream.into_inner()).await.1.unwrap();
+    let digest = challenge.digest().0;
+    let opened = bench.open(&digest, &[0]).await.unwrap();
+    assert!(opened.len() == 1 && opened[0].is_of(&receipt.message().trace));
+    let refusals = [
+        (bench.open(&digest, &[1]).await, (Code::NotFound, "forgotten")),
+        (bench.open(&[7; 32], &[0]).await, (Code::NotFound, "forgotten")),
+        (
+            bench.open(&[7; 31], &[0]).await,
+            (Code::InvalidArgument, "malformed"),
+        ),
+        (
+            bench.open(&digest, &[0; 1000]).await,
+            (Code::InvalidArgument, "malformed"),
+        ),
+    ];
+    for (result, (code, rule)) in refusals {
+        assert_eq!(named(&result.unwrap_err()), (code, rule.to_owned()));
+    }
     bench.shutdown.request();
 }
 

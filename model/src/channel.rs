@@ -145,7 +145,7 @@ impl Generation {
         loop {
             match self.next_blocking() {
                 Some(Event::Text(piece)) => text.push_str(&piece),
-                Some(Event::Done(finish)) => return Ok(Answer { text, finish }),
+                Some(Event::Done(finish, trace)) => return Ok(Answer { text, finish, trace }),
                 Some(Event::Failed(error)) => return Err(error),
                 None => return Err(GenerateError::EngineStopped),
             }
@@ -176,13 +176,18 @@ fn take(line: &mut Line) -> Option<Event> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::request::{Finish, FinishReason};
+    use crate::request::{Finish, FinishReason, Trace};
 
-    const DONE: Event = Event::Done(Finish {
+    const FINISH: Finish = Finish {
         reason: FinishReason::Length,
         prompt_tokens: 1,
         tokens: 1,
-    });
+    };
+    const NO_TRACE: Trace = Trace {
+        tokens: Vec::new(),
+        codes: Vec::new(),
+    };
+    const DONE: Event = Event::Done(FINISH, NO_TRACE);
 
     #[track_caller]
     fn check(sent: &[Event], received: &[Event]) {

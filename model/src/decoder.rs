@@ -18,6 +18,9 @@ use crate::config::Config;
 use crate::device::Dtype;
 use crate::rope::{Angles, attention_factor, depends_on_reach, frequencies};
 
+/// Tokens of one text whose logits are held at the same time when a text is scored.
+const SCORED_TOGETHER: usize = 64;
+
 /// Parameters by their name in the checkpoint.
 pub(crate) type Tensors = BTreeMap<String, Tensor>;
 
@@ -50,14 +53,44 @@ impl Row<'_> {
 
 /// Whatever turns tokens into logits, slot by slot. [`Decoder`] does; scripted ones stand in for it in tests.
 pub(crate) trait Backend {
-    /// Tokens that the logits speak of.
-    fn vocabulary(&self) -> usize;
-
-    /// Takes in the rows' tokens; returns logits of each row's next token, `[rows, vocabulary]`, row by row.
-    fn forward(&mut self, rows: &[Row<'_>]) -> Result<Vec<f32>, TchError>;
+    /// Takes in the rows' tokens; returns what is known of each row's next token.
+    fn forward(&mut self, rows: &[Row<'_>]) -> Result<Outputs, TchError>;
 
     /// Copies the first `tokens` positions of one slot over another.
     fn move_slot(&mut self, from: usize, to: usize, tokens: usize) -> Result<(), TchError>;
+}
+
+/// What the model says of the next tokens of some rows.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Outputs {
+    vocabulary: usize,
+    width: usize,
+    logits: Vec<f32>,
+    hidden: Vec<f32>,
+}
+
+impl Outputs {
+    /// Logits `[rows, vocabulary]` and states `[rows, width]`, row by row; the width may be 0.
+    pub(crate) fn new(vocabulary: usize, logits: Vec<f32>, hidden: Vec<f32>) -> Outputs {
+        let rows = logits.len() / vocabulary.max(1);
+        let width = hidden.len() / rows.max(1);
+        Outputs {
+            vocabulary,
+            width,
+            logits,
+            hidden,
+        }
+    }
+
+    /// Logits of one row's next token, `[vocabulary]`.
+    pub(crate) fn logits(&self, row: usize) -> &[f32] {
+        &self.logits[row * self.vocabulary..(row + 1) * self.vocabulary]
+    }
+
+    /// The state after the final norm that they were made from, `[hidden]`.
+    pub(crate) fn hidden(&self, row: usize) -> &[f32] {
+        &self.hidden[row * self.width..(row + 1) * self.width]
+    }
 }
 
 /// The parameters that an architecture needs, by name, with their shapes.
@@ -214,6 +247,33 @@ impl Decoder {
             .f_to_kind(Kind::Float)
     }
 
+    /// What states `[rows, hidden]` after the final norm say, in plain numbers.
+    fn outputs(&self, hidden: &Tensor) -> Result<Outputs, TchError> {
+        let logits = numbers(&self.logits(hidden)?)?;
+        Ok(Outputs::new(self.config.vocabulary, logits, numbers(hidden)?))
+    }
+
+    /// Takes in one row; hands `each` what is known after each of its last `count` tokens, in order: logits and state.
+    ///
+    /// The head is applied to [`SCORED_TOGETHER`] tokens at a time, so that a large vocabulary takes little memory.
+    pub(crate) fn score(
+        &mut self,
+        row: &Row<'_>,
+        count: usize,
+        mut each: impl FnMut(&[f32], &[f32]),
+    ) -> Result<(), TchError> {
+        let step = self.step(std::slice::from_ref(row))?;
+        let hidden = self.hidden(&step)?;
+        let mut from = row.tokens.len() - count;
+        while from < row.tokens.len() {
+            let together = SCORED_TOGETHER.min(row.tokens.len() - from);
+            let outputs = self.outputs(&hidden.f_narrow(0, from as i64, together as i64)?)?;
+            (0..together).for_each(|index| each(outputs.logits(index), outputs.hidden(index)));
+            from += together;
+        }
+        Ok(())
+    }
+
     fn rms_norm(&self, input: &Tensor, weight: &Tensor) -> Result<Tensor, TchError> {
         input.f_rms_norm(
             [self.config.hidden as i64],
@@ -360,18 +420,10 @@ impl Decoder {
 }
 
 impl Backend for Decoder {
-    fn vocabulary(&self) -> usize {
-        self.config.vocabulary
-    }
-
-    fn forward(&mut self, rows: &[Row<'_>]) -> Result<Vec<f32>, TchError> {
+    fn forward(&mut self, rows: &[Row<'_>]) -> Result<Outputs, TchError> {
         let step = self.step(rows)?;
         let hidden = self.hidden(&step)?.f_index_select(0, &step.last)?;
-        let logits = self.logits(&hidden)?;
-        let mut numbers = vec![0.0; rows.len() * self.config.vocabulary];
-        let count = numbers.len();
-        logits.f_copy_data(&mut numbers, count)?;
-        Ok(numbers)
+        self.outputs(&hidden)
     }
 
     fn move_slot(&mut self, from: usize, to: usize, tokens: usize) -> Result<(), TchError> {
@@ -384,6 +436,17 @@ impl Backend for Decoder {
         }
         Ok(())
     }
+}
+
+/// A tensor's numbers in `f32`, row by row.
+fn numbers(tensor: &Tensor) -> Result<Vec<f32>, TchError> {
+    let mut numbers = vec![0.0; tensor.numel()];
+    let count = numbers.len();
+    tensor
+        .f_to_kind(Kind::Float)?
+        .f_contiguous()?
+        .f_copy_data(&mut numbers, count)?;
+    Ok(numbers)
 }
 
 /// The rows of a step as flat lists, padded on the right to one width.

@@ -13,7 +13,7 @@ use tokenizers::Tokenizer;
 use crate::channel::{Generation, events};
 use crate::decoder::Backend;
 use crate::load::{LoadError, LoadOptions, LoadProgress, Loaded, ModelInfo, load};
-use crate::request::{Event, Finish, FinishReason, Request, Sampling};
+use crate::request::{Event, Finish, FinishReason, Request, Sampling, Trace};
 use crate::schedule::{Job, Schedule, TurnReport};
 
 /// Stop texts in one request, at most: each is looked for at every token.
@@ -207,14 +207,16 @@ impl Engine {
         let (sender, generation) = events();
         if tokens_max == 0 {
             let prompt_tokens = prompt.len() as u32;
-            sender.send(Event::Done(Finish {
+            let finish = Finish {
                 reason: FinishReason::Length,
                 prompt_tokens,
                 tokens: 0,
-            }));
+            };
+            sender.send(Event::Done(finish, Trace::default()));
             return Ok(generation);
         }
         let Request {
+            tokens_min,
             sampling,
             stop,
             deadline,
@@ -223,6 +225,7 @@ impl Engine {
         self.inner.queue.push(Job {
             prompt,
             tokens_max,
+            tokens_min,
             sampling,
             stop,
             deadline,

@@ -21,6 +21,7 @@
 //! [`std::time::Instant`].
 
 mod channel;
+mod code;
 mod config;
 mod decoder;
 mod device;
@@ -35,12 +36,16 @@ mod schedule;
 mod testing;
 mod text;
 pub mod train;
+mod verify;
 mod weights;
 
 pub use channel::Generation;
+pub use code::{CODE_BYTES, Code, DISTANCE_MAX};
 pub use config::{Architecture, ConfigError};
 pub use device::{DeviceChoice, DeviceChoiceError, DeviceError, Dtype, DtypeError};
 pub use engine::{Engine, EngineStats, SubmitError};
 pub use load::{LoadError, LoadOptions, LoadProgress, ModelInfo};
-pub use request::{Answer, Event, Finish, FinishReason, GenerateError, Request, Sampling};
+pub use request::{Answer, Event, Finish, FinishReason, GenerateError, Request, Sampling, Trace};
 pub use runtime::{LIBTORCH_VERSION, Runtime, start};
+pub use sample::MARGIN_MAX;
+pub use verify::{Claim, ClaimError, Distances, Verifier};

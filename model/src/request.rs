@@ -4,6 +4,8 @@ use std::time::Instant;
 
 use thiserror::Error;
 
+use crate::code::Code;
+
 /// One text to continue.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Request {
@@ -11,6 +13,8 @@ pub struct Request {
     pub prompt: String,
     /// Tokens to generate at most. The room left in the context lowers it.
     pub tokens_max: u32,
+    /// The text cannot end by itself before this many tokens.
+    pub tokens_min: u32,
     /// How each next token is chosen.
     pub sampling: Sampling,
     /// Texts that end the answer; the answer stops before the first that appears.
@@ -20,11 +24,12 @@ pub struct Request {
 }
 
 impl Default for Request {
-    /// An empty prompt, 256 tokens, greedy, no stop texts, no deadline.
+    /// An empty prompt, up to 256 tokens, greedy, no stop texts, no deadline.
     fn default() -> Self {
         Request {
             prompt: String::new(),
             tokens_max: 256,
+            tokens_min: 0,
             sampling: Sampling::default(),
             stop: Vec::new(),
             deadline: None,
@@ -64,7 +69,7 @@ pub enum Event {
     /// piece splits a character, and no part of a stop text is ever among the pieces.
     Text(String),
     /// The answer is complete.
-    Done(Finish),
+    Done(Finish, Trace),
     /// The answer will not be completed; the pieces so far stand.
     Failed(GenerateError),
 }
@@ -78,6 +83,15 @@ pub struct Finish {
     pub prompt_tokens: u32,
     /// Tokens generated; the end-of-text token is not counted, tokens of a stop text are.
     pub tokens: u32,
+}
+
+/// What an answer was made of, token by token: what a verifier checks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Trace {
+    /// Every token that was chosen, in order, the end of the text included.
+    pub tokens: Vec<u32>,
+    /// The activation code of each token: of the state that it was chosen from.
+    pub codes: Vec<Code>,
 }
 
 /// What ended an answer.
@@ -100,6 +114,8 @@ pub struct Answer {
     pub text: String,
     /// How it ended.
     pub finish: Finish,
+    /// What it was made of.
+    pub trace: Trace,
 }
 
 /// Why an accepted request was not answered.

@@ -1,6 +1,9 @@
 //! Chooses the next token from logits: the same logits and seed give the same token on every machine that agrees on
 //! `f64` logarithms.
 //!
+//! Logits are rounded to a grid of [`GRID`] steps per unit first, so that what differs in the last bits only is a
+//! tie, and ties go to the lower token.
+//!
 //! The draw is the Gumbel-max trick: to each candidate's log-probability is added the noise of its own, and the
 //! largest sum wins, which draws exactly by probability. The noise of a token depends on (seed, position in the
 //! answer, token id) alone and can be computed for any token by itself, so whoever knows the seed can check a token
@@ -20,14 +23,21 @@ use crate::request::Sampling;
 
 /// Fills the key behind the seed, so that no other use of ChaCha20 with that seed shares this noise.
 const NOISE_CONTEXT: &[u8; 24] = b"agon token sampling v1  ";
+/// Steps of the logits' grid in one unit. A power of two, so that rounding to it is exact.
+const GRID: f32 = 1024.0;
+/// No margin is larger, in logits; a token that cannot be drawn at all has this one.
+pub const MARGIN_MAX: f32 = 64.0;
 /// Below this distance it is cheaper to read on than to seek.
 const READ_ON_TOKENS: u32 = 32;
 
-/// One request's way of choosing tokens.
-#[derive(Debug)]
-pub(crate) struct Sampler {
-    sampling: Sampling,
-    position: u32,
+/// How one answer's tokens are chosen.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rule<'a> {
+    pub(crate) sampling: Sampling,
+    /// Tokens that end the text.
+    pub(crate) end_of_text: &'a [u32],
+    /// The end of the text cannot be chosen before this many tokens.
+    pub(crate) tokens_min: u32,
 }
 
 /// A token and the logarithm of its probability at the wanted temperature, up to a constant; the best has 0.
@@ -37,38 +47,98 @@ struct Candidate {
     score: f64,
 }
 
-impl Sampler {
-    pub(crate) fn new(sampling: Sampling) -> Sampler {
-        Sampler {
-            sampling,
-            position: 0,
-        }
-    }
-
-    /// Chooses the next token, or `None` if a logit is not a number or none is finite.
+impl Rule<'_> {
+    /// Chooses the token at `position` of the answer, or `None` if a logit is not a number or none is finite.
     ///
     /// Of equal candidates the one with the lower id wins.
-    pub(crate) fn choose(&mut self, logits: &[f32]) -> Option<u32> {
-        let best = most_likely(logits)?;
-        let position = self.position;
-        self.position += 1;
+    pub(crate) fn choose(&self, logits: &[f32], position: u32) -> Option<u32> {
+        let logits = self.prepared(logits, position)?;
+        let best = most_likely(&logits)?;
         if self.sampling.temperature == 0.0 {
             return Some(best);
         }
+        let candidates = self.candidates(&logits, best);
+        winner(&candidates, &mut self.noise(position)).map(|(token, _)| token)
+    }
+
+    /// How far `token` is from being chosen at `position`: 0 when it is, else by how much its logit would have to
+    /// grow, at most [`MARGIN_MAX`]. `None` where [`Rule::choose`] gives none.
+    ///
+    /// A token outside `top_k` or `top_p` also has to grow by what it lacks to the least likely one inside.
+    pub(crate) fn margin(&self, logits: &[f32], position: u32, token: u32) -> Option<f32> {
+        let logits = self.prepared(logits, position)?;
+        let best = most_likely(&logits)?;
+        let given = logits.get(token as usize).copied().unwrap_or(f32::NEG_INFINITY);
+        if !given.is_finite() {
+            return Some(MARGIN_MAX);
+        }
+        if self.sampling.temperature == 0.0 && token == best {
+            return Some(0.0);
+        }
+        if self.sampling.temperature == 0.0 {
+            return Some(bounded(f64::from(logits[best as usize] - given)));
+        }
+        let candidates = self.candidates(&logits, best);
+        let temperature = f64::from(self.sampling.temperature);
+        let score = f64::from(given - logits[best as usize]) / temperature;
+        let least = candidates
+            .iter()
+            .map(|candidate| candidate.score)
+            .fold(0.0, f64::min);
+        let is_inside = candidates
+            .binary_search_by_key(&token, |candidate| candidate.token)
+            .is_ok();
+        let lacks = if is_inside { 0.0 } else { (least - score).max(0.0) };
+        let (chosen, sum) = winner(&candidates, &mut self.noise(position))?;
+        if chosen == token {
+            return Some(0.0);
+        }
+        let behind = (sum - score - self.noise(position).of(token)).max(0.0);
+        Some(bounded((behind + lacks) * temperature))
+    }
+
+    /// Logits on the grid, without what cannot be chosen at `position`; `None` if one is not a number.
+    fn prepared(&self, logits: &[f32], position: u32) -> Option<Vec<f32>> {
+        if logits.iter().any(|logit| logit.is_nan()) {
+            return None;
+        }
+        // Adding zero turns the negative zero into the other, so that the two are one.
+        let mut rounded: Vec<f32> = logits
+            .iter()
+            .map(|logit| (logit * GRID).round() / GRID + 0.0)
+            .collect();
+        if position < self.tokens_min {
+            for &token in self.end_of_text {
+                if let Some(logit) = rounded.get_mut(token as usize) {
+                    *logit = f32::NEG_INFINITY;
+                }
+            }
+        }
+        Some(rounded)
+    }
+
+    /// The tokens that are drawn from, by id.
+    fn candidates(&self, logits: &[f32], best: u32) -> Vec<Candidate> {
         let mut candidates = candidates(logits, best, self.sampling.temperature);
         keep_top_k(&mut candidates, self.sampling.top_k);
         keep_top_p(&mut candidates, self.sampling.top_p);
-        draw(&candidates, Noise::new(self.sampling.seed, position))
+        candidates
     }
+
+    fn noise(&self, position: u32) -> Noise {
+        Noise::new(self.sampling.seed, position)
+    }
+}
+
+/// A margin in range: one that was lost by the order of ties alone is the smallest that is not 0.
+fn bounded(margin: f64) -> f32 {
+    (margin as f32).clamp(f32::MIN_POSITIVE, MARGIN_MAX)
 }
 
 /// The lowest token among those with the largest logit.
 fn most_likely(logits: &[f32]) -> Option<u32> {
     let mut best = (0, f32::NEG_INFINITY);
     for (token, &logit) in (0..).zip(logits) {
-        if logit.is_nan() {
-            return None;
-        }
         if logit > best.1 {
             best = (token, logit);
         }
@@ -128,8 +198,8 @@ fn keep_top_p(candidates: &mut Vec<Candidate>, top_p: f32) {
     candidates.sort_unstable_by_key(|candidate| candidate.token);
 }
 
-/// The candidate with the largest sum of score and noise.
-fn draw(candidates: &[Candidate], mut noise: Noise) -> Option<u32> {
+/// The candidate with the largest sum of score and noise, and that sum.
+fn winner(candidates: &[Candidate], noise: &mut Noise) -> Option<(u32, f64)> {
     let mut winner: Option<(u32, f64)> = None;
     for &Candidate { token, score } in candidates {
         let sum = score + noise.of(token);
@@ -137,7 +207,7 @@ fn draw(candidates: &[Candidate], mut noise: Noise) -> Option<u32> {
             winner = Some((token, sum));
         }
     }
-    winner.map(|(token, _)| token)
+    winner
 }
 
 /// The noise of one position, read in order of token id.
@@ -181,12 +251,16 @@ fn gumbel(bits: u64) -> f64 {
 mod tests {
     use super::*;
 
-    fn sampling(temperature: f32, top_p: f32, top_k: u32, seed: u64) -> Sampling {
-        Sampling {
-            temperature,
-            top_p,
-            top_k,
-            seed,
+    fn rule(temperature: f32, top_p: f32, top_k: u32, seed: u64) -> Rule<'static> {
+        Rule {
+            sampling: Sampling {
+                temperature,
+                top_p,
+                top_k,
+                seed,
+            },
+            end_of_text: &[],
+            tokens_min: 0,
         }
     }
 
@@ -194,9 +268,7 @@ mod tests {
     fn histogram(logits: &[f32], temperature: f32, top_p: f32, top_k: u32, draws: u64) -> Vec<f64> {
         let mut counts = vec![0.0; logits.len()];
         for seed in 0..draws {
-            let token = Sampler::new(sampling(temperature, top_p, top_k, seed))
-                .choose(logits)
-                .unwrap();
+            let token = rule(temperature, top_p, top_k, seed).choose(logits, 0).unwrap();
             counts[token as usize] += 1.0 / draws as f64;
         }
         counts
@@ -251,18 +323,25 @@ mod tests {
 
     #[test]
     fn ties_go_to_the_lower_token() {
-        let mut greedy = Sampler::new(sampling(0.0, 1.0, 0, 1));
-        assert_eq!(greedy.choose(&[0.0, 2.0, 2.0, 1.0]), Some(1));
-        let mut one_of_equals = Sampler::new(sampling(1.0, 1.0, 1, 1));
-        assert_eq!(one_of_equals.choose(&[2.0; 5]), Some(0));
+        assert_eq!(rule(0.0, 1.0, 0, 1).choose(&[0.0, 2.0, 2.0, 1.0], 0), Some(1));
+        assert_eq!(rule(1.0, 1.0, 1, 1).choose(&[2.0; 5], 0), Some(0));
+    }
+
+    #[test]
+    fn logits_that_differ_by_less_than_the_grid_are_ties() {
+        let nearly = [1.0, 2.0, 2.0 + 0.4 / GRID];
+        assert_eq!(rule(0.0, 1.0, 0, 1).choose(&nearly, 0), Some(1));
+        assert_eq!(
+            rule(0.0, 1.0, 0, 1).choose(&[1.0, 2.0, 2.0 + 1.0 / GRID], 0),
+            Some(2)
+        );
     }
 
     #[test]
     fn one_seed_draws_one_series_and_another_seed_another() {
         let series = |seed| {
-            let mut sampler = Sampler::new(sampling(1.0, 1.0, 0, seed));
             (0..32)
-                .map(|_| sampler.choose(&[0.0; 16]).unwrap())
+                .map(|position| rule(1.0, 1.0, 0, seed).choose(&[0.0; 16], position).unwrap())
                 .collect::<Vec<_>>()
         };
         assert_eq!(series(7), series(7));
@@ -305,12 +384,64 @@ mod tests {
 
     #[test]
     fn logits_that_are_not_numbers_choose_nothing() {
-        let choose = |logits: &[f32]| Sampler::new(sampling(1.0, 0.9, 3, 1)).choose(logits);
+        let choose = |logits: &[f32]| rule(1.0, 0.9, 3, 1).choose(logits, 0);
         assert_eq!(choose(&[0.0, f32::NAN]), None);
         assert_eq!(choose(&[f32::NEG_INFINITY; 3]), None);
         assert_eq!(choose(&[0.0, f32::INFINITY]), None);
         assert_eq!(choose(&[]), None);
         assert_eq!(choose(&[f32::NEG_INFINITY, 1.0]), Some(1));
+    }
+
+    #[test]
+    fn the_end_of_the_text_waits_for_the_least_number_of_tokens() {
+        let rule = Rule {
+            end_of_text: &[1],
+            tokens_min: 2,
+            ..rule(0.0, 1.0, 0, 1)
+        };
+        let logits = [0.0, 5.0, 1.0];
+        let chosen: Vec<u32> = (0..3)
+            .map(|position| rule.choose(&logits, position).unwrap())
+            .collect();
+        assert_eq!(chosen, [2, 2, 1]);
+        assert_eq!(rule.margin(&logits, 0, 1), Some(MARGIN_MAX));
+        assert_eq!(rule.margin(&logits, 2, 1), Some(0.0));
+    }
+
+    #[test]
+    fn the_chosen_token_has_no_margin_and_every_other_has_one() {
+        for (temperature, top_p, top_k) in [(0.0, 1.0, 0), (1.0, 1.0, 0), (0.7, 0.9, 0), (1.3, 1.0, 2)] {
+            for seed in 0..200 {
+                let rule = rule(temperature, top_p, top_k, seed);
+                let chosen = rule.choose(&logits(), 3).unwrap();
+                for token in 0..4 {
+                    let margin = rule.margin(&logits(), 3, token).unwrap();
+                    assert_eq!(margin == 0.0, token == chosen, "{token} of {rule:?}: {margin}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_token_is_chosen_once_its_logit_grows_by_its_margin() {
+        for seed in 0..200 {
+            let rule = rule(1.0, 1.0, 0, seed);
+            for token in 0..4u32 {
+                let margin = rule.margin(&logits(), 0, token).unwrap();
+                let mut grown = logits();
+                grown[token as usize] += margin + 2.0 / GRID;
+                assert_eq!(rule.choose(&grown, 0), Some(token));
+            }
+        }
+    }
+
+    #[test]
+    fn a_token_that_the_model_does_not_have_has_the_largest_margin() {
+        assert_eq!(rule(1.0, 1.0, 0, 1).margin(&logits(), 0, 4), Some(MARGIN_MAX));
+        assert_eq!(
+            rule(0.0, 1.0, 0, 1).margin(&logits(), 0, u32::MAX),
+            Some(MARGIN_MAX)
+        );
     }
 
     #[test]

@@ -10,10 +10,11 @@ use std::time::Instant;
 use tokenizers::Tokenizer;
 
 use crate::channel::EventSender;
-use crate::decoder::{Backend, Row};
+use crate::code;
+use crate::decoder::{Backend, Outputs, Row};
 use crate::load::first_line;
-use crate::request::{Event, Finish, FinishReason, GenerateError, Sampling};
-use crate::sample::Sampler;
+use crate::request::{Event, Finish, FinishReason, GenerateError, Sampling, Trace};
+use crate::sample::Rule;
 use crate::text::{AnswerText, Grown};
 
 /// Tokens of one prompt that enter at a time.
@@ -28,6 +29,7 @@ pub(crate) struct Job {
     pub(crate) prompt: Vec<u32>,
     /// At least 1; prompt and answer together fit the context.
     pub(crate) tokens_max: u32,
+    pub(crate) tokens_min: u32,
     pub(crate) sampling: Sampling,
     pub(crate) stop: Vec<String>,
     pub(crate) deadline: Option<Instant>,
@@ -46,11 +48,12 @@ impl Job {
     /// Says that it ended with nothing generated, if anyone listens.
     pub(crate) fn expire(self) {
         let prompt_tokens = self.prompt.len() as u32;
-        self.sender.send(Event::Done(Finish {
+        let finish = Finish {
             reason: FinishReason::Deadline,
             prompt_tokens,
             tokens: 0,
-        }));
+        };
+        self.sender.send(Event::Done(finish, Trace::default()));
     }
 }
 
@@ -58,7 +61,6 @@ impl Job {
 #[derive(Debug)]
 struct Running {
     job: Job,
-    sampler: Sampler,
     text: AnswerText,
     /// Tokens in the slot's cache.
     cached: usize,
@@ -66,6 +68,7 @@ struct Running {
     last: u32,
     /// Tokens generated.
     tokens: u32,
+    trace: Trace,
     /// Its last event was sent, or nobody listens: the slot is to be freed.
     is_over: bool,
 }
@@ -121,14 +124,13 @@ impl<B: Backend> Schedule<B> {
     pub(crate) fn admit(&mut self, job: Job) {
         assert!(self.free_slots() > 0, "a job was admitted without a slot");
         let text = AnswerText::new(&job.prompt, job.stop.clone());
-        let sampler = Sampler::new(job.sampling);
         self.running.push(Running {
             job,
-            sampler,
             text,
             cached: 0,
             last: 0,
             tokens: 0,
+            trace: Trace::default(),
             is_over: false,
         });
     }
@@ -213,14 +215,14 @@ impl<B: Backend> Schedule<B> {
     }
 
     /// Hands each chosen request its logits, or all of them the failure.
-    fn distribute(&mut self, chosen: &[usize], result: Result<Vec<f32>, tch::TchError>) {
-        let vocabulary = self.backend.vocabulary();
+    fn distribute(&mut self, chosen: &[usize], result: Result<Outputs, tch::TchError>) {
         match result {
-            Ok(logits) => {
-                for (&slot, logits) in chosen.iter().zip(logits.chunks_exact(vocabulary)) {
+            Ok(outputs) => {
+                for (index, &slot) in chosen.iter().enumerate() {
                     let running = &mut self.running[slot];
                     let before = running.tokens;
-                    running.accept(&self.tokenizer, &self.end_of_text, logits);
+                    let (logits, hidden) = (outputs.logits(index), outputs.hidden(index));
+                    running.accept(&self.tokenizer, &self.end_of_text, logits, hidden);
                     self.tokens += u64::from(running.tokens - before);
                 }
             }
@@ -285,15 +287,22 @@ impl Running {
     }
 
     /// Chooses the next token from `logits` and shows what text it completes.
-    fn accept(&mut self, tokenizer: &Tokenizer, end_of_text: &[u32], logits: &[f32]) {
+    fn accept(&mut self, tokenizer: &Tokenizer, end_of_text: &[u32], logits: &[f32], hidden: &[f32]) {
         if self.has_prompt_left() {
             return;
         }
-        let Some(token) = self.sampler.choose(logits) else {
+        let rule = Rule {
+            sampling: self.job.sampling,
+            end_of_text,
+            tokens_min: self.job.tokens_min,
+        };
+        let Some(token) = rule.choose(logits, self.tokens) else {
             return self.fail(GenerateError::Logits {
                 position: self.tokens,
             });
         };
+        self.trace.tokens.push(token);
+        self.trace.codes.push(code::encode(hidden));
         if end_of_text.contains(&token) {
             return self.finish(tokenizer, FinishReason::EndOfText);
         }
@@ -331,11 +340,13 @@ impl Running {
 
     fn end(&mut self, reason: FinishReason) {
         let prompt_tokens = self.job.prompt.len() as u32;
-        self.job.sender.send(Event::Done(Finish {
+        let finish = Finish {
             reason,
             prompt_tokens,
             tokens: self.tokens,
-        }));
+        };
+        let trace = std::mem::take(&mut self.trace);
+        self.job.sender.send(Event::Done(finish, trace));
         self.is_over = true;
     }
 
@@ -412,6 +423,7 @@ mod tests {
             self.schedule.admit(Job {
                 prompt,
                 tokens_max,
+                tokens_min: 0,
                 sampling: Sampling::default(),
                 stop,
                 deadline,

@@ -13,7 +13,7 @@ use tch::TchError;
 use tokenizers::Tokenizer;
 
 use crate::config::Config;
-use crate::decoder::{Backend, Row, parameter_shapes};
+use crate::decoder::{Backend, Outputs, Row, parameter_shapes};
 
 /// Tokens `<end>` and `<unk>`, then one token for each word, joined by spaces.
 pub(crate) fn word_tokenizer(words: &[&str]) -> Tokenizer {
@@ -73,11 +73,7 @@ impl<F: FnMut(&[u32]) -> Result<u32, TchError>> Scripted<F> {
 }
 
 impl<F: FnMut(&[u32]) -> Result<u32, TchError>> Backend for Scripted<F> {
-    fn vocabulary(&self) -> usize {
-        self.vocabulary
-    }
-
-    fn forward(&mut self, rows: &[Row<'_>]) -> Result<Vec<f32>, TchError> {
+    fn forward(&mut self, rows: &[Row<'_>]) -> Result<Outputs, TchError> {
         let shape = |row: &Row<'_>| (row.slot, row.start, row.tokens.len());
         self.steps.lock().unwrap().push(rows.iter().map(shape).collect());
         let mut logits = Vec::new();
@@ -95,7 +91,7 @@ impl<F: FnMut(&[u32]) -> Result<u32, TchError>> Backend for Scripted<F> {
             let next = (self.rule)(slot)?;
             logits.extend((0..self.vocabulary as u32).map(|token| if token == next { 1.0 } else { 0.0 }));
         }
-        Ok(logits)
+        Ok(Outputs::new(self.vocabulary, logits, Vec::new()))
     }
 
     fn move_slot(&mut self, from: usize, to: usize, tokens: usize) -> Result<(), TchError> {

@@ -3,6 +3,8 @@
 //! Everything that came over the wire passes a `TryFrom` here, which bounds and validates it; behind this edge
 //! everything is valid. Working types become wire messages by `From`.
 
+pub mod trace;
+
 use std::net::IpAddr;
 
 use crate::amount::Amount;

@@ -8,6 +8,7 @@
 //! | [`codec`] | the canonical encoding of everything hashed or signed |
 //! | [`sign`] | schnorrkel signatures and verifiable draws, one context per kind of message |
 //! | [`ss58`], [`mod@derive`] | addresses; mnemonics and derivation paths |
+//! | [`merkle`] | one digest for a list, and proofs of its leaves |
 //! | [`message`] | challenges, receipts, transactions, blocks, and what a node tells about its state |
 //! | [`light`] | following a ledger by its headers and the certificates of its committee |
 //! | [`proof`] | what is and what is not in a state, shown from its root |
@@ -24,6 +25,7 @@ pub mod id;
 #[cfg(feature = "serde")]
 mod json;
 pub mod light;
+pub mod merkle;
 pub mod message;
 pub mod proof;
 pub mod sign;

@@ -187,8 +187,18 @@ impl Keypair {
     /// Evaluates the draw over `input`: the 32 random bytes and their proof.
     #[must_use]
     pub fn draw(&self, input: &DrawInput) -> ([u8; 32], DrawProof) {
+        self.draw_of(input.transcript(DRAW_LABEL))
+    }
+
+    /// Evaluates the draw of audits over `input`: what [`Keypair::draw`] tells says nothing about it.
+    #[must_use]
+    pub fn draw_audits(&self, input: &DrawInput) -> ([u8; 32], DrawProof) {
+        self.draw_of(input.transcript(AUDIT_LABEL))
+    }
+
+    fn draw_of(&self, transcript: merlin::Transcript) -> ([u8; 32], DrawProof) {
         let extra = attach_rng(merlin::Transcript::new(b"VRF"), NoEntropy);
-        let (in_out, proof, _) = self.0.vrf_sign_extra(input.transcript(), extra);
+        let (in_out, proof, _) = self.0.vrf_sign_extra(transcript, extra);
         let proof = DrawProof {
             pre_output: in_out.to_preout().to_bytes(),
             proof: proof.to_bytes(),
@@ -249,6 +259,11 @@ pub(crate) fn verify_batch<'a>(
 /// Context of the bytes taken from a draw.
 const DRAW_OUTPUT_CONTEXT: &[u8] = b"agon/v1/draw-output";
 
+/// Label of the draw of miners, items and seeds.
+const DRAW_LABEL: &[u8] = b"agon/v1/draw";
+/// Label of the draw of audits.
+const AUDIT_LABEL: &[u8] = b"agon/v1/draw-audits";
+
 /// What a draw is over. All of it is fixed before anyone can draw.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct DrawInput {
@@ -265,8 +280,8 @@ pub struct DrawInput {
 }
 
 impl DrawInput {
-    fn transcript(&self) -> merlin::Transcript {
-        let mut transcript = merlin::Transcript::new(b"agon/v1/draw");
+    fn transcript(&self, label: &'static [u8]) -> merlin::Transcript {
+        let mut transcript = merlin::Transcript::new(label);
         transcript.append_message(b"input", &crate::codec::encode(self));
         transcript
     }
@@ -293,6 +308,27 @@ impl fmt::Debug for DrawProof {
 ///
 /// [`SignError::PublicKey`] or [`SignError::Draw`].
 pub fn verify_draw(public: &[u8; 32], input: &DrawInput, draw: &DrawProof) -> Result<[u8; 32], SignError> {
+    verify_draw_of(public, input.transcript(DRAW_LABEL), draw)
+}
+
+/// As [`verify_draw`], for the draw of audits.
+///
+/// # Errors
+///
+/// [`SignError::PublicKey`] or [`SignError::Draw`].
+pub fn verify_audit_draw(
+    public: &[u8; 32],
+    input: &DrawInput,
+    draw: &DrawProof,
+) -> Result<[u8; 32], SignError> {
+    verify_draw_of(public, input.transcript(AUDIT_LABEL), draw)
+}
+
+fn verify_draw_of(
+    public: &[u8; 32],
+    transcript: merlin::Transcript,
+    draw: &DrawProof,
+) -> Result<[u8; 32], SignError> {
     let key = PublicKey::from_bytes(public).map_err(|_| SignError::PublicKey)?;
     let mismatch = SignError::Draw {
         signer: Account(*public),
@@ -304,7 +340,7 @@ pub fn verify_draw(public: &[u8; 32], input: &DrawInput, draw: &DrawProof) -> Re
         return Err(mismatch);
     };
     let (in_out, _) = key
-        .vrf_verify(input.transcript(), &pre_output, &proof)
+        .vrf_verify(transcript, &pre_output, &proof)
         .map_err(|_| mismatch)?;
     Ok(in_out.make_bytes(DRAW_OUTPUT_CONTEXT))
 }
@@ -387,6 +423,17 @@ mod tests {
         assert!(verify_draw(&pair(2).public(), &input(0), &proof).is_err());
         assert!(verify_draw(&pair(1).public(), &input(1), &proof).is_err());
         assert_ne!(pair(1).draw(&input(1)).0, output);
+    }
+
+    #[test]
+    fn the_draw_of_audits_is_another_draw() {
+        let (output, proof) = pair(1).draw_audits(&input(0));
+        assert_eq!(
+            verify_audit_draw(&pair(1).public(), &input(0), &proof),
+            Ok(output)
+        );
+        assert!(verify_draw(&pair(1).public(), &input(0), &proof).is_err());
+        assert_ne!(pair(1).draw(&input(0)).0, output);
     }
 
     #[test]

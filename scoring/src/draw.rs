@@ -30,6 +30,9 @@ const CONTEXT_UIDS: &str = "agon.scoring.draw.v1 uids";
 const CONTEXT_ITEM: &str = "agon.scoring.draw.v1 item";
 const CONTEXT_SAMPLING: &str = "agon.scoring.draw.v1 sampling";
 
+const CONTEXT_AUDIT: &str = "agon.scoring.draw.v1 audit";
+const CONTEXT_WINDOW: &str = "agon.scoring.draw.v1 window";
+
 /// A UID that may be drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Candidate {
@@ -86,9 +89,47 @@ impl Draw {
     }
 
     fn generator(&self, context: &str, stream: u64) -> ChaCha20Rng {
-        let mut generator = ChaCha20Rng::from_seed(blake3::derive_key(context, &self.vrf_output));
-        generator.set_stream(stream);
-        generator
+        generator(&self.vrf_output, context, stream)
+    }
+}
+
+fn generator(vrf_output: &[u8; 32], context: &str, stream: u64) -> ChaCha20Rng {
+    let mut generator = ChaCha20Rng::from_seed(blake3::derive_key(context, vrf_output));
+    generator.set_stream(stream);
+    generator
+}
+
+/// What the draw of a round's audits decides, from a VRF output of its own.
+#[derive(Clone, Debug)]
+pub struct AuditDraw {
+    vrf_output: [u8; 32],
+}
+
+impl AuditDraw {
+    /// Starts from the output of the VRF.
+    #[must_use]
+    pub const fn new(vrf_output: [u8; 32]) -> Self {
+        Self { vrf_output }
+    }
+
+    /// A number below a million for the answer of `uid` to item `index`: it is audited when the number is below the
+    /// share of audits in parts per million.
+    #[must_use]
+    pub fn ppm(&self, uid: u16, index: u32) -> u32 {
+        let ppm = below(1_000_000, &mut self.generator(CONTEXT_AUDIT, uid, index));
+        u32::try_from(ppm).expect("below a million")
+    }
+
+    /// A number below `bound` for that answer; `None` when `bound` is 0.
+    #[must_use]
+    pub fn below(&self, uid: u16, index: u32, bound: u32) -> Option<u32> {
+        let bound = usize::try_from(bound).ok().filter(|bound| *bound > 0)?;
+        let number = below(bound, &mut self.generator(CONTEXT_WINDOW, uid, index));
+        u32::try_from(number).ok()
+    }
+
+    fn generator(&self, context: &str, uid: u16, index: u32) -> ChaCha20Rng {
+        generator(&self.vrf_output, context, u64::from(uid) << 32 | u64::from(index))
     }
 }
 

@@ -8,10 +8,12 @@
 //! - [`compare`]: judged answers of one item to pairwise outcomes with an anchor.
 //! - [`rating`]: outcomes to the strength of each answer; a decayed window of those to one rating per UID.
 //! - [`weights`]: ratings to `u16` weights.
+//! - [`verify`]: distances from a reference model to doubt about who answered.
 //! - [`epoch`]: weights and stake to consensus, incentive, dividends and emission.
 
 pub mod compare;
 pub mod draw;
 pub mod epoch;
 pub mod rating;
+pub mod verify;
 pub mod weights;

@@ -25,9 +25,11 @@
 pub mod story;
 
 use crate::draw::{Draw, Purpose};
-use crate::{Item, Judgement, SCORE_PPM_MAX, Task};
+use crate::{Given, Item, Judgement, SCORE_PPM_MAX, Task};
 use story::{Kind, NOBODY, PEOPLE, PLACES, Profile, Question, Story};
 
+/// The task's name.
+pub const NAME: &str = "reading";
 /// The sentence that every prompt begins with.
 pub const INSTRUCTION: &str = "Read the story and answer with one word.";
 /// What every prompt ends with, after the question.
@@ -55,8 +57,8 @@ const STORIES_MAX: usize = 64;
 pub struct Reading;
 
 impl Task for Reading {
-    fn name(&self) -> &'static str {
-        "reading"
+    fn name(&self) -> &str {
+        NAME
     }
 
     fn summary(&self) -> &'static str {
@@ -78,11 +80,12 @@ impl Task for Reading {
             kind: question.kind.name(),
             difficulty,
             tokens_max: TOKENS_MAX,
+            tokens_min: 0,
         }
     }
 
-    fn judge(&self, item: &Item, answer: &str) -> Judgement {
-        judge(&item.reference, answer)
+    fn judge(&self, item: &Item, given: &Given<'_>) -> Judgement {
+        judge(&item.reference, given.text)
     }
 }
 

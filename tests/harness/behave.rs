@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use agon_miner::backend::{Backend, BackendError, ModelIdentity, Part, Parts, Prompt};
+use agon_miner::backend::{Backend, BackendError, MadeOf, ModelIdentity, Part, Parts, Prompt};
 use agon_protocol::codec;
 use agon_protocol::message::{Environment, FinishReason};
 use futures::stream::{self, StreamExt};
@@ -158,6 +158,7 @@ fn whole(text: String) -> Parts {
         finish: FinishReason::EndOfText,
         prompt_tokens: 0,
         answer_tokens: 1,
+        made_of: MadeOf::default(),
     };
     stream::iter([Ok(Part::Text(text)), Ok(done)]).boxed()
 }

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use agon_miner::backend::{Backend, BackendError, ModelIdentity, Part, Parts, Prompt};
+use agon_miner::backend::{Backend, BackendError, MadeOf, ModelIdentity, Part, Parts, Prompt};
 use agon_protocol::codec;
 use agon_protocol::message::{Environment, FinishReason};
 use agon_subnets::reading::story::{NOBODY, PEOPLE, PLACES};
@@ -72,6 +72,7 @@ impl Backend for Reader {
                 finish: FinishReason::EndOfText,
                 prompt_tokens,
                 answer_tokens: 1,
+                made_of: MadeOf::default(),
             }),
         ];
         Ok(stream::iter(parts).boxed())

@@ -228,6 +228,7 @@ fn add_validator(
                     deadline_ms: 2_000,
                 },
                 round_ms: 1_000,
+                reference: None,
             };
             let world = agon_validator::World {
                 clock,

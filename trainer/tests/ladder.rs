@@ -2,7 +2,7 @@
 
 use agon_model::{Dtype, Engine, LoadOptions, Request};
 use agon_subnets::draw::{Draw, Purpose};
-use agon_subnets::{Item, SCORE_PPM_MAX, Task, task};
+use agon_subnets::{Given, Item, SCORE_PPM_MAX, Task, task};
 use std::path::Path;
 
 const ITEMS: u64 = 300;
@@ -23,7 +23,7 @@ fn perfect_percent(rung: &str, dtype: Option<Dtype>) -> usize {
         ..LoadOptions::default()
     };
     let engine = Engine::load(&folder, &options, |_| {}).expect("the rung loads as any model does");
-    let items = items(reading);
+    let items = items(&*reading);
     let ask = |item: &Item| {
         let (prompt, tokens_max) = (item.prompt.clone(), item.tokens_max);
         engine
@@ -41,7 +41,7 @@ fn perfect_percent(rung: &str, dtype: Option<Dtype>) -> usize {
     let judged = items
         .iter()
         .zip(answers)
-        .map(|(item, answer)| reading.judge(item, &answer.text));
+        .map(|(item, answer)| reading.judge(item, &Given::text(&answer.text)));
     100 * judged
         .filter(|judgement| judgement.score_ppm == SCORE_PPM_MAX)
         .count()

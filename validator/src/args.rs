@@ -109,6 +109,7 @@ impl RunArgs {
                 deadline_ms: self.deadline_ms,
             },
             round_ms: self.round_ms,
+            reference: None,
         })
     }
 }

@@ -14,6 +14,7 @@ use agon_runtime::framed_log::{FILE_HEADER_BYTES, FramedLog, Frames, LogError, L
 use borsh::{BorshDeserialize, BorshSerialize};
 use thiserror::Error;
 
+use crate::audit::Audit;
 use crate::query::Outcome;
 
 /// Most bytes of a record: a round of 256 miners with answers of a few kilobytes.
@@ -28,7 +29,7 @@ const OPTIONS: LogOptions = LogOptions {
 #[derive(Clone, Debug, PartialEq, BorshSerialize, BorshDeserialize)]
 pub enum Record {
     /// A round: draw, items, answers, judgements, ratings.
-    Round(Round),
+    Round(Box<Round>),
     /// Weights that were committed, revealed, or refused by the ledger.
     Weights(WeightsStep),
     /// Why nothing was done where something was due.
@@ -52,6 +53,8 @@ pub struct Round {
     pub beacon: Digest,
     /// Proof that it was drawn.
     pub draw: DrawProof,
+    /// Proof of the draw of its audits.
+    pub audit_draw: DrawProof,
     /// The items, in the order of their index.
     pub items: Vec<ItemRecord>,
     /// The asked miners and what they were worth after the round, UID ascending.
@@ -91,6 +94,8 @@ pub struct AnswerRecord {
     pub challenge: Signed<Challenge>,
     /// What came back.
     pub outcome: Outcome,
+    /// What an audit found, where there was one.
+    pub audit: Option<Audit>,
     /// What it is worth, parts per million.
     pub score_ppm: u32,
     /// Why.

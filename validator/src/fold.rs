@@ -18,6 +18,9 @@ pub fn fold(state: &mut State, round: &mut Round) {
         fold_item(state, round, index);
     }
     for answer in &round.answers {
+        if let Some(audit) = &answer.audit {
+            state.audits.add(answer.uid, audit.tally);
+        }
         state.last_asked.insert(answer.uid, round.sequence);
     }
     let standings = state.ratings.standings();

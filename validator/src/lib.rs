@@ -4,6 +4,8 @@
 //! | --- | --- |
 //! | [`round`] | one round as a pure plan: whom to ask what, what to make of the answers |
 //! | [`query`] | asks one miner, under a deadline |
+//! | [`audit`] | checks answers against the model that the task pins |
+//! | [`calibration`] | what honest distances from a model are, as a file |
 //! | [`fold`] | the one way from judged answers to ratings |
 //! | [`commit`] | decides when weights are committed and revealed |
 //! | [`state`] | what must not be forgotten |
@@ -15,6 +17,8 @@
 //! never waits without a deadline, and whatever it cannot do it says in the log, in the evidence and in its status.
 
 pub mod args;
+pub mod audit;
+pub mod calibration;
 pub mod commit;
 pub mod evidence;
 pub mod fold;
@@ -40,6 +44,7 @@ use agon_runtime::telemetry::{self, Metric};
 use thiserror::Error;
 use tracing::warn;
 
+use crate::audit::Pinned;
 use crate::evidence::EvidenceError;
 use crate::round::Size;
 use crate::state::StateError;
@@ -63,6 +68,8 @@ pub struct Config {
     pub size: Size,
     /// Time from the beginning of one round to the next, milliseconds.
     pub round_ms: u64,
+    /// The reference model, for tasks that pin one.
+    pub reference: Option<Pinned>,
 }
 
 /// Where clock, transport and randomness come from.
@@ -100,6 +107,12 @@ pub enum RunError {
     /// The evidence cannot be read or written.
     #[error(transparent)]
     Evidence(#[from] EvidenceError),
+    /// The reference model's thread cannot be started.
+    #[error("start the reference model's thread: {source}")]
+    Reference {
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// A part of the validator failed, and the validator ended with it.
     #[error(transparent)]
     Task(#[from] TaskFailed),
@@ -128,6 +141,10 @@ pub const METRICS: &[Metric] = &[
     Metric::counter(
         "agon_validator_weights_total",
         "Steps of weights by kind and result",
+    ),
+    Metric::counter(
+        "agon_validator_audits_total",
+        "Audits by outcome: held, failed or unavailable",
     ),
     Metric::histogram(
         "agon_validator_round_seconds",

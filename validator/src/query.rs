@@ -7,11 +7,15 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use agon_protocol::grpc::v1::ask_reply::Part;
 use agon_protocol::grpc::v1::miner_client::MinerClient;
-use agon_protocol::grpc::v1::{AskReply, AskRequest, SignedReceipt};
+use agon_protocol::grpc::v1::{AskReply, AskRequest, OpenRequest, SignedReceipt};
 use agon_protocol::grpc::{self};
-use agon_protocol::message::{Challenge, Receipt, Signed, Verified, answer_digest};
+use agon_protocol::message::{
+    Challenge, OpenedWindow, Receipt, Signed, Verified, answer_digest, tokens_digest,
+};
 use agon_runtime::net::{ChannelOptions, Net};
 use borsh::{BorshDeserialize, BorshSerialize};
 use tonic::transport::Channel;
@@ -33,6 +37,12 @@ pub enum Outcome {
     Answered {
         /// The text.
         text: String,
+        /// What it is made of, the end of the text included; empty when the miner does not say.
+        tokens: Vec<u32>,
+        /// Milliseconds from the question to the first piece of text, by our clock.
+        first_ms: u32,
+        /// Milliseconds from the question to the receipt.
+        total_ms: u32,
         /// The miner's signed statement.
         receipt: Box<Signed<Receipt>>,
     },
@@ -145,19 +155,65 @@ pub async fn ask(channel: Channel, challenge: &Signed<Challenge>, deadline: Dura
     }
 }
 
-async fn converse(channel: Channel, challenge: &Signed<Challenge>) -> Outcome {
-    let mut client = MinerClient::new(channel)
+fn client(channel: Channel) -> MinerClient<Channel> {
+    MinerClient::new(channel)
         .max_decoding_message_size(grpc::MINER_MESSAGE_BYTES_MAX)
-        .max_encoding_message_size(grpc::MINER_MESSAGE_BYTES_MAX);
-    match client.ask(request(challenge)).await {
-        Ok(response) => read(response.into_inner(), challenge).await,
+        .max_encoding_message_size(grpc::MINER_MESSAGE_BYTES_MAX)
+}
+
+/// Asks a miner to open windows of an answer's codes, and waits until `deadline` at most.
+///
+/// # Errors
+///
+/// In words, when it does not open exactly those; whether they are the receipt's is for the caller to check.
+pub async fn open(
+    channel: Channel,
+    challenge: &Signed<Challenge>,
+    windows: Vec<u32>,
+    deadline: Duration,
+) -> Result<Vec<OpenedWindow>, String> {
+    let wire = OpenRequest {
+        challenge: challenge.digest().0.to_vec(),
+        windows: windows.clone(),
+    };
+    let mut client = client(channel);
+    let opened = tokio::time::timeout(deadline, client.open(addressed(wire, challenge.message())));
+    let reply = opened
+        .await
+        .map_err(|_| format!("no reply within {} ms", deadline.as_millis()))?
+        .map_err(|status| format!("{:?}: {}", status.code(), status.message()))?
+        .into_inner();
+    if reply.windows.len() != windows.len() {
+        return Err(format!(
+            "{} windows came, {} were asked for",
+            reply.windows.len(),
+            windows.len()
+        ));
+    }
+    let opened = reply.windows.into_iter().map(OpenedWindow::try_from);
+    let opened: Vec<OpenedWindow> = opened
+        .collect::<Result<_, _>>()
+        .map_err(|error| error.to_string())?;
+    if opened.iter().map(|window| window.index).ne(windows) {
+        return Err("other windows came than were asked for".to_owned());
+    }
+    Ok(opened)
+}
+
+async fn converse(channel: Channel, challenge: &Signed<Challenge>) -> Outcome {
+    let started = Instant::now();
+    let asked = client(channel)
+        .ask(addressed(AskRequest::from(challenge), challenge.message()))
+        .await;
+    match asked {
+        Ok(response) => read(response.into_inner(), challenge, started).await,
         Err(status) => failed(&status),
     }
 }
 
-fn request(challenge: &Signed<Challenge>) -> Request<AskRequest> {
-    let mut request = Request::new(AskRequest::from(challenge));
-    let message = challenge.message();
+/// A request with the metadata that a miner reads first.
+fn addressed<T>(wire: T, message: &Challenge) -> Request<T> {
+    let mut request = Request::new(wire);
     let keys = [
         (grpc::SENDER_METADATA, message.sender),
         (grpc::RECEIVER_METADATA, message.receiver),
@@ -170,26 +226,43 @@ fn request(challenge: &Signed<Challenge>) -> Request<AskRequest> {
     request
 }
 
-async fn read(mut stream: Streaming<AskReply>, challenge: &Signed<Challenge>) -> Outcome {
-    let mut text = String::new();
+/// What of an answer has come so far.
+#[derive(Debug, Default)]
+struct Partial {
+    text: String,
+    tokens: Vec<u32>,
+    first_ms: Option<u32>,
+}
+
+async fn read(mut stream: Streaming<AskReply>, challenge: &Signed<Challenge>, started: Instant) -> Outcome {
+    let elapsed_ms = || u32::try_from(started.elapsed().as_millis()).unwrap_or(u32::MAX);
+    let mut partial = Partial::default();
     let bytes_max = (challenge.message().tokens_max as usize * TOKEN_BYTES_MAX).min(ANSWER_BYTES_MAX);
     loop {
         match stream.message().await {
             Ok(Some(AskReply {
                 part: Some(Part::Text(piece)),
             })) => {
-                if text.len() + piece.len() > bytes_max {
+                if partial.text.len() + piece.len() > bytes_max {
                     let reason = format!("more than {bytes_max} bytes of answer");
                     return Outcome::failed(Failure::Invalid, reason);
                 }
-                text.push_str(&piece);
+                partial.first_ms.get_or_insert_with(elapsed_ms);
+                partial.text.push_str(&piece);
             }
+            Ok(Some(AskReply {
+                part: Some(Part::Tokens(tokens)),
+            })) => partial.tokens = tokens.ids,
             Ok(Some(AskReply {
                 part: Some(Part::Receipt(receipt)),
             })) => {
-                return match check_receipt(receipt, challenge, &text) {
+                let total_ms = elapsed_ms();
+                return match check_receipt(receipt, challenge, &partial) {
                     Ok(receipt) => Outcome::Answered {
-                        text,
+                        text: partial.text,
+                        tokens: partial.tokens,
+                        first_ms: partial.first_ms.unwrap_or(total_ms),
+                        total_ms,
                         receipt: Box::new(receipt.into_signed()),
                     },
                     Err(reason) => Outcome::failed(Failure::Invalid, reason),
@@ -208,7 +281,7 @@ async fn read(mut stream: Streaming<AskReply>, challenge: &Signed<Challenge>) ->
 fn check_receipt(
     wire: SignedReceipt,
     challenge: &Signed<Challenge>,
-    text: &str,
+    partial: &Partial,
 ) -> Result<Verified<Receipt>, String> {
     let receipt = Signed::<Receipt>::try_from(wire).map_err(|error| format!("receipt: {error}"))?;
     let message = receipt.message();
@@ -222,8 +295,12 @@ fn check_receipt(
     if message.challenge != challenge.digest() {
         return Err("the receipt is for another challenge".to_owned());
     }
-    if message.answer != answer_digest(text) {
+    if message.answer != answer_digest(&partial.text) {
         return Err("the receipt is for another answer".to_owned());
+    }
+    let trace = &message.trace;
+    if trace.token_count as usize != partial.tokens.len() || trace.tokens != tokens_digest(&partial.tokens) {
+        return Err("the receipt is for other tokens".to_owned());
     }
     if message.answer_tokens > challenge.message().tokens_max {
         let (found, allowed) = (message.answer_tokens, challenge.message().tokens_max);

@@ -14,11 +14,13 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use agon_protocol::id::{Digest, Hotkey, Netuid, Uid};
-use agon_protocol::message::{Challenge, Metagraph, Sampling, Signed};
+use agon_protocol::message::{Challenge, Metagraph, Receipt, Sampling, Signed};
 use agon_protocol::sign::{DrawInput, DrawProof, Keypair};
-use agon_scoring::draw::{Candidate, Draw};
-use agon_subnets::{Item, Task};
+use agon_scoring::draw::{AuditDraw, Candidate, Draw};
+use agon_scoring::verify::MINER_DOUBT_MAX;
+use agon_subnets::{Given, Item, ModelPin, Task};
 
+use crate::audit::Audit;
 use crate::query::{Failure, Outcome};
 
 /// Sampling temperature of challenges, in thousandths. Answers are sampled with a seed for each miner, so that
@@ -118,10 +120,14 @@ pub struct Ask {
 }
 
 /// A planned round.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Plan {
     /// Proof of its draw.
     pub draw: DrawProof,
+    /// Proof of the draw of its audits, which no miner sees before the round is over.
+    pub audit_proof: DrawProof,
+    /// What that draw decides.
+    pub audits: AuditDraw,
     /// Its items.
     pub items: Vec<PlannedItem>,
     /// Its questions, by item and then UID in the order drawn.
@@ -157,6 +163,7 @@ pub fn plan(
 ) -> Plan {
     let (output, proof) = setting.pair.draw(&draw_input(setting));
     let draw = Draw::new(output);
+    let (audit_output, audit_proof) = setting.pair.draw_audits(&draw_input(setting));
     let candidate = |miner: &Miner| Candidate {
         uid: miner.uid.0,
         last_asked_round: last_asked.get(&miner.uid).copied(),
@@ -197,6 +204,8 @@ pub fn plan(
     }
     Plan {
         draw: proof,
+        audit_proof,
+        audits: AuditDraw::new(audit_output),
         items,
         asks,
     }
@@ -245,6 +254,7 @@ fn challenge(setting: &Setting<'_>, miner: &Miner, item: &Item, terms: &Terms) -
             seed: terms.seed,
         },
         tokens_max: item.tokens_max.min(Challenge::TOKENS_MAX),
+        tokens_min: item.tokens_min.min(item.tokens_max).min(Challenge::TOKENS_MAX),
     }
 }
 
@@ -257,7 +267,19 @@ pub struct Score {
     pub reason: String,
 }
 
+/// What audits say of a round's answers.
+#[derive(Clone, Debug, Default)]
+pub struct Audits {
+    /// The audit of each ask that had one, by its place in the plan.
+    pub of_asks: BTreeMap<usize, Audit>,
+    /// Miners whose newest audits together say that another model answers, with the doubt in nats.
+    pub convicted: BTreeMap<Uid, f64>,
+}
+
 /// Scores every outcome, one for each ask, or says why the round is no evidence about miners.
+///
+/// Where the task pins a model, an answer whose receipt names another, whose audit failed or whose miner is convicted
+/// by its audits is worth nothing.
 ///
 /// # Errors
 ///
@@ -266,16 +288,40 @@ pub struct Score {
 /// # Panics
 ///
 /// When there is not one outcome for each ask: our own mistake.
-pub fn judge(task: &dyn Task, plan: &Plan, outcomes: &[Outcome]) -> Result<Vec<Score>, String> {
+pub fn judge(
+    task: &dyn Task,
+    plan: &Plan,
+    outcomes: &[Outcome],
+    audits: &Audits,
+) -> Result<Vec<Score>, String> {
     assert_eq!(plan.asks.len(), outcomes.len(), "one outcome for each ask");
     abstention(plan, outcomes).map_or(Ok(()), Err)?;
     let scores = plan
         .asks
         .iter()
         .zip(outcomes)
-        .map(|(ask, outcome)| match outcome {
-            Outcome::Answered { text, .. } => {
-                let judgement = task.judge(&plan.items[ask.item_index as usize].item, text);
+        .enumerate()
+        .map(|(index, (ask, outcome))| match outcome {
+            Outcome::Answered {
+                text,
+                tokens,
+                first_ms,
+                total_ms,
+                receipt,
+            } => {
+                let objection = task.model().and_then(|pin| {
+                    objection(pin, receipt.message(), audits.of_asks.get(&index), audits, ask)
+                });
+                if let Some(reason) = objection {
+                    return Score { score_ppm: 0, reason };
+                }
+                let given = Given {
+                    text,
+                    tokens: u32::try_from(tokens.len()).unwrap_or(u32::MAX),
+                    first_ms: *first_ms,
+                    total_ms: *total_ms,
+                };
+                let judgement = task.judge(&plan.items[ask.item_index as usize].item, &given);
                 Score {
                     score_ppm: judgement.score_ppm,
                     reason: judgement.reason,
@@ -287,6 +333,29 @@ pub fn judge(task: &dyn Task, plan: &Plan, outcomes: &[Outcome]) -> Result<Vec<S
             },
         });
     Ok(scores.collect())
+}
+
+/// Why an answer of a task that pins a model is worth nothing, if it is.
+fn objection(
+    pin: ModelPin,
+    receipt: &Receipt,
+    audit: Option<&Audit>,
+    audits: &Audits,
+    ask: &Ask,
+) -> Option<String> {
+    if ModelPin::of(&receipt.model.0) != pin {
+        return Some(format!(
+            "the receipt names model {}, the task pins {pin}",
+            receipt.model
+        ));
+    }
+    if let Some(failure) = audit.and_then(|audit| audit.failure.as_ref()) {
+        return Some(format!("audit: {failure}"));
+    }
+    let doubt = audits.convicted.get(&ask.miner.uid)?;
+    Some(format!(
+        "its newest audits together say that another model answers: doubt {doubt:.1}, at most {MINER_DOUBT_MAX:.1}"
+    ))
 }
 
 fn abstention(plan: &Plan, outcomes: &[Outcome]) -> Option<String> {

@@ -15,6 +15,7 @@ use agon_scoring::rating::Ratings;
 use borsh::{BorshDeserialize, BorshSerialize};
 use thiserror::Error;
 
+use crate::audit::Tallies;
 use crate::commit::Pending;
 use crate::evidence::{Evidence, EvidenceError, Record};
 use crate::fold::fold;
@@ -39,6 +40,8 @@ pub struct State {
     pub evidence_end: u64,
     /// The windows of answers.
     pub ratings: Ratings,
+    /// What the newest audits of each UID measured.
+    pub audits: Tallies,
     /// In which of [`Self::rounds`] each UID was asked last.
     pub last_asked: BTreeMap<Uid, u64>,
     /// Who held each UID when it was last seen.
@@ -124,6 +127,7 @@ impl State {
 
     fn forget(&mut self, uid: Uid) {
         self.ratings.forget(uid.0);
+        self.audits.forget(uid);
         self.last_asked.remove(&uid);
     }
 

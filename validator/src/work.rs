@@ -4,10 +4,12 @@
 //! and its side effects. Order matters where a crash may come between: evidence before state, weights and salt on
 //! disk before their commit is submitted.
 
+mod auditing;
 mod weighing;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use agon_ledger_client::LedgerClient;
@@ -16,17 +18,18 @@ use agon_protocol::id::{Digest, Uid};
 use agon_protocol::message::NeuronView;
 use agon_runtime::files::write_atomic;
 use agon_runtime::shutdown::Shutdown;
-use agon_subnets::Task;
+use agon_subnets::{ModelPin, Task};
 use futures::future::join_all;
 use serde::Serialize;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
+use crate::audit::Auditor;
 use crate::commit::{self, Rules};
 use crate::evidence::{self, Abstained, AnswerRecord, Evidence, ItemRecord, MinerRecord, Record, Round};
 use crate::fold::fold;
 use crate::query::{self, Miners, Outcome};
-use crate::round::{self, Ask, NonceCounter, Plan, Score, Setting};
+use crate::round::{self, Ask, Audits, NonceCounter, Plan, Score, Setting};
 use crate::state::State;
 use crate::{Config, RunError, World};
 
@@ -47,6 +50,8 @@ pub struct Work {
     state: State,
     evidence: Evidence,
     miners: Miners,
+    /// The reference model, where there is one.
+    auditor: Option<Arc<Auditor>>,
     nonces: NonceCounter,
     /// What was said last, so that a standing obstacle is said once and not in every block.
     said: Option<String>,
@@ -69,6 +74,7 @@ struct Asked<'a> {
     time_ms: u64,
     plan: &'a Plan,
     outcomes: &'a [Outcome],
+    audits: &'a Audits,
 }
 
 /// What a validator says of itself, in `status.json`.
@@ -102,7 +108,9 @@ impl Work {
     /// # Errors
     ///
     /// [`RunError`].
-    pub async fn open(config: Config, world: World, client: LedgerClient) -> Result<Self, RunError> {
+    pub async fn open(mut config: Config, world: World, client: LedgerClient) -> Result<Self, RunError> {
+        let auditor = config.reference.take().map(Auditor::start).transpose();
+        let auditor = auditor.map_err(|source| RunError::Reference { source })?;
         let mut state = State::load(&config.dir)?;
         let (evidence, torn_bytes) = Evidence::open(&config.dir)?;
         if torn_bytes > 0 {
@@ -131,6 +139,7 @@ impl Work {
             state,
             evidence,
             miners,
+            auditor,
             nonces: NonceCounter::default(),
             said: None,
             next_round: Instant::now(),
@@ -235,7 +244,7 @@ impl Work {
     }
 
     /// Whether this validator can work in this tempo, or why not.
-    fn ready(&self, view: &View) -> Result<(NeuronView, &'static dyn Task), String> {
+    fn ready(&self, view: &View) -> Result<(NeuronView, Arc<dyn Task>), String> {
         let netuid = self.config.netuid;
         let hotkey = self.config.pair.hotkey();
         let neuron = view.metagraph.by_hotkey(&hotkey).ok_or_else(|| {
@@ -249,13 +258,32 @@ impl Work {
             ));
         }
         let task = agon_subnets::task(&view.subnet.task).ok_or_else(|| {
-            let known: Vec<&str> = agon_subnets::tasks().iter().map(|task| task.name()).collect();
+            let known = agon_subnets::NAMES;
             format!(
                 "task {:?} is not known to this build, which knows {known:?}",
                 view.subnet.task
             )
         })?;
+        if let Some(pin) = task.model() {
+            self.check_reference(pin)?;
+        }
         Ok((neuron.clone(), task))
+    }
+
+    /// A task that pins a model is judged by those only who have that model.
+    fn check_reference(&self, pin: ModelPin) -> Result<(), String> {
+        match &self.auditor {
+            None => Err(format!(
+                "the task pins model {pin}: answers are verified against it, name its folder with --reference"
+            )),
+            Some(auditor) if !auditor.is_of(pin) => {
+                let found = auditor.model;
+                Err(format!(
+                    "the task pins model {pin}, the model of --reference is {found}"
+                ))
+            }
+            Some(_) => Ok(()),
+        }
     }
 
     /// Says why nothing is done, in log, evidence and status: of each round, and once of a standing obstacle.
@@ -284,7 +312,7 @@ impl Work {
         &mut self,
         view: &View,
         beacon: Digest,
-        task: &'static dyn Task,
+        task: Arc<dyn Task>,
         views: &mut Views,
     ) -> Result<(), RunError> {
         let started = Instant::now();
@@ -300,7 +328,7 @@ impl Work {
             tempo: view.subnet.tempo,
             beacon,
             round: number,
-            task,
+            task: &*task,
         };
         let (size, asked) = (&self.config.size, &self.state.last_asked);
         let plan = round::plan(&setting, size, &miners, asked, &mut self.nonces, now_ms);
@@ -308,6 +336,10 @@ impl Work {
         self.state.count_round();
         self.save()?;
         let outcomes = self.ask_all(&plan, views).await?;
+        let audits = match task.model() {
+            Some(_) => self.audit(&plan, &outcomes).await,
+            None => Audits::default(),
+        };
         let asked = Asked {
             number,
             sequence,
@@ -316,13 +348,14 @@ impl Work {
             time_ms: now_ms,
             plan: &plan,
             outcomes: &outcomes,
+            audits: &audits,
         };
-        match round::judge(task, &plan, &outcomes) {
+        match round::judge(&*task, &plan, &outcomes, &audits) {
             Ok(scores) => {
                 let mut record = self.record(&asked, &scores);
                 if evidence::fits(&record) {
                     fold(&mut self.state, &mut record);
-                    self.evidence.append(&Record::Round(record))?;
+                    self.evidence.append(&Record::Round(Box::new(record)))?;
                     self.said = None;
                     metrics::counter!("agon_validator_rounds_total", "outcome" => "judged").increment(1);
                 } else {
@@ -381,11 +414,12 @@ impl Work {
 
     /// The record of a judged round, before it is folded.
     fn record(&self, asked: &Asked<'_>, scores: &[Score]) -> Round {
-        let answers = asked.plan.asks.iter().zip(asked.outcomes).zip(scores);
-        let answers = answers.map(|((ask, outcome), score)| AnswerRecord {
+        let answers = asked.plan.asks.iter().zip(asked.outcomes).zip(scores).enumerate();
+        let answers = answers.map(|(index, ((ask, outcome), score))| AnswerRecord {
             uid: ask.miner.uid,
             challenge: ask.challenge.clone(),
             outcome: outcome.clone(),
+            audit: asked.audits.of_asks.get(&index).cloned(),
             score_ppm: score.score_ppm,
             reason: score.reason.clone(),
             strength_ppm: 0,
@@ -398,6 +432,7 @@ impl Work {
             time_ms: asked.time_ms,
             beacon: asked.beacon,
             draw: asked.plan.draw,
+            audit_draw: asked.plan.audit_proof,
             items: asked.plan.items.iter().map(item_record).collect(),
             miners: miner_records(asked.plan),
             answers: answers.collect(),

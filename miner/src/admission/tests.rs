@@ -79,6 +79,7 @@ fn challenge() -> Challenge {
             seed: 0,
         },
         tokens_max: 8,
+        tokens_min: 0,
     }
 }
 

@@ -54,6 +54,8 @@ pub struct Challenge {
     pub sampling: Sampling,
     /// Most tokens of the answer.
     pub tokens_max: u32,
+    /// The model's own end of the text does not count before this many tokens.
+    pub tokens_min: u32,
 }
 
 impl Challenge {
@@ -92,6 +94,7 @@ impl Message for Challenge {
         at_most("task bytes", self.task.len(), Self::TASK_BYTES_MAX)?;
         at_most("prompt bytes", self.prompt.len(), Self::PROMPT_BYTES_MAX)?;
         at_most("tokens_max", self.tokens_max as usize, Self::TOKENS_MAX as usize)?;
+        at_most("tokens_min", self.tokens_min as usize, self.tokens_max as usize)?;
         at_most("top_p_ppm", self.sampling.top_p_ppm as usize, 1_000_000)?;
         at_most(
             "temperature_milli",

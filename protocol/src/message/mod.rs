@@ -8,6 +8,7 @@ mod block;
 mod challenge;
 mod committee;
 mod receipt;
+mod trace;
 mod transaction;
 mod view;
 mod weights;
@@ -25,6 +26,7 @@ pub use self::committee::{
     Statement, Vote, VoteKind, commit_signature,
 };
 pub use self::receipt::{Environment, FinishReason, Receipt, answer_digest};
+pub use self::trace::{CODE_BYTES, Code, OpenedWindow, Trace, WINDOW_TOKENS, codes_root, tokens_digest};
 pub use self::transaction::{Axon, Call, Transaction};
 pub use self::view::{
     AccountView, AnnouncedView, AtRiskView, CommitteeView, EpochView, EventView, Head, Metagraph,

@@ -2,7 +2,7 @@
 
 use borsh::{BorshDeserialize, BorshSerialize};
 
-use super::{Message, MessageError, at_most};
+use super::{Message, MessageError, Trace, at_most};
 use crate::codec;
 use crate::id::{Account, Digest, Hotkey};
 use crate::sign::Purpose;
@@ -48,8 +48,10 @@ pub struct Receipt {
     pub miner: Hotkey,
     /// Tokens of the prompt, as the model counts them.
     pub prompt_tokens: u32,
-    /// Tokens of the answer.
+    /// Tokens of the answer's text.
     pub answer_tokens: u32,
+    /// What the answer was made of.
+    pub trace: Trace,
     /// When the challenge was admitted, Unix milliseconds by the miner's clock.
     pub received_ms: u64,
     /// When the first token was made.

@@ -155,6 +155,7 @@ fn written_out(number: u32, item: &Item) -> String {
         kind,
         difficulty,
         tokens_max,
+        tokens_min: _,
     } = item;
     format!("=== seed {number}, {kind}, difficulty {difficulty}, {tokens_max} tokens\n{prompt} {reference}\n")
 }

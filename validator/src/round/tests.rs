@@ -1,10 +1,12 @@
 //! Plans are drawn, outcomes are judged, and faults of our own are not held against miners.
 
-use agon_protocol::message::{Environment, FinishReason, Receipt, answer_digest};
+use agon_protocol::message::{Environment, FinishReason, Receipt, Trace, answer_digest};
 
 use super::*;
 
 const NOW_MS: u64 = 1_700_000_000_000;
+
+const READING: agon_subnets::reading::Reading = agon_subnets::reading::Reading;
 
 fn pair() -> Keypair {
     Keypair::from_mini_secret(&[1; 32])
@@ -29,7 +31,7 @@ fn planned(round: u32, miner_count: u16, last_asked: &BTreeMap<Uid, u64>) -> Pla
         tempo: 3,
         beacon: Digest([2; 32]),
         round,
-        task: agon_subnets::tasks()[0],
+        task: &READING,
     };
     let size = Size {
         miners: 4,
@@ -88,7 +90,9 @@ fn nonces_grow_and_sampling_seeds_differ_by_miner() {
 
 #[test]
 fn a_round_is_the_same_when_it_is_planned_again_and_another_one_differs() {
-    assert_eq!(planned(0, 6, &BTreeMap::new()), planned(0, 6, &BTreeMap::new()));
+    let again = [planned(0, 6, &BTreeMap::new()), planned(0, 6, &BTreeMap::new())];
+    assert_eq!(again[0].asks, again[1].asks);
+    assert_eq!(again[0].audit_proof, again[1].audit_proof);
     assert_ne!(
         planned(0, 6, &BTreeMap::new()).items,
         planned(1, 6, &BTreeMap::new()).items
@@ -110,7 +114,7 @@ fn a_failure_to_answer_scores_nothing() {
     let plan = planned(0, 4, &BTreeMap::new());
     let mut outcomes = vec![failed(Failure::Broken); plan.asks.len()];
     outcomes[0] = failed(Failure::Refused);
-    let scores = judge(agon_subnets::tasks()[0], &plan, &outcomes).unwrap();
+    let scores = judge(&READING, &plan, &outcomes, &Audits::default()).unwrap();
     assert!(scores.iter().all(|score| score.score_ppm == 0));
     assert!(
         scores[0].reason.contains("refused"),
@@ -121,13 +125,21 @@ fn a_failure_to_answer_scores_nothing() {
 #[test]
 fn a_validator_abstains_when_the_fault_is_its_own() {
     let plan = planned(0, 4, &BTreeMap::new());
-    let task = agon_subnets::tasks()[0];
-    let abstains = |outcome: Outcome| judge(task, &plan, &vec![outcome; plan.asks.len()]).unwrap_err();
+    let abstains = |outcome: Outcome| {
+        let outcomes = vec![outcome; plan.asks.len()];
+        judge(&READING, &plan, &outcomes, &Audits::default()).unwrap_err()
+    };
     assert!(abstains(failed(Failure::Unreachable)).contains("network"));
     assert!(abstains(failed(Failure::Late)).contains("network"));
     assert!(abstains(failed(Failure::Refused)).contains("refuse"));
     assert_eq!(
-        judge(task, &planned(0, 0, &BTreeMap::new()), &[]).unwrap_err(),
+        judge(
+            &READING,
+            &planned(0, 0, &BTreeMap::new()),
+            &[],
+            &Audits::default()
+        )
+        .unwrap_err(),
         "no miner serves"
     );
 }
@@ -151,6 +163,7 @@ fn half_the_miners_cannot_freeze_ratings_by_refusing() {
         miner: pair.hotkey(),
         prompt_tokens: 1,
         answer_tokens: 1,
+        trace: Trace::of(&[], &[]),
         received_ms: 1,
         first_token_ms: 1,
         finished_ms: 1,
@@ -165,9 +178,12 @@ fn half_the_miners_cannot_freeze_ratings_by_refusing() {
     let receipt = Box::new(Signed::sign(receipt, &pair));
     outcomes[0] = Outcome::Answered {
         text: "kitchen".into(),
+        tokens: Vec::new(),
+        first_ms: 1,
+        total_ms: 1,
         receipt,
     };
-    let scores = judge(agon_subnets::tasks()[0], &plan, &outcomes).unwrap();
+    let scores = judge(&READING, &plan, &outcomes, &Audits::default()).unwrap();
     assert_eq!(
         scores.len(),
         plan.asks.len(),

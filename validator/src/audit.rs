@@ -1,0 +1,313 @@
+//! Audits: whether answers came from the model that the task pins, checked against a reference.
+//!
+//! Which answers are audited, and which window of activation codes is opened, comes from a draw of its own, whose
+//! proof the miners do not see before it is in the evidence: the draw of a round travels with its challenges and
+//! would tell a miner when to be honest. What an audit measures becomes a [`Tally`]; tallies of a miner's newest
+//! audits add up, so that doubts too small to reject a short answer still come together.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use agon_protocol::id::{Digest, Uid};
+use agon_protocol::message::{
+    Challenge, Code, FinishReason, OpenedWindow, Receipt, Sampling, Trace, tokens_digest,
+};
+use agon_scoring::draw::AuditDraw;
+use agon_scoring::verify::{ANSWER_DOUBT_MAX, Limits, MINER_DOUBT_MAX, Tally};
+use agon_subnets::ModelPin;
+use borsh::{BorshDeserialize, BorshSerialize};
+use thiserror::Error;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::query::Outcome;
+use crate::round::Ask;
+
+/// Newest audits of a miner that are kept.
+pub const AUDITS_KEPT: usize = 32;
+/// Checks that wait for the reference; a round's audits are asked for one after the other.
+const QUEUE_MAX: usize = 16;
+
+/// What a reference is asked about one answer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Claim {
+    /// The prompt.
+    pub prompt: String,
+    /// How tokens were to be chosen.
+    pub sampling: Sampling,
+    /// The end of the text could not be chosen before this many tokens.
+    pub tokens_min: u32,
+    /// The tokens given, the end of the text included.
+    pub tokens: Vec<u32>,
+    /// What ended the answer.
+    pub finish: FinishReason,
+    /// Activation codes that were opened, by the index of their token, ascending.
+    pub codes: Vec<(u32, Code)>,
+}
+
+/// What a reference says of a claim.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Measured {
+    /// Distance of each token, in logits.
+    pub margins: Vec<f32>,
+    /// Distance of each opened code, 0 to 1.
+    pub codes: Vec<f32>,
+    /// The text of the tokens.
+    pub text: String,
+}
+
+/// Why a claim was not measured.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum MeasureError {
+    /// No honest miner makes such a claim.
+    #[error("{0}")]
+    Impossible(String),
+    /// The reference failed; says nothing about the miner.
+    #[error("the reference model failed: {0}")]
+    Broken(String),
+}
+
+/// A model that answers are compared with. Blocks while it computes.
+pub trait Reference: Send {
+    /// Measures how far a claim is from what the model computes.
+    ///
+    /// # Errors
+    ///
+    /// [`MeasureError`].
+    fn measure(&mut self, claim: &Claim) -> Result<Measured, MeasureError>;
+}
+
+/// A reference that is loaded, and what honest distances from it are.
+pub struct Pinned {
+    /// Digest of the model.
+    pub model: Digest,
+    /// What honest distances look like.
+    pub limits: Limits,
+    /// The model.
+    pub reference: Box<dyn Reference>,
+    /// Parts per million of answers that are audited.
+    pub share_ppm: u32,
+}
+
+impl std::fmt::Debug for Pinned {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pinned")
+            .field("model", &self.model)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What an audit found about one answer.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Audit {
+    /// What was measured; empty when there was nothing to measure.
+    pub tally: Tally,
+    /// Windows of codes as the miner opened them.
+    pub windows: Vec<OpenedWindow>,
+    /// Why the answer alone is rejected, if it is.
+    pub failure: Option<String>,
+}
+
+impl Audit {
+    /// The miner did not open the codes that its receipt commits to.
+    #[must_use]
+    pub fn withheld(reason: &str) -> Self {
+        Self::failed(
+            Vec::new(),
+            format!("the activation codes were not opened: {reason}"),
+        )
+    }
+
+    fn failed(windows: Vec<OpenedWindow>, failure: impl Into<String>) -> Self {
+        Self {
+            tally: Tally::default(),
+            windows,
+            failure: Some(failure.into()),
+        }
+    }
+}
+
+/// The reference on a thread of its own.
+#[derive(Debug)]
+pub struct Auditor {
+    /// The pinned model.
+    pub model: Digest,
+    limits: Limits,
+    share_ppm: u32,
+    requests: mpsc::Sender<(Claim, oneshot::Sender<Result<Measured, MeasureError>>)>,
+}
+
+impl Auditor {
+    /// Puts a reference on a thread.
+    ///
+    /// # Errors
+    ///
+    /// What the system says when it has no thread left.
+    pub fn start(pinned: Pinned) -> std::io::Result<Arc<Self>> {
+        let Pinned {
+            model,
+            limits,
+            mut reference,
+            share_ppm,
+        } = pinned;
+        let (requests, mut waiting) = mpsc::channel::<(Claim, oneshot::Sender<_>)>(QUEUE_MAX);
+        std::thread::Builder::new()
+            .name("agon-reference".to_owned())
+            .spawn(move || {
+                while let Some((claim, reply)) = waiting.blocking_recv() {
+                    // Who asked may have given up meanwhile.
+                    let _ = reply.send(reference.measure(&claim));
+                }
+            })?;
+        Ok(Arc::new(Self {
+            model,
+            limits,
+            share_ppm,
+            requests,
+        }))
+    }
+
+    /// Whether this is the model that a task pins.
+    #[must_use]
+    pub fn is_of(&self, pin: ModelPin) -> bool {
+        ModelPin::of(&self.model.0) == pin
+    }
+
+    /// Whether an answer is drawn for an audit; of a miner in doubt every answer is.
+    #[must_use]
+    pub fn selects(&self, draw: &AuditDraw, ask: &Ask, is_in_doubt: bool) -> bool {
+        is_in_doubt || draw.ppm(ask.miner.uid.0, ask.item_index) < self.share_ppm
+    }
+
+    /// The doubt about a miner after `newest` and some audits more, if it is enough to reject it.
+    #[must_use]
+    pub fn conviction<'a>(&self, tallies: impl IntoIterator<Item = &'a Tally>) -> Option<f64> {
+        let together = tallies
+            .into_iter()
+            .fold(Tally::default(), |sum, tally| sum.and(*tally));
+        let doubt = self.limits.doubt(&together);
+        (doubt >= MINER_DOUBT_MAX).then_some(doubt)
+    }
+
+    /// Audits one answer with the windows that its miner opened; `None` when the reference could not say.
+    pub async fn audit(
+        &self,
+        challenge: &Challenge,
+        answer: &Answered<'_>,
+        windows: Vec<OpenedWindow>,
+    ) -> Option<Audit> {
+        let trace = &answer.receipt.trace;
+        if trace.token_count as usize != answer.tokens.len() || trace.tokens != tokens_digest(answer.tokens) {
+            return Some(Audit::failed(windows, "the tokens are not those of the receipt"));
+        }
+        if let Some(window) = windows.iter().find(|window| !window.is_of(trace)) {
+            let failure = format!(
+                "window {} of codes is not what the receipt committed to",
+                window.index
+            );
+            return Some(Audit::failed(windows, failure));
+        }
+        let claim = Claim {
+            prompt: challenge.prompt.clone(),
+            sampling: challenge.sampling,
+            tokens_min: challenge.tokens_min,
+            tokens: answer.tokens.to_vec(),
+            finish: answer.receipt.finish,
+            codes: windows.iter().flat_map(OpenedWindow::tokens).collect(),
+        };
+        let (reply, measured) = oneshot::channel();
+        self.requests.send((claim, reply)).await.ok()?;
+        match measured.await.ok()? {
+            Ok(measured) => Some(self.judge(&measured, answer.text, windows)),
+            Err(MeasureError::Impossible(reason)) => Some(Audit::failed(windows, reason)),
+            Err(MeasureError::Broken(reason)) => {
+                tracing::warn!(reason, "an answer could not be audited");
+                None
+            }
+        }
+    }
+
+    fn judge(&self, measured: &Measured, text: &str, windows: Vec<OpenedWindow>) -> Audit {
+        if measured.text.trim() != text.trim() {
+            return Audit::failed(windows, "the text is not that of the tokens");
+        }
+        let tally = self.limits.tally(&measured.margins, &measured.codes);
+        let doubt = self.limits.doubt(&tally);
+        let failure = (doubt >= ANSWER_DOUBT_MAX).then(|| {
+            format!(
+                "another model than the pinned one answered: doubt {doubt:.1}, at most {ANSWER_DOUBT_MAX:.1}, over {} \
+                 tokens",
+                tally.margins.count
+            )
+        });
+        Audit {
+            tally,
+            windows,
+            failure,
+        }
+    }
+}
+
+/// An answer as it is audited.
+#[derive(Clone, Copy, Debug)]
+pub struct Answered<'a> {
+    /// The text.
+    pub text: &'a str,
+    /// The tokens.
+    pub tokens: &'a [u32],
+    /// The miner's statement.
+    pub receipt: &'a Receipt,
+}
+
+impl<'a> Answered<'a> {
+    /// The answer in an outcome, if there is one.
+    #[must_use]
+    pub fn of(outcome: &'a Outcome) -> Option<Self> {
+        match outcome {
+            Outcome::Answered {
+                text,
+                tokens,
+                receipt,
+                ..
+            } => Some(Self {
+                text,
+                tokens,
+                receipt: receipt.message(),
+            }),
+            Outcome::Failed { .. } => None,
+        }
+    }
+}
+
+/// Which window of an answer's codes is to be opened: one, drawn; none when it has none.
+#[must_use]
+pub fn window(draw: &AuditDraw, ask: &Ask, trace: &Trace) -> Option<u32> {
+    draw.below(ask.miner.uid.0, ask.item_index, trace.windows())
+}
+
+/// The newest tallies of each miner.
+#[derive(Clone, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Tallies(BTreeMap<Uid, VecDeque<Tally>>);
+
+impl Tallies {
+    /// Adds what an audit measured. An audit that failed without a measurement adds nothing: it stands for itself.
+    pub fn add(&mut self, uid: Uid, tally: Tally) {
+        if tally == Tally::default() {
+            return;
+        }
+        let newest = self.0.entry(uid).or_default();
+        newest.push_back(tally);
+        if newest.len() > AUDITS_KEPT {
+            newest.pop_front();
+        }
+    }
+
+    /// The newest tallies of a miner, oldest first.
+    pub fn of(&self, uid: Uid) -> impl Iterator<Item = &Tally> {
+        self.0.get(&uid).into_iter().flatten()
+    }
+
+    /// Forgets a miner.
+    pub fn forget(&mut self, uid: Uid) {
+        self.0.remove(&uid);
+    }
+}

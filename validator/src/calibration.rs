@@ -1,0 +1,222 @@
+//! The calibration of a model: what honest distances from it are, and the measurements behind that.
+//!
+//! One JSON file for each model, named by its digest, so that it ships with a subnet and anyone can measure again.
+
+use std::path::{Path, PathBuf};
+
+use agon_protocol::id::Digest;
+use agon_runtime::files::{WriteError, write_atomic};
+use agon_scoring::verify::{Limit, Limits};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// Share of honest distances that lie below the quantiles in the file.
+pub const QUANTILE: f64 = 0.9999;
+/// Most bytes of a file.
+const BYTES_MAX: u64 = 1 << 20;
+
+/// A calibration as it is written.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Calibration {
+    /// Name of the model, for people.
+    pub name: String,
+    /// Digest of the model, in hex.
+    pub model: String,
+    /// What honest margins are, in logits.
+    pub margin: LimitFile,
+    /// What honest distances of activation codes are.
+    pub code: LimitFile,
+    /// The measurements, one for each pair of settings.
+    pub pairs: Vec<Pair>,
+}
+
+/// A limit as it is written.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LimitFile {
+    /// Distances count for this much at most.
+    pub cap: f64,
+    /// Logarithms of the means of exponentials, by tilt.
+    pub log_means: Vec<f64>,
+}
+
+/// What was measured between a miner's setting and the reference's.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Pair {
+    /// How answers were made: number format, device, threads, requests at the same time.
+    pub answers: String,
+    /// How they were checked.
+    pub reference: String,
+    /// Tokens that were compared.
+    pub tokens: usize,
+    /// Tokens that the reference would not have chosen.
+    pub tokens_differing: usize,
+    /// The quantile of the margins, in logits.
+    pub margin_quantile: f64,
+    /// The largest margin.
+    pub margin_max: f64,
+    /// The quantile of the codes' distances.
+    pub code_quantile: f64,
+    /// The largest distance of a code.
+    pub code_max: f64,
+}
+
+/// Why there is no calibration.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum CalibrationError {
+    /// The file cannot be read.
+    #[error(
+        "read {}: {source}; agon-validator calibrate --model DIR measures and writes it", path.display()
+    )]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The file is not a calibration of this model.
+    #[error("{} is no calibration: {reason}; agon-validator calibrate --model DIR writes a new one", path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The file cannot be written.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+}
+
+impl Calibration {
+    /// The file of a model's calibration in the folder `dir`.
+    #[must_use]
+    pub fn path(dir: &Path, model: &Digest) -> PathBuf {
+        dir.join(format!("{}.json", hex(model)))
+    }
+
+    /// Writes the file of this model into `dir`, and gives its path.
+    ///
+    /// # Errors
+    ///
+    /// [`CalibrationError::Write`].
+    pub fn write(&self, dir: &Path, model: &Digest) -> Result<PathBuf, CalibrationError> {
+        let path = Self::path(dir, model);
+        let mut text = serde_json::to_string_pretty(self).expect("numbers and texts");
+        text.push('\n');
+        write_atomic(&path, text.as_bytes(), 0o644)?;
+        Ok(path)
+    }
+
+    /// Reads the limits of a model from `dir`.
+    ///
+    /// # Errors
+    ///
+    /// [`CalibrationError`] naming the file and what is wrong with it.
+    pub fn read(dir: &Path, model: &Digest) -> Result<Limits, CalibrationError> {
+        let path = Self::path(dir, model);
+        let malformed = |reason: String| CalibrationError::Malformed {
+            path: path.clone(),
+            reason,
+        };
+        let read = |source| CalibrationError::Read {
+            path: path.clone(),
+            source,
+        };
+        let bytes = std::fs::metadata(&path).map_err(read)?.len();
+        if bytes > BYTES_MAX {
+            return Err(malformed(format!("{bytes} bytes, at most {BYTES_MAX} are read")));
+        }
+        let text = std::fs::read(&path).map_err(read)?;
+        let file: Self = serde_json::from_slice(&text).map_err(|error| malformed(error.to_string()))?;
+        if file.model != hex(model) {
+            return Err(malformed(format!("it is of model {}", file.model)));
+        }
+        let margin = file
+            .margin
+            .limit()
+            .map_err(|reason| malformed(format!("margin: {reason}")))?;
+        let code = file
+            .code
+            .limit()
+            .map_err(|reason| malformed(format!("code: {reason}")))?;
+        Ok(Limits { margin, code })
+    }
+}
+
+impl LimitFile {
+    fn limit(&self) -> Result<Limit, String> {
+        let count = self.log_means.len();
+        let log_means = self.log_means.as_slice().try_into();
+        let log_means = log_means.map_err(|_| format!("{count} log_means, 7 are expected"))?;
+        let is_good = |number: &f64| number.is_finite() && *number >= 0.0;
+        if !(self.cap.is_finite() && self.cap > 0.0 && self.log_means.iter().all(is_good)) {
+            return Err("the cap is to be above 0 and every log_mean 0 or more".to_owned());
+        }
+        Ok(Limit {
+            cap: self.cap,
+            log_means,
+        })
+    }
+}
+
+impl From<&Limit> for LimitFile {
+    fn from(limit: &Limit) -> Self {
+        Self {
+            cap: limit.cap,
+            log_means: limit.log_means.to_vec(),
+        }
+    }
+}
+
+fn hex(digest: &Digest) -> String {
+    digest.0.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MODEL: Digest = Digest([0xc5; 32]);
+
+    fn calibration() -> (Calibration, Limits) {
+        let limits = Limits {
+            margin: Limit::measured(0.25, &[vec![0.0; 1_000]]),
+            code: Limit::measured(0.1, &[vec![0.01; 1_000]]),
+        };
+        let file = Calibration {
+            name: "large".to_owned(),
+            model: hex(&MODEL),
+            margin: (&limits.margin).into(),
+            code: (&limits.code).into(),
+            pairs: Vec::new(),
+        };
+        (file, limits)
+    }
+
+    #[test]
+    fn what_is_written_is_read_back_to_the_last_bit() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, limits) = calibration();
+        let path = file.write(dir.path(), &MODEL).unwrap();
+        assert!(path.ends_with(format!("{}.json", "c5".repeat(32))));
+        assert_eq!(Calibration::read(dir.path(), &MODEL).unwrap(), limits);
+    }
+
+    #[test]
+    fn a_file_that_is_missing_damaged_or_of_another_model_says_what_to_do() {
+        let dir = tempfile::tempdir().unwrap();
+        let complaint = || Calibration::read(dir.path(), &MODEL).unwrap_err().to_string();
+        assert!(complaint().contains("agon-validator calibrate"));
+        let changed = |change: fn(&mut Calibration)| {
+            let (mut file, _) = calibration();
+            change(&mut file);
+            file.write(dir.path(), &MODEL).unwrap();
+            complaint()
+        };
+        assert!(changed(|file| file.model = "00".repeat(32)).contains("it is of model 00"));
+        assert!(changed(|file| file.margin.cap = 0.0).contains("margin: the cap"));
+        assert!(changed(|file| file.code.log_means.truncate(3)).contains("code: 3 log_means"));
+        std::fs::write(Calibration::path(dir.path(), &MODEL), "{").unwrap();
+        assert!(complaint().contains("is no calibration"));
+    }
+}
