@@ -17,6 +17,7 @@ const EXAMPLES: &str = "Examples:
   agon-miner serve --wallet mine --hotkey gpu0 --netuid 1 --model models/large
   agon-miner serve --wallet mine --hotkey gpu0 --netuid 1 --model ~/models/Qwen2.5-0.5B-Instruct \\
       --device cuda:0 --listen 0.0.0.0:8091 --announce 203.0.113.7:8091
+  agon-miner hash --model models/large
 
 Exit codes: 0 stopped as asked, 1 failure, 2 usage, 3 refused by the ledger, 4 ledger out of reach.";
 
@@ -39,7 +40,20 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Serve a model: announce, answer, sign receipts
-    Serve(ServeArgs),
+    Serve(Box<ServeArgs>),
+    /// Print the digest of a model, by which tasks pin it and receipts name it
+    Hash(HashArgs),
+}
+
+/// Flags of `hash`.
+#[derive(Debug, Args)]
+pub struct HashArgs {
+    /// Folder of the model, in Hugging Face's layout
+    #[arg(long, value_name = "DIR")]
+    pub model: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Flags of `serve` that do not name the model.

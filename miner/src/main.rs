@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use agon_miner::args::{Cli, Command, ModelArgs, ServeArgs};
+use agon_miner::args::{Cli, Command, HashArgs, ModelArgs, ServeArgs};
 use agon_miner::backend::ModelBackend;
 use agon_miner::{World, check, run};
 use agon_model::{Engine, LoadOptions, LoadProgress};
@@ -29,6 +29,7 @@ async fn start(cli: &Cli) -> anyhow::Result<()> {
     cli.log.init()?;
     match &cli.command {
         Command::Serve(args) => serve(cli, args).await,
+        Command::Hash(args) => hash(args),
     }
 }
 
@@ -49,6 +50,20 @@ async fn serve(cli: &Cli, args: &ServeArgs) -> anyhow::Result<()> {
     run(config, backend, world, shutdown, |_| ())
         .await
         .map_err(ExitWith::from)?;
+    Ok(())
+}
+
+#[expect(clippy::print_stdout, reason = "the digest is the product of the command")]
+fn hash(args: &HashArgs) -> anyhow::Result<()> {
+    let digest =
+        agon_model::digest_of(&args.model).with_context(|| format!("read model {}", args.model.display()))?;
+    let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    let task = format!("inference-{}", &digest[..32]);
+    if args.json {
+        println!("{}", serde_json::json!({ "model": digest, "task": task }));
+    } else {
+        println!("model {digest}\ntask  {task}");
+    }
     Ok(())
 }
 

@@ -331,6 +331,26 @@ pub(crate) fn load(
     })
 }
 
+/// The digest of the model in the folder `dir`, as [`ModelInfo::digest`]; nothing is kept in memory.
+///
+/// # Errors
+///
+/// [`LoadError`], as for loading.
+pub fn digest_of(dir: &Path) -> Result<[u8; 32], LoadError> {
+    start();
+    let config = read_config(dir)?;
+    let (_, tokenizer_bytes) = read_tokenizer(dir)?;
+    let mut files = WeightFiles::open(dir)?;
+    let mut digest = begin_digest(&config);
+    for (tensor, shape) in &parameter_shapes(&config) {
+        files.require(tensor, shape)?;
+        // Only its bytes in the digest are wanted.
+        drop(files.read(tensor, &mut digest)?);
+    }
+    add_bytes(&mut digest, &tokenizer_bytes);
+    Ok(*digest.finalize().as_bytes())
+}
+
 impl LoadOptions {
     /// Limits far beyond use, which keep every product of sizes in range.
     const SLOTS_MAX: usize = 4096;
@@ -523,6 +543,15 @@ mod tests {
         let folder = Folder::new();
         folder.write(name, bytes);
         assert_eq!(complaint(&folder), message);
+    }
+
+    #[test]
+    fn the_digest_is_the_same_without_loading() {
+        let folder = Folder::new();
+        assert_eq!(
+            digest_of(folder.path()).unwrap(),
+            load_small(&folder).unwrap().info.digest
+        );
     }
 
     #[test]

@@ -13,8 +13,9 @@ use tokenizers::Tokenizer;
 
 use crate::code::{self, Code};
 use crate::decoder::{Decoder, Row};
+use crate::engine::{Engine, SubmitError};
 use crate::load::{LoadError, LoadOptions, LoadProgress, Loaded, ModelInfo, first_line, load};
-use crate::request::{FinishReason, Sampling};
+use crate::request::{FinishReason, GenerateError, Request, Sampling};
 use crate::sample::Rule;
 
 /// Tokens that enter at a time.
@@ -287,12 +288,59 @@ impl Verifier {
     }
 }
 
+/// Why answers of an engine were not compared with a reference.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum CompareError {
+    /// The engine did not take a request.
+    #[error(transparent)]
+    Submit(#[from] SubmitError),
+    /// The engine did not complete an answer.
+    #[error(transparent)]
+    Generate(#[from] GenerateError),
+    /// The reference did not measure an answer.
+    #[error(transparent)]
+    Claim(#[from] ClaimError),
+}
+
+/// Lets an engine answer all requests, as many at a time as it takes, and measures every answer with all its codes
+/// against a reference. `done` is called after each.
+///
+/// # Errors
+///
+/// [`CompareError`] of the first request that fails; the engine's queue has to have room for all.
+pub fn compare(
+    engine: &Engine,
+    reference: &mut Verifier,
+    requests: &[Request],
+    mut done: impl FnMut(),
+) -> Result<Vec<Distances>, CompareError> {
+    let running: Vec<_> = requests
+        .iter()
+        .map(|request| engine.submit(request.clone()))
+        .collect::<Result<_, _>>()?;
+    let mut all = Vec::with_capacity(requests.len());
+    for (request, generation) in requests.iter().zip(running) {
+        let answer = generation.wait()?;
+        let codes: Vec<(u32, Code)> = (0..).zip(answer.trace.codes.iter().copied()).collect();
+        all.push(reference.check(&Claim {
+            prompt: &request.prompt,
+            sampling: request.sampling,
+            tokens_min: request.tokens_min,
+            tokens: &answer.trace.tokens,
+            reason: answer.finish.reason,
+            codes: &codes,
+        })?);
+        done();
+    }
+    Ok(all)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::device::{DeviceChoice, Dtype};
-    use crate::engine::Engine;
-    use crate::request::{Answer, Request};
+    use crate::request::Answer;
     use crate::sample::MARGIN_MAX;
     use crate::testing::Folder;
 

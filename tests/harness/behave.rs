@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use agon_miner::backend::{Backend, BackendError, MadeOf, ModelIdentity, Part, Parts, Prompt};
 use agon_protocol::codec;
+use agon_protocol::id::Digest;
 use agon_protocol::message::{Environment, FinishReason};
 use futures::stream::{self, StreamExt};
 
@@ -25,6 +26,10 @@ pub enum Behaviour {
     Copy,
     /// Is away for most of the time.
     Offline,
+    /// Answers as its model does, and says that it was another, better one.
+    Smaller,
+    /// Answers as its model does with weights of four bits, and says nothing of it.
+    Quantised,
     /// Answers by rule, without a model, right nine times in ten; for tests of other parts.
     Reader,
 }
@@ -46,6 +51,8 @@ impl Behaviour {
             Self::Slow => "slow",
             Self::Copy => "copy",
             Self::Offline => "offline",
+            Self::Smaller => "smaller",
+            Self::Quantised => "quantised",
             Self::Reader => "reader",
         }
     }
@@ -76,6 +83,17 @@ impl Misbehaving {
     /// When it needs an honest one and has none.
     #[must_use]
     pub fn new(behaviour: Behaviour, honest: Option<Box<dyn Backend>>) -> Self {
+        let digest = codec::digest("agon 2026-11 misbehaving miner", behaviour.name().as_bytes());
+        Self::claiming(behaviour, honest, digest)
+    }
+
+    /// As [`Misbehaving::new`], with receipts that name the model `digest`.
+    ///
+    /// # Panics
+    ///
+    /// When it needs an honest one and has none.
+    #[must_use]
+    pub fn claiming(behaviour: Behaviour, honest: Option<Box<dyn Backend>>, digest: Digest) -> Self {
         assert!(
             honest.is_some() || !behaviour.needs_model(),
             "{} needs a model",
@@ -89,7 +107,7 @@ impl Misbehaving {
         };
         let identity = ModelIdentity {
             name: behaviour.name().to_owned(),
-            digest: codec::digest("agon 2026-11 misbehaving miner", behaviour.name().as_bytes()),
+            digest,
             environment: Environment {
                 dtype: "f32".to_owned(),
                 device: "cpu".to_owned(),
@@ -131,7 +149,9 @@ impl Backend for Misbehaving {
     fn answer(&self, prompt: Prompt) -> Result<Parts, BackendError> {
         let count = self.asked.fetch_add(1, Ordering::Relaxed);
         match self.behaviour {
-            Behaviour::Honest | Behaviour::Reader => self.honest(prompt),
+            Behaviour::Honest | Behaviour::Reader | Behaviour::Smaller | Behaviour::Quantised => {
+                self.honest(prompt)
+            }
             Behaviour::Garbage => Ok(whole(format!("zq{:x} blorp", prompt.sampling.seed))),
             Behaviour::Truncate => self.honest(prompt).map(halve),
             Behaviour::Slow => {

@@ -5,5 +5,6 @@
 
 pub mod behave;
 pub mod process;
+pub mod quantise;
 pub mod reader;
 pub mod subnet;

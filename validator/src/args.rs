@@ -15,7 +15,21 @@ const EXAMPLES: &str = "Examples:
   agon-validator run --wallet mine --hotkey val0 --netuid 1
   agon-validator run --wallet mine --hotkey val0 --netuid 1 --ledger http://10.0.0.5:9944 --miners 32
 
+  agon-validator run --wallet mine --hotkey val0 --netuid 2 --reference models/large
+  agon-validator calibrate --model models/large
+
 Exit codes: 0 stopped as asked, 1 failure, 2 usage, 3 refused by the ledger, 4 ledger out of reach.";
+
+/// Where calibrations are, from the root of the repository.
+const CALIBRATIONS: &str = "subnets/calibration";
+
+const CALIBRATE_EXAMPLES: &str = "Examples:
+  agon-validator calibrate --model models/large
+  agon-validator calibrate --model ~/models/Qwen2.5-0.5B-Instruct --answers 100
+
+Answers are made in several settings (number format, threads, requests at the same time, every CUDA device
+that is there) and checked in several; the file holds what was measured for each pair, and the limits
+that validators reject by.";
 
 /// Scores the miners of a subnet and sets weights.
 #[derive(Debug, Parser)]
@@ -37,6 +51,40 @@ pub struct Cli {
 pub enum Command {
     /// Draw, ask, judge, rate, commit and reveal, until stopped
     Run(RunArgs),
+    /// Measure how far honest answers of a model are from each other, for tasks that pin it
+    Calibrate(CalibrateArgs),
+}
+
+/// Flags that name the model which answers are verified against.
+#[derive(Debug, Args)]
+pub struct ReferenceArgs {
+    /// Folder of the model that the task pins, in Hugging Face's layout; needed for such tasks only
+    #[arg(long, value_name = "DIR")]
+    pub reference: Option<PathBuf>,
+    /// Folder of calibrations, one file for each model
+    #[arg(long, value_name = "DIR", default_value = CALIBRATIONS)]
+    pub calibrations: PathBuf,
+    /// Share of answers that are audited, percent; a miner in doubt is audited at every answer
+    #[arg(long, value_name = "PERCENT", default_value_t = 5, value_parser = clap::value_parser!(u32).range(0..=100))]
+    pub audit_percent: u32,
+}
+
+/// Flags of `calibrate`.
+#[derive(Debug, Args)]
+#[command(after_help = CALIBRATE_EXAMPLES)]
+pub struct CalibrateArgs {
+    /// Folder of the model, in Hugging Face's layout
+    #[arg(long, value_name = "DIR")]
+    pub model: PathBuf,
+    /// Folder that the calibration is written to
+    #[arg(long, value_name = "DIR", default_value = CALIBRATIONS)]
+    pub out: PathBuf,
+    /// Answers in each setting
+    #[arg(long, value_name = "COUNT", default_value_t = 400, value_parser = clap::value_parser!(u16).range(50..))]
+    pub answers: u16,
+    /// Print the calibration as JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Flags of `run`.
@@ -63,6 +111,9 @@ pub struct RunArgs {
     /// Time for an answer, milliseconds
     #[arg(long, value_name = "MS", default_value_t = 12_000, value_parser = clap::value_parser!(u64).range(100..=600_000))]
     pub deadline_ms: u64,
+    /// Reference model.
+    #[command(flatten)]
+    pub reference: ReferenceArgs,
     /// Metrics.
     #[command(flatten)]
     pub metrics: MetricsFlags,
@@ -82,7 +133,7 @@ fn miners(text: &str) -> Result<usize, String> {
 }
 
 impl RunArgs {
-    /// Reads the hotkey and resolves every default.
+    /// Reads the hotkey and resolves every default; the reference model is not loaded here.
     ///
     /// # Errors
     ///

@@ -12,6 +12,16 @@ const STAKE_STEP_UNITS: u64 = 150;
 /// What the last of many validators still has.
 const STAKE_UNITS_MIN: u64 = 100;
 
+/// What the subnet of a localnet asks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Ask {
+    /// Questions about short stories: better models earn more
+    #[default]
+    Reading,
+    /// The outputs of one pinned model, verified: whoever serves another one is found out
+    Inference,
+}
+
 /// A rung of the ladder of models that are shipped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rung {
@@ -47,11 +57,29 @@ pub enum Cheat {
     Truncate,
     /// Is away most of the time.
     Offline,
+    /// Serves a smaller model under the name of the pinned one.
+    Smaller,
+    /// Serves the pinned model with weights of four bits.
+    Quantised,
 }
 
 impl Cheat {
-    /// Every way, in the order in which they join.
-    pub const ALL: [Self; 3] = [Self::Garbage, Self::Truncate, Self::Offline];
+    /// The three ways of a subnet that asks this, in the order in which they join.
+    const fn of(ask: Ask) -> [Self; 3] {
+        match ask {
+            Ask::Reading => [Self::Garbage, Self::Truncate, Self::Offline],
+            Ask::Inference => [Self::Smaller, Self::Quantised, Self::Offline],
+        }
+    }
+
+    /// The model behind it.
+    #[must_use]
+    pub const fn rung(self) -> Rung {
+        match self {
+            Self::Smaller => Rung::Medium,
+            _ => Rung::Large,
+        }
+    }
 
     /// Name of the way, as the test miner takes it.
     #[must_use]
@@ -60,6 +88,8 @@ impl Cheat {
             Self::Garbage => "garbage",
             Self::Truncate => "truncate",
             Self::Offline => "offline",
+            Self::Smaller => "smaller",
+            Self::Quantised => "quantised",
         }
     }
 }
@@ -110,15 +140,17 @@ impl Member {
 
 /// The cast: validators, then miners with better models first, then cheaters.
 #[must_use]
-pub fn cast(validators: u16, miners: u16) -> Vec<Member> {
+pub fn cast(validators: u16, miners: u16, ask: Ask) -> Vec<Member> {
     let validators = (0..validators).map(|index| Member {
         name: format!("validator-{index}"),
         part: Part::Validator { stake: stake(index) },
     });
-    let miners = (0..).zip(parts(miners)).map(|(index, part): (u16, Part)| Member {
-        name: format!("miner-{index}"),
-        part,
-    });
+    let miners = (0..)
+        .zip(parts(miners, ask))
+        .map(|(index, part): (u16, Part)| Member {
+            name: format!("miner-{index}"),
+            part,
+        });
     validators.chain(miners).collect()
 }
 
@@ -129,16 +161,21 @@ fn stake(index: u16) -> Amount {
     Amount::from_units(units).expect("a thousand units fit an amount")
 }
 
-fn parts(miners: u16) -> Vec<Part> {
+fn parts(miners: u16, ask: Ask) -> Vec<Part> {
+    let cheaters = Cheat::of(ask);
     let cheaters: &[Cheat] = if miners < MINERS_WITH_CHEATERS {
         &[]
     } else {
-        &Cheat::ALL
+        &cheaters
     };
     let honest = usize::from(miners) - cheaters.len();
-    let rungs = Rung::ALL.len();
+    let served: &[Rung] = match ask {
+        Ask::Reading => &Rung::ALL,
+        Ask::Inference => &[Rung::Large],
+    };
+    let rungs = served.len();
     // Every rung the same number of times, the best ones once more where that does not come out even.
-    let honest = Rung::ALL.iter().enumerate().flat_map(|(place, rung)| {
+    let honest = served.iter().enumerate().flat_map(|(place, rung)| {
         let count = honest / rungs + usize::from(place < honest % rungs);
         std::iter::repeat_n(Part::Miner(*rung), count)
     });
@@ -153,7 +190,7 @@ mod tests {
 
     #[track_caller]
     fn check(miners: u16, models: &[&str]) {
-        let cast = cast(0, miners);
+        let cast = cast(0, miners, Ask::Reading);
         let found: Vec<&str> = cast.iter().filter_map(Member::model).collect();
         assert_eq!(found, models);
     }
@@ -173,6 +210,16 @@ mod tests {
     }
 
     #[test]
+    fn where_one_model_is_pinned_all_honest_miners_serve_it() {
+        let cast = cast(0, 6, Ask::Inference);
+        let found: Vec<&str> = cast.iter().filter_map(Member::model).collect();
+        assert_eq!(
+            found,
+            ["large", "large", "large", "smaller", "quantised", "offline"]
+        );
+    }
+
+    #[test]
     fn stakes_differ_and_no_validator_of_three_has_a_majority() {
         let stakes: Vec<u64> = (0..3).map(|index| stake(index).base_units()).collect();
         assert!(stakes.is_sorted_by(|one, next| one > next));
@@ -182,7 +229,10 @@ mod tests {
 
     #[test]
     fn names_tell_members_apart() {
-        let names: Vec<String> = cast(2, 2).into_iter().map(|member| member.name).collect();
+        let names: Vec<String> = cast(2, 2, Ask::Reading)
+            .into_iter()
+            .map(|member| member.name)
+            .collect();
         assert_eq!(names, ["validator-0", "validator-1", "miner-0", "miner-1"]);
     }
 }

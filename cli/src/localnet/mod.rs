@@ -30,6 +30,7 @@ use anyhow::Context;
 use clap::Args;
 use tokio::time::Instant;
 
+use self::cast::Ask;
 use self::play::{End, Play};
 use self::programs::{Models, Programs};
 use self::report::Report;
@@ -41,6 +42,7 @@ const EXAMPLES: &str = "Examples:
   agon localnet
   agon localnet --miners 4 --validators 2 --tempos 2
   agon localnet --nodes 4                       a committee of four keeps the ledger
+  agon localnet --task inference                serve one pinned model, verified
   agon localnet --tempos 0 --dir ./net          runs on until Ctrl-C
   agon localnet --json | tail -n 1
 
@@ -49,7 +51,9 @@ counted. Weights of a tempo are revealed in the next one, so the first that pays
 that counts.
 
 With six miners or more the last three cheat: one answers garbage, one truncates, one is often \
-offline. The others serve the models of the ladder: large, medium and small.
+offline. The others serve the models of the ladder: large, medium and small. With --task inference \
+the subnet pins the model large; of the last three one serves medium under its name, one its weights \
+in four bits, one is often offline.
 
 With --json there is one line for each event on standard output: started, epoch, tempo, and summary \
 as the last. Everything else is said on standard error.
@@ -70,6 +74,9 @@ pub struct LocalnetArgs {
     /// How many nodes keep the ledger: one decides alone, several are a committee
     #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=16))]
     nodes: u16,
+    /// What the subnet asks
+    #[arg(long, value_enum, default_value_t)]
+    task: Ask,
     /// Tempos until it ends; 0 runs on
     #[arg(long, value_name = "COUNT", default_value_t = 4)]
     tempos: u64,
@@ -96,7 +103,7 @@ pub struct LocalnetArgs {
 pub async fn run(session: &Session, args: &LocalnetArgs) -> anyhow::Result<()> {
     let began = Instant::now();
     let shutdown = Shutdown::on_signals().context("listen for signals")?;
-    let cast = cast::cast(args.validators, args.miners);
+    let cast = cast::cast(args.validators, args.miners, args.task);
     let programs = Programs::find(&cast)?;
     let models = Models::find(args.models.as_deref())?;
     let folder = open_folder(args.dir.as_deref())?;
@@ -105,6 +112,7 @@ pub async fn run(session: &Session, args: &LocalnetArgs) -> anyhow::Result<()> {
         programs: &programs,
         models: &models,
         block_ms: args.block_ms,
+        ask: args.task,
         nodes: args.nodes,
     };
     let actors = stage.actors(cast)?;

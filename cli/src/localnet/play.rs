@@ -112,7 +112,8 @@ impl<'a> Play<'a> {
         self.report
             .step(&format!("ledger open at {}", ledger.client.uri()));
         self.run.issuance_before = Some(ledger.issuance);
-        let netuid = ledger.open_subnet(self.actors).await?;
+        let task = self.stage.task().await?;
+        let netuid = ledger.open_subnet(self.actors, task).await?;
         self.run.netuid = netuid;
         self.report.step(&format!(
             "subnet {netuid} created and started, {} neurons registered",

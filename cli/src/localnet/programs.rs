@@ -88,6 +88,12 @@ impl Models {
         }
     }
 
+    /// Folder of the calibrations that ship beside the models.
+    #[must_use]
+    pub fn calibrations(&self) -> PathBuf {
+        self.dir.parent().unwrap_or(&self.dir).join("subnets/calibration")
+    }
+
     /// Folder of a rung.
     #[must_use]
     pub fn folder(&self, rung: Rung) -> PathBuf {
@@ -104,7 +110,7 @@ fn candidates() -> Vec<PathBuf> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::cast::cast;
+    use super::super::cast::{Ask, cast};
     use super::*;
 
     fn folder(programs: &[&str]) -> tempfile::TempDir {
@@ -118,7 +124,7 @@ mod tests {
     #[test]
     fn a_missing_program_is_named_with_how_to_build_it() {
         let dir = folder(&["agon-node", "agon-miner"]);
-        let error = Programs::find_in(dir.path(), &cast(1, 1))
+        let error = Programs::find_in(dir.path(), &cast(1, 1, Ask::Reading))
             .unwrap_err()
             .to_string();
         assert!(
@@ -130,8 +136,8 @@ mod tests {
     #[test]
     fn the_cheater_is_needed_only_where_somebody_cheats() {
         let dir = folder(&["agon-node", "agon-miner", "agon-validator"]);
-        assert!(Programs::find_in(dir.path(), &cast(1, 5)).is_ok());
-        let error = Programs::find_in(dir.path(), &cast(1, 8))
+        assert!(Programs::find_in(dir.path(), &cast(1, 5, Ask::Reading)).is_ok());
+        let error = Programs::find_in(dir.path(), &cast(1, 8, Ask::Reading))
             .unwrap_err()
             .to_string();
         assert!(error.contains("agon-test-miner"), "{error}");

@@ -21,7 +21,7 @@ use futures::future::try_join_all;
 use futures::{StreamExt, pin_mut};
 use tokio::process::Command;
 
-use super::cast::{Cheat, Member, Part, Rung};
+use super::cast::{Ask, Cheat, Member, Part, Rung};
 use super::nodes::{Fund, Nodes, node_name};
 use super::programs::{Models, Programs};
 use super::troupe::Troupe;
@@ -31,8 +31,8 @@ use crate::session::told;
 const OWNER: &str = "owner";
 /// Name of everybody's hotkey.
 pub(super) const HOTKEY: &str = "default";
-/// What the subnet asks.
-const TASK: &str = "reading";
+/// Share of answers that are audited where a model is pinned, percent: tempos of a localnet are short.
+const AUDIT_PERCENT: u32 = 25;
 /// What an account has beside what it stakes or locks, whole units.
 const FUNDS_UNITS: u64 = 100;
 /// Rounds of a validator last this many blocks, within the bounds below: ten in a tempo.
@@ -129,6 +129,8 @@ pub struct Stage<'a> {
     pub models: &'a Models,
     /// Time between blocks, milliseconds.
     pub block_ms: u64,
+    /// What the subnet asks.
+    pub ask: Ask,
     /// How many nodes keep the ledger.
     pub nodes: u16,
 }
@@ -165,6 +167,31 @@ impl Stage<'_> {
             coldkey,
             hotkey,
         })
+    }
+
+    /// Name of the subnet's task.
+    ///
+    /// # Errors
+    ///
+    /// When the miner's program cannot tell the digest of the model to be pinned.
+    pub async fn task(&self) -> anyhow::Result<String> {
+        if self.ask == Ask::Reading {
+            return Ok(agon_subnets::reading::NAME.to_owned());
+        }
+        let mut command = Command::new(&self.programs.miner);
+        command
+            .args(["hash", "--json", "--model"])
+            .arg(self.models.folder(Rung::Large));
+        let output = command.output().await.context("run agon-miner hash")?;
+        anyhow::ensure!(
+            output.status.success(),
+            "agon-miner hash: {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+        let told: serde_json::Value =
+            serde_json::from_slice(&output.stdout).context("read the model's digest")?;
+        let task = told["task"].as_str().context("agon-miner hash told no task")?;
+        Ok(task.to_owned())
     }
 
     fn wallet(&self, name: &str) -> anyhow::Result<Wallet> {
@@ -241,6 +268,11 @@ impl Stage<'_> {
             "--deadline-ms",
             &DEADLINE_MS.to_string(),
         ]);
+        if self.ask == Ask::Inference {
+            command.arg("--reference").arg(self.models.folder(Rung::Large));
+            command.arg("--calibrations").arg(self.models.calibrations());
+            command.args(["--audit-percent", &AUDIT_PERCENT.to_string()]);
+        }
         command
     }
 
@@ -254,8 +286,11 @@ impl Stage<'_> {
     }
 
     fn cheater(&self, member: &Member, cheat: Cheat) -> Command {
-        let mut command = self.miner(member, &self.programs.cheater, Rung::Large);
+        let mut command = self.miner(member, &self.programs.cheater, cheat.rung());
         command.args(["--behave", cheat.name()]);
+        if self.ask == Ask::Inference {
+            command.arg("--claim").arg(self.models.folder(Rung::Large));
+        }
         command
     }
 }
@@ -276,11 +311,11 @@ impl Ledger {
     /// # Errors
     ///
     /// When the ledger refuses or goes away.
-    pub async fn open_subnet(&self, actors: &[Actor]) -> anyhow::Result<Netuid> {
+    pub async fn open_subnet(&self, actors: &[Actor], task: String) -> anyhow::Result<Netuid> {
         self.send(
             &self.owner,
             Call::CreateSubnet {
-                task: TASK.to_owned(),
+                task,
                 lock_max: SUBNET_LOCK_FLOOR,
             },
         )

@@ -7,11 +7,13 @@ use agon_miner::args::MinerArgs;
 use agon_miner::backend::{Backend, ModelBackend};
 use agon_miner::{World, run};
 use agon_model::{Engine, LoadOptions};
+use agon_protocol::id::Digest;
 use agon_runtime::clock::Clock;
 use agon_runtime::flags::{self, LedgerFlags, LogFlags};
 use agon_runtime::net::Net;
 use agon_runtime::shutdown::Shutdown;
 use agon_tests::behave::{Behaviour, Misbehaving};
+use agon_tests::quantise::quantise;
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 
@@ -39,6 +41,9 @@ enum Command {
         /// Folder of the honest model behind it
         #[arg(long, value_name = "DIR")]
         model: Option<PathBuf>,
+        /// Folder of the model that it says it serves
+        #[arg(long, value_name = "DIR")]
+        claim: Option<PathBuf>,
     },
 }
 
@@ -52,12 +57,17 @@ fn main() -> ExitCode {
 #[tokio::main(worker_threads = 2)]
 async fn start(cli: &Cli) -> anyhow::Result<()> {
     cli.log.init()?;
-    let Command::Serve { miner, behave, model } = &cli.command;
+    let Command::Serve {
+        miner,
+        behave,
+        model,
+        claim,
+    } = &cli.command;
     miner.child.apply()?;
     let config = miner.config(&cli.ledger)?;
     let shutdown = Shutdown::on_signals()?;
     let honest = if behave.needs_model() {
-        Some(honest(model.as_ref())?)
+        Some(honest(*behave, model.as_ref())?)
     } else {
         None
     };
@@ -65,13 +75,24 @@ async fn start(cli: &Cli) -> anyhow::Result<()> {
         clock: Clock::system(),
         net: Net::tcp(),
     };
-    run(config, Misbehaving::new(*behave, honest), world, shutdown, |_| ()).await?;
+    let backend = match claim {
+        None => Misbehaving::new(*behave, honest),
+        Some(dir) => Misbehaving::claiming(*behave, honest, Digest(agon_model::digest_of(dir)?)),
+    };
+    run(config, backend, world, shutdown, |_| ()).await?;
     Ok(())
 }
 
-fn honest(model: Option<&PathBuf>) -> anyhow::Result<Box<dyn Backend>> {
+fn honest(behaviour: Behaviour, model: Option<&PathBuf>) -> anyhow::Result<Box<dyn Backend>> {
     agon_model::start();
-    let dir = model.context("this behaviour needs --model DIR")?;
+    let named = model.context("this behaviour needs --model DIR")?;
+    let copy = tempfile::tempdir()?;
+    let dir = if behaviour == Behaviour::Quantised {
+        quantise(named, copy.path(), 4)?;
+        copy.path()
+    } else {
+        named
+    };
     let engine = Engine::load(dir, &LoadOptions::default(), |_| ())
         .with_context(|| format!("load model {}", dir.display()))?;
     Ok(Box::new(ModelBackend::new(engine)))

@@ -1,4 +1,9 @@
 //! `agon-validator`: scores the miners of a subnet and sets weights.
+//!
+//! What needs libtorch is here and not in the library, so that tools which read a validator's files do not link it.
+
+mod calibrate;
+mod reference;
 
 use std::process::ExitCode;
 
@@ -7,7 +12,7 @@ use agon_runtime::entropy::Entropy;
 use agon_runtime::net::Net;
 use agon_runtime::shutdown::Shutdown;
 use agon_runtime::{flags, telemetry};
-use agon_validator::args::{Cli, Command};
+use agon_validator::args::{Cli, Command, RunArgs};
 use agon_validator::{World, run};
 use clap::Parser;
 
@@ -18,12 +23,19 @@ fn main() -> ExitCode {
     }
 }
 
-#[tokio::main(worker_threads = 2)]
-async fn start(cli: &Cli) -> anyhow::Result<()> {
+fn start(cli: &Cli) -> anyhow::Result<()> {
     cli.log.init()?;
-    let Command::Run(args) = &cli.command;
+    match &cli.command {
+        Command::Run(args) => serve(cli, args),
+        Command::Calibrate(args) => calibrate::run(args),
+    }
+}
+
+#[tokio::main(worker_threads = 2)]
+async fn serve(cli: &Cli, args: &RunArgs) -> anyhow::Result<()> {
     args.child.apply()?;
-    let config = args.config(&cli.ledger)?;
+    let mut config = args.config(&cli.ledger)?;
+    config.reference = reference::pinned(&args.reference)?;
     let shutdown = Shutdown::on_signals()?;
     if let Some(addr) = args.metrics.metrics_addr {
         telemetry::serve_metrics(addr, &shutdown).await?;
