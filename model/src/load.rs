@@ -339,7 +339,7 @@ pub(crate) fn load(
 pub fn digest_of(dir: &Path) -> Result<[u8; 32], LoadError> {
     start();
     let config = read_config(dir)?;
-    let (_, tokenizer_bytes) = read_tokenizer(dir)?;
+    let (_, tokenizer_bytes) = read_tokenizer(dir, config.vocabulary)?;
     let mut files = WeightFiles::open(dir)?;
     let mut digest = begin_digest(&config);
     for (tensor, shape) in &parameter_shapes(&config) {

@@ -52,6 +52,26 @@ fn incentive(summary: &Value, model: &str) -> f64 {
 }
 
 #[test]
+fn a_pinned_model_is_paid_and_a_smaller_or_a_coarser_one_under_its_name_is_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut localnet = localnet(dir.path(), &["--task", "inference", "--miners", "6", "--tempos", "2"]);
+    let lines = localnet.rest();
+    let status = localnet.wait();
+    let log = std::fs::read_to_string(dir.path().join("localnet.log")).unwrap();
+    assert!(status.success(), "{status}\n{log}");
+    let summary = event(lines.last().expect("a summary"));
+    let large = incentive(&summary, "large");
+    for cheater in ["smaller", "quantised", "offline"] {
+        let incentive = incentive(&summary, cheater);
+        assert!(
+            incentive < large / 20.0,
+            "{cheater} has {incentive} beside {large}"
+        );
+    }
+    assert_eq!(summary["holdings_match"], true, "{}", summary["holdings"]);
+}
+
+#[test]
 fn two_tempos_pay_better_models_more_and_cheaters_next_to_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let mut localnet = localnet(dir.path(), &["--tempos", "2"]);

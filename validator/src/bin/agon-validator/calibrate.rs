@@ -92,7 +92,10 @@ struct Measured {
     codes: Vec<f64>,
 }
 
-#[expect(clippy::print_stdout, reason = "the calibration is the product of the command")]
+#[expect(
+    clippy::print_stdout,
+    reason = "the calibration is the product of the command"
+)]
 pub(crate) fn run(args: &CalibrateArgs) -> anyhow::Result<()> {
     agon_model::start();
     let digest = agon_model::digest_of(&args.model)?;
@@ -178,7 +181,10 @@ fn tell(pair: &Pair) {
         code_max,
         ..
     } = pair;
-    info!(answers, reference, tokens, tokens_differing, margin_max, code_max, "measured");
+    info!(
+        answers,
+        reference, tokens, tokens_differing, margin_max, code_max, "measured"
+    );
 }
 
 /// The smallest value that a share of [`QUANTILE`] of all values does not exceed.
