@@ -54,7 +54,10 @@ fn incentive(summary: &Value, model: &str) -> f64 {
 #[test]
 fn a_pinned_model_is_paid_and_a_smaller_or_a_coarser_one_under_its_name_is_not() {
     let dir = tempfile::tempdir().unwrap();
-    let mut localnet = localnet(dir.path(), &["--task", "inference", "--miners", "6", "--tempos", "2"]);
+    let mut localnet = localnet(
+        dir.path(),
+        &["--task", "inference", "--miners", "6", "--tempos", "2"],
+    );
     let lines = localnet.rest();
     let status = localnet.wait();
     let log = std::fs::read_to_string(dir.path().join("localnet.log")).unwrap();

@@ -12,6 +12,10 @@ use thiserror::Error;
 
 /// Share of honest distances that lie below the quantiles in the file.
 pub const QUANTILE: f64 = 0.9999;
+/// Parts of one in which caps are written.
+const MICRO: f64 = 1e6;
+/// Parts of one in which logarithms are written.
+const PICO: f64 = 1e12;
 /// Most bytes of a file.
 const BYTES_MAX: u64 = 1 << 20;
 
@@ -30,13 +34,13 @@ pub struct Calibration {
     pub pairs: Vec<Pair>,
 }
 
-/// A limit as it is written.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// A limit as it is written: in whole numbers, so that everybody reads the same.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LimitFile {
-    /// Distances count for this much at most.
-    pub cap: f64,
-    /// Logarithms of the means of exponentials, by tilt.
-    pub log_means: Vec<f64>,
+    /// Distances count for this much at most, in millionths.
+    pub cap_micro: u64,
+    /// Logarithms of the means of exponentials, by tilt, in millionths of a millionth, rounded up.
+    pub log_means_pico: Vec<u64>,
 }
 
 /// What was measured between a miner's setting and the reference's.
@@ -145,16 +149,15 @@ impl Calibration {
 
 impl LimitFile {
     fn limit(&self) -> Result<Limit, String> {
-        let count = self.log_means.len();
-        let log_means = self.log_means.as_slice().try_into();
-        let log_means = log_means.map_err(|_| format!("{count} log_means, 7 are expected"))?;
-        let is_good = |number: &f64| number.is_finite() && *number >= 0.0;
-        if !(self.cap.is_finite() && self.cap > 0.0 && self.log_means.iter().all(is_good)) {
-            return Err("the cap is to be above 0 and every log_mean 0 or more".to_owned());
+        let count = self.log_means_pico.len();
+        let log_means = self.log_means_pico.as_slice().try_into();
+        let log_means: [u64; 7] = log_means.map_err(|_| format!("{count} log_means, 7 are expected"))?;
+        if self.cap_micro == 0 {
+            return Err("the cap is to be above 0".to_owned());
         }
         Ok(Limit {
-            cap: self.cap,
-            log_means,
+            cap: self.cap_micro as f64 / MICRO,
+            log_means: log_means.map(|log_mean| log_mean as f64 / PICO),
         })
     }
 }
@@ -162,8 +165,12 @@ impl LimitFile {
 impl From<&Limit> for LimitFile {
     fn from(limit: &Limit) -> Self {
         Self {
-            cap: limit.cap,
-            log_means: limit.log_means.to_vec(),
+            cap_micro: (limit.cap * MICRO).ceil() as u64,
+            log_means_pico: limit
+                .log_means
+                .iter()
+                .map(|log_mean| (log_mean * PICO).ceil() as u64)
+                .collect(),
         }
     }
 }
@@ -194,12 +201,18 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_back_to_the_last_bit() {
+    fn what_is_written_is_read_back() {
         let dir = tempfile::tempdir().unwrap();
         let (file, limits) = calibration();
         let path = file.write(dir.path(), &MODEL).unwrap();
         assert!(path.ends_with(format!("{}.json", "c5".repeat(32))));
-        assert_eq!(Calibration::read(dir.path(), &MODEL).unwrap(), limits);
+        let found = Calibration::read(dir.path(), &MODEL).unwrap();
+        for (found, limit) in [(found.margin, limits.margin), (found.code, limits.code)] {
+            assert_eq!(found.cap, limit.cap);
+            for (found, written) in found.log_means.iter().zip(limit.log_means) {
+                assert!((0.0..1e-11).contains(&(found - written)), "{found} for {written}");
+            }
+        }
     }
 
     #[test]
@@ -214,8 +227,8 @@ mod tests {
             complaint()
         };
         assert!(changed(|file| file.model = "00".repeat(32)).contains("it is of model 00"));
-        assert!(changed(|file| file.margin.cap = 0.0).contains("margin: the cap"));
-        assert!(changed(|file| file.code.log_means.truncate(3)).contains("code: 3 log_means"));
+        assert!(changed(|file| file.margin.cap_micro = 0).contains("margin: the cap"));
+        assert!(changed(|file| file.code.log_means_pico.truncate(3)).contains("code: 3 log_means"));
         std::fs::write(Calibration::path(dir.path(), &MODEL), "{").unwrap();
         assert!(complaint().contains("is no calibration"));
     }

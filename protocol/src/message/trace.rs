@@ -160,7 +160,8 @@ mod tests {
         let mut shorter = opened.clone();
         shorter.codes.pop();
         assert!(!shorter.is_of(&trace));
-        assert!(!opened.is_of(&Trace::of(&[7; 71], &codes)));
+        let last = OpenedWindow::open(&codes, 2).unwrap();
+        assert!(last.is_of(&trace) && !last.is_of(&Trace::of(&[7; 71], &codes)));
     }
 
     #[test]
