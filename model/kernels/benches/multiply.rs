@@ -35,8 +35,8 @@ fn measure(pool: &mut Pool, format: Format, [rows, outputs, columns]: [usize; 3]
     let numbers: Vec<f32> = (0..outputs * columns)
         .map(|index| (index % 97) as f32 / 97.0 - 0.5)
         .collect();
-    let first = Matrix::from_rows(format, [outputs, columns], &numbers);
-    let matrices = vec![first; ROTATING_BYTES / 4 / (outputs * columns)];
+    let pack = |_| Matrix::from_rows(format, [outputs, columns], &numbers);
+    let matrices: Vec<Matrix> = (0..ROTATING_BYTES / 4 / (outputs * columns)).map(pack).collect();
     let mut operand = Operand::new(format, columns);
     let mut out = Panels::default();
     let mut best = f64::INFINITY;

@@ -16,7 +16,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::bfloat::{bf16_from_f32, f32_from_bf16};
-use crate::lines::{Floats, LANES, Line, PANEL, Pairs, Quads};
+use crate::lines::{Floats, LANES, Line, PANEL, Pairs, Quads, on_large_pages};
 
 /// Columns that share a scale in 8 bits.
 pub(crate) const GROUP: usize = 64;
@@ -195,9 +195,9 @@ impl Data {
     fn empty(format: Format, panels: usize, columns: usize) -> Data {
         let steps = panels * format.steps(columns);
         match format {
-            Format::F32 => Data::F32(Vec::with_capacity(steps)),
-            Format::Bf16 => Data::Bf16(Vec::with_capacity(steps)),
-            Format::Int8 => Data::Int8(Vec::with_capacity(steps), Vec::with_capacity(steps / GROUP_STEPS)),
+            Format::F32 => Data::F32(on_large_pages(steps)),
+            Format::Bf16 => Data::Bf16(on_large_pages(steps)),
+            Format::Int8 => Data::Int8(on_large_pages(steps), on_large_pages(steps / GROUP_STEPS)),
         }
     }
 

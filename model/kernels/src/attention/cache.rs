@@ -1,6 +1,6 @@
 //! Keys and values of the tokens that a text has so far, laid out for [`super::attend`].
 
-use crate::lines::{Floats, LANES, PANEL};
+use crate::lines::{Floats, LANES, PANEL, on_large_pages};
 
 /// How much a cache holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,11 +64,15 @@ impl Cache {
         );
         let heads = slots * kv_heads;
         let zeros = Floats::of(0.0);
-        Cache {
-            shape,
-            keys: vec![[zeros; 4]; heads * shape.blocks() * head_dim],
-            values: vec![zeros; heads * shape.parts() * context_tokens * shape.lines()],
-        }
+        let (steps, lines) = (
+            shape.blocks() * head_dim,
+            shape.parts() * context_tokens * shape.lines(),
+        );
+        let mut keys = on_large_pages(heads * steps);
+        keys.resize(heads * steps, [zeros; 4]);
+        let mut values = on_large_pages(heads * lines);
+        values.resize(heads * lines, zeros);
+        Cache { shape, keys, values }
     }
 
     /// Sets key and value, `[head_dim]` each, of one head at one position of one slot.

@@ -12,7 +12,7 @@ pub use cache::{Cache, CacheShape};
 
 use crate::elementwise::exp;
 use crate::level::{Level, for_level};
-use crate::lines::{LANES, PANEL};
+use crate::lines::{Floats, LANES, PANEL};
 use crate::operand::TILE;
 use crate::pool::Pool;
 use crate::tile::multiply_f32;
@@ -26,6 +26,8 @@ pub struct Query {
     pub start: usize,
     /// How many tokens there are, at positions `start`, `start + 1` and so on.
     pub tokens: usize,
+    /// Positions in sight of a token, its own included, at least one; `usize::MAX` for all.
+    pub window: usize,
 }
 
 /// What attention comes to, for each token and head.
@@ -121,7 +123,9 @@ pub fn attend(
     );
     for query in queries {
         assert!(
-            query.slot < shape.slots && query.start + query.tokens <= shape.context_tokens,
+            query.slot < shape.slots
+                && query.start + query.tokens <= shape.context_tokens
+                && query.window > 0,
             "{query:?} beyond {shape:?}"
         );
     }
@@ -131,10 +135,11 @@ pub fn attend(
     pool.for_each(&mut parts, 1, |index, out| {
         let tile = tiles[index];
         let inputs = inputs_of(&tile, &shape, group, (heads, stride));
+        let tile = (&tile, tiles.get(index + 1));
         match shape.lines() {
-            1 => attend_tile::<1>(level, cache, &tile, group, &inputs, out),
-            2 => attend_tile::<2>(level, cache, &tile, group, &inputs, out),
-            _ => attend_tile::<4>(level, cache, &tile, group, &inputs, out),
+            1 => attend_tile::<1>(level, cache, tile, group, &inputs, out),
+            2 => attend_tile::<2>(level, cache, tile, group, &inputs, out),
+            _ => attend_tile::<4>(level, cache, tile, group, &inputs, out),
         }
     });
 }
@@ -157,80 +162,119 @@ fn inputs_of(tile: &TileOf, shape: &CacheShape, group: usize, (heads, stride): (
 fn attend_tile<const W: usize>(
     level: Level,
     cache: &Cache,
-    tile: &TileOf,
+    (tile, next): (&TileOf, Option<&TileOf>),
     group: usize,
     inputs: &[u32],
     out: &mut [f32],
 ) {
     let shape = cache.shape;
-    // Positions that each row sees; the last row sees most.
-    let mut seen = [0; TILE];
-    for (row, seen) in seen.iter_mut().enumerate().take(tile.rows) {
-        *seen = tile.query.start + (tile.first + row) / group + 1;
+    let (mut sight, positions) = tile.sight(group);
+    let rows = tile.rows;
+    let mut scores = vec![[0.0; PANEL]; positions.len().div_ceil(PANEL) * rows];
+    let values = &cache.values[cache.values_of(tile.query.slot, tile.head)];
+    // While keys are at work their values are fetched, and with the values the keys of the next tile.
+    let mut fetched = values[positions.start * W..positions.end * W].chunks(4 * shape.head_dim);
+    let keys = tile.keys(cache).chunks(shape.head_dim);
+    for (block, scores) in keys.skip(positions.start / PANEL).zip(scores.chunks_mut(rows)) {
+        let (next, _) = fetched.next().unwrap_or_default().as_chunks();
+        multiply_f32::<4>(level, block, next, inputs, scores);
     }
-    let span = seen[tile.rows - 1];
-    let mut scores = vec![[0.0; PANEL]; span.div_ceil(PANEL) * tile.rows];
-    let keys = &cache.keys[cache.keys_of(tile.query.slot, tile.head)];
-    for (block, scores) in keys.chunks(shape.head_dim).zip(scores.chunks_mut(tile.rows)) {
-        multiply_f32::<4>(level, block, inputs, scores);
-    }
-    let mut shares = vec![0; span * tile.rows];
-    let mut sums = [0.0; TILE];
+    let mut shares = vec![0; positions.len() * rows];
     {
-        let (rows, scores, shares, sums) = (tile.rows, &mut scores[..], &mut shares[..], &mut sums);
-        for_level!(level, share(
-            rows: usize, seen: [usize; TILE], scores: &mut [[f32; PANEL]], shares: &mut [u32], sums: &mut [f32; TILE]
-        ));
+        let (scores, shares, sight) = (&mut scores[..], &mut shares[..], &mut sight[..rows]);
+        for_level!(
+            level,
+            share(scores: &mut [[f32; PANEL]], shares: &mut [u32], sight: &mut [Sight])
+        );
     }
-    let (values, _) = cache.values[cache.values_of(tile.query.slot, tile.head)].as_chunks::<W>();
+    let next = next.filter(|next| (next.query.slot, next.head) != (tile.query.slot, tile.head));
+    let next = next.map_or(&[][..], |next| next.keys(cache).as_flattened().as_chunks().0);
+    let next = next.get(..positions.len()).unwrap_or_default();
+    let (values, _) = values.as_chunks::<W>();
     let mut mixed = [[0.0; PANEL]; TILE];
     for (part, values) in values.chunks(shape.context_tokens).enumerate() {
-        multiply_f32::<W>(level, &values[..span], &shares, &mut mixed[..tile.rows]);
-        for ((out, mixed), sum) in out.chunks_mut(shape.head_dim).zip(&mixed).zip(sums) {
+        multiply_f32::<W>(
+            level,
+            &values[positions.clone()],
+            next,
+            &shares,
+            &mut mixed[..rows],
+        );
+        for ((out, mixed), sight) in out.chunks_mut(shape.head_dim).zip(&mixed[..rows]).zip(&sight) {
             let out = &mut out[part * W * LANES..];
             for (out, mixed) in out.iter_mut().zip(&mixed[..W * LANES]) {
-                *out = mixed / sum;
+                *out = mixed / sight.sum;
             }
         }
+    }
+}
+
+/// What one row sees, counted from the tile's first position.
+#[derive(Clone, Copy, Default)]
+struct Sight {
+    first: usize,
+    end: usize,
+    /// Sum of its shares.
+    sum: f32,
+}
+
+impl TileOf {
+    /// All keys of the tile's text and head.
+    fn keys<'cache>(&self, cache: &'cache Cache) -> &'cache [[Floats; 4]] {
+        &cache.keys[cache.keys_of(self.query.slot, self.head)]
+    }
+
+    /// What each row sees, and all positions that the tile looks at, from the start of a block.
+    fn sight(&self, group: usize) -> ([Sight; TILE], std::ops::Range<usize>) {
+        let Query { start, window, .. } = self.query;
+        let end_of = |row: usize| start + (self.first + row) / group + 1;
+        let start_of = |row: usize| end_of(row).saturating_sub(window);
+        let first = start_of(0) / PANEL * PANEL;
+        let mut sight = [Sight::default(); TILE];
+        for (row, sight) in sight.iter_mut().enumerate().take(self.rows) {
+            sight.first = start_of(row) - first;
+            sight.end = end_of(row) - first;
+        }
+        (sight, first..end_of(self.rows - 1))
     }
 }
 
 /// Turns scores, `[block][row][64]`, into shares before division by their sums, `[position][row]`: powers of e,
 /// the largest 1, and 0 for what a row does not see.
 #[inline(always)]
-fn share(
-    rows: usize,
-    seen: [usize; TILE],
-    scores: &mut [[f32; PANEL]],
-    shares: &mut [u32],
-    sums: &mut [f32; TILE],
-) {
-    for (row, &seen) in seen.iter().enumerate().take(rows) {
+fn share(scores: &mut [[f32; PANEL]], shares: &mut [u32], sight: &mut [Sight]) {
+    let rows = sight.len();
+    for (row, sight) in sight.iter_mut().enumerate() {
+        let blocks = sight.end.div_ceil(PANEL);
         let mut largest = [f32::NEG_INFINITY; LANES];
-        for_seen(row, rows, seen, scores, |scores, count| {
-            scores[count..].fill(f32::NEG_INFINITY);
+        for block in 0..blocks {
+            let scores = &mut scores[block * rows + row];
+            hide(scores, sight, block, f32::NEG_INFINITY);
             for lanes in scores.as_chunks::<LANES>().0 {
                 for (largest, score) in largest.iter_mut().zip(lanes) {
                     *largest = if *score > *largest { *score } else { *largest };
                 }
             }
-        });
+        }
         let largest = largest.into_iter().fold(f32::NEG_INFINITY, f32::max);
         let mut sum = [0.0; LANES];
-        for_seen(row, rows, seen, scores, |scores, count| {
-            for lanes in scores.as_chunks_mut::<LANES>().0 {
-                for score in lanes {
-                    *score = exp(*score - largest);
-                }
+        for block in 0..blocks {
+            let scores = &mut scores[block * rows + row];
+            for score in scores.iter_mut() {
+                *score = exp(*score - largest);
             }
-            scores[count..].fill(0.0);
+            hide(scores, sight, block, 0.0);
             for lanes in scores.as_chunks::<LANES>().0 {
                 for (sum, score) in sum.iter_mut().zip(lanes) {
                     *sum += score;
                 }
             }
-        });
-        sums[row] = sum.into_iter().sum();
+        }
+        sight.sum = sum.into_iter().sum();
+        // Blocks behind the last that it sees still hold scores.
+        for block in blocks..scores.len() / rows {
+            scores[block * rows + row] = [0.0; PANEL];
+        }
     }
     for (shares, scores) in shares.chunks_mut(PANEL * rows).zip(scores.chunks(rows)) {
         for (row, scores) in scores.iter().enumerate() {
@@ -239,23 +283,12 @@ fn share(
             }
         }
     }
-    // Blocks that a row does not see at all still hold its scores.
-    for (row, &seen) in seen.iter().enumerate().take(rows) {
-        let own = shares.iter_mut().skip(row).step_by(rows);
-        own.skip(seen).for_each(|share| *share = 0);
-    }
 }
 
-/// Calls `each` with the scores of every block of which `row` sees something, and how many it sees.
+/// Replaces the scores of a block that a row does not see.
 #[inline(always)]
-fn for_seen(
-    row: usize,
-    rows: usize,
-    seen: usize,
-    scores: &mut [[f32; PANEL]],
-    mut each: impl FnMut(&mut [f32; PANEL], usize),
-) {
-    for block in 0..seen.div_ceil(PANEL) {
-        each(&mut scores[block * rows + row], PANEL.min(seen - block * PANEL));
-    }
+fn hide(scores: &mut [f32; PANEL], sight: &Sight, block: usize, by: f32) {
+    let within = |position: usize| position.saturating_sub(block * PANEL).min(PANEL);
+    scores[..within(sight.first)].fill(by);
+    scores[within(sight.end)..].fill(by);
 }

@@ -75,21 +75,33 @@ impl Case {
             for position in query.start..query.start + query.tokens {
                 let heads = token.next().unwrap();
                 for (head, query_head) in heads.chunks(dim).enumerate() {
-                    out.extend(self.reference_head(query.slot, position, head / self.group, query_head));
+                    out.extend(self.reference_head(
+                        query.slot,
+                        (position + 1).saturating_sub(query.window)..position + 1,
+                        head / self.group,
+                        query_head,
+                    ));
                 }
             }
         }
         out
     }
 
-    fn reference_head(&self, slot: usize, position: usize, head: usize, query: &[f32]) -> Vec<f64> {
+    fn reference_head(
+        &self,
+        slot: usize,
+        seen: std::ops::Range<usize>,
+        head: usize,
+        query: &[f32],
+    ) -> Vec<f64> {
         let dot = |key: &[f32]| -> f64 {
             key.iter()
                 .zip(query)
                 .map(|(k, q)| f64::from(*k) * f64::from(*q))
                 .sum()
         };
-        let scores: Vec<f64> = (0..=position)
+        let scores: Vec<f64> = seen
+            .clone()
             .map(|at| dot(self.vector(&self.keys, slot, at, head)) / (query.len() as f64).sqrt())
             .collect();
         let largest = scores.iter().copied().fold(f64::MIN, f64::max);
@@ -97,7 +109,7 @@ impl Case {
         let sum: f64 = powers.iter().sum();
         (0..query.len())
             .map(|index| {
-                let terms = powers.iter().enumerate().map(|(at, power)| {
+                let terms = powers.iter().zip(seen.clone()).map(|(power, at)| {
                     power / sum * f64::from(self.vector(&self.values, slot, at, head)[index])
                 });
                 terms.sum()
@@ -120,21 +132,25 @@ const QUERIES: [Query; 4] = [
         slot: 1,
         start: 0,
         tokens: 1,
+        window: usize::MAX,
     },
     Query {
         slot: 0,
         start: 3,
         tokens: 5,
+        window: usize::MAX,
     },
     Query {
         slot: 2,
         start: 99,
         tokens: 1,
+        window: 12,
     },
     Query {
         slot: 1,
         start: 30,
         tokens: 41,
+        window: 7,
     },
 ];
 
@@ -171,6 +187,7 @@ fn a_token_comes_to_the_same_alone_and_among_others() {
         slot: 1,
         start: 50,
         tokens: 100,
+        window: usize::MAX,
     }];
     let width = case.width();
     let heads = Numbers::new(5).normal(100 * width);
@@ -181,6 +198,7 @@ fn a_token_comes_to_the_same_alone_and_among_others() {
                 slot: 1,
                 start: 50 + token,
                 tokens: 1,
+                window: usize::MAX,
             }];
             let range = token * width..(token + 1) * width;
             assert_eq!(
@@ -202,6 +220,7 @@ fn a_copied_slot_answers_like_the_first() {
                 slot,
                 start: 70,
                 tokens: 1,
+                window: usize::MAX,
             }]
         };
         let level = Level::detect();
@@ -222,6 +241,7 @@ fn a_query_that_is_not_a_number_gives_no_number() {
             slot: 0,
             start: 65,
             tokens: 1,
+            window: usize::MAX,
         }];
         let found = case.attend(level, 1, &query, &heads);
         assert!(found.iter().all(|number| number.is_nan()), "{level}");
@@ -236,6 +256,7 @@ fn what_an_earlier_text_left_behind_the_seen_positions_has_no_effect() {
         slot: 0,
         start: 40,
         tokens: 1,
+        window: usize::MAX,
     }];
     let expected = case.attend(Level::detect(), 1, &query, &heads);
     for position in 41..100 {

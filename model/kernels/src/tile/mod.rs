@@ -105,7 +105,8 @@ pub(crate) fn multiply(
     });
 }
 
-/// Sums of `W` lines of floats for the rows of `inputs`, `[step][rows]`, to the first `16 W` of each row of `out`.
+/// Sums of `W` lines of floats for the rows of `inputs`, `[step][rows]`, to the first `16 W` of each row of `out`, while
+/// `next` is fetched, if it has as many steps.
 ///
 /// # Panics
 ///
@@ -113,13 +114,19 @@ pub(crate) fn multiply(
 pub(crate) fn multiply_f32<const W: usize>(
     level: Level,
     lines: &[[Floats; W]],
+    next: &[[Floats; W]],
     inputs: &[u32],
     out: &mut [[f32; PANEL]],
 ) {
+    let next = if next.len() == lines.len() {
+        ahead(lines, next, (1 << W) - 1)
+    } else {
+        ahead(lines, lines, 0)
+    };
     for_rows!(out, R => {
         let (words, _) = inputs.as_chunks::<R>();
         assert_eq!(lines.len(), words.len(), "steps of lines and inputs");
-        f32_rows::<W, R>(level, lines, ahead(lines, lines, 0), words, rows_of::<R>(out));
+        f32_rows::<W, R>(level, lines, next, words, rows_of::<R>(out));
     });
 }
 
