@@ -13,8 +13,8 @@ mod transaction;
 mod view;
 mod weights;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use thiserror::Error;
@@ -41,6 +41,9 @@ use crate::sign::{self, Keypair, Purpose, SignError, Signature};
 
 /// Fewest signatures that are worth a thread.
 const BATCH_MIN: usize = 32;
+
+/// Cores of this machine; asked for once, since that opens a handful of files.
+static CORES: LazyLock<usize> = LazyLock::new(|| std::thread::available_parallelism().map_or(1, usize::from));
 
 /// A kind of message with its own signing context and limits.
 pub trait Message: BorshSerialize + BorshDeserialize {
@@ -195,16 +198,15 @@ impl<T: Message> Signed<T> {
     /// Checks the signatures of many messages at once, over all cores: about half the work of one after the other.
     ///
     /// Those that hold are not checked again. Where one does not, [`check_signature`](Self::check_signature) says so.
-    pub fn check_signatures(messages: &[Self])
+    pub fn check_signatures<'a>(messages: impl IntoIterator<Item = &'a Self>)
     where
-        T: Sync,
+        T: Sync + 'a,
     {
         let unknown: Vec<&Self> = messages
-            .iter()
+            .into_iter()
             .filter(|message| !message.holds.load(Ordering::Acquire))
             .collect();
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let share = unknown.len().div_ceil(cores).max(BATCH_MIN);
+        let share = unknown.len().div_ceil(*CORES).max(BATCH_MIN);
         let mut shares = unknown.chunks(share);
         let Some(mine) = shares.next() else { return };
         std::thread::scope(|scope| {
@@ -213,6 +215,14 @@ impl<T: Message> Signed<T> {
             }
             Self::check_batch(mine);
         });
+    }
+
+    /// Learns that the signature holds from `other`, if that is the same message with the same signature.
+    pub fn learn_from(&self, other: &Self) {
+        let same = self.signature == other.signature && self.bytes == other.bytes;
+        if same && other.holds.load(Ordering::Acquire) {
+            self.holds.store(true, Ordering::Release);
+        }
     }
 
     fn check_batch(messages: &[&Self]) {

@@ -31,6 +31,22 @@ fn signatures_that_are_checked_together_hold_as_each_alone() {
 }
 
 #[test]
+fn a_copy_learns_that_a_signature_holds_only_from_the_very_same_message() {
+    let known = vote(3, 1);
+    known.check_signature().unwrap();
+    let learned = |copy: Signed<Vote>| {
+        copy.learn_from(&known);
+        copy.holds.load(Ordering::Acquire)
+    };
+    assert!(learned(received(&known, *known.signature())));
+    assert!(!learned(received(&known, *vote(3, 2).signature())));
+    assert!(!learned(received(&vote(3, 2), *known.signature())));
+    let unchecked = received(&known, *known.signature());
+    unchecked.learn_from(&received(&known, *known.signature()));
+    assert!(!unchecked.holds.load(Ordering::Acquire));
+}
+
+#[test]
 fn one_bad_signature_among_many_is_found() {
     let votes: Vec<Signed<Vote>> = (0..100).map(|round| vote(3, round)).collect();
     let mut mixed: Vec<_> = votes.iter().map(|it| received(it, *it.signature())).collect();
