@@ -24,6 +24,7 @@ pub(crate) struct AccountRecord {
 impl Entry for AccountRecord {
     type Key = Account;
     const KIND: u8 = 0x02;
+    const HELD: Option<fn(&Self) -> u128> = Some(|account| account.free.base_units().into());
 }
 
 /// The coldkey a hotkey belongs to; kept when the hotkey loses its UID, since its stake stays.

@@ -246,7 +246,9 @@ impl State {
     /// # Panics
     ///
     /// When `input.height` does not follow the state's height: the caller's own mistake. No transaction panics. When
-    /// holdings do not add up to what exists: ours, and a ledger that stops is better than one that goes on.
+    /// holdings do not add up to what exists: ours, and a ledger that stops is better than one that goes on. The sum of
+    /// holdings is kept along with every write and checked after every block; all entries are counted anew after
+    /// blocks that run epochs.
     pub fn apply(&mut self, input: BlockInput<'_>) -> Applied {
         let epochs = self.begin_block(input.height, input.parent, input.time_ms);
         let transactions = input.transactions.iter();
@@ -255,6 +257,9 @@ impl State {
             self.form_committee();
         }
         assert_eq!(self.check_sums(), Ok(()), "after block {}", input.height);
+        if !epochs.is_empty() {
+            assert_eq!(self.recount(), Ok(()), "after block {}", input.height);
+        }
         debug_assert_eq!(self.check_invariants(), Ok(()), "after block {}", input.height);
         Applied { outcomes, epochs }
     }

@@ -47,6 +47,8 @@ pub(crate) struct Progress {
 impl Entry for Progress {
     type Key = ();
     const KIND: u8 = 0x01;
+    /// What was burned counts as held, since it counts as created.
+    const HELD: Option<fn(&Self) -> u128> = Some(|progress| progress.burned.base_units().into());
 }
 
 /// Why a ledger cannot start from a genesis.

@@ -10,6 +10,7 @@ use crate::State;
 use crate::accounts::{AccountRecord, HotkeyOwner, OwnedHotkey};
 use crate::committee::{Candidate, KeyUse};
 use crate::dissolution::Returning;
+use crate::genesis::Progress;
 use crate::neuron::{HotkeyUid, Neuron};
 use crate::parameters::{NetworkParameterId, ParameterId};
 use crate::stake::{Pool, Shares};
@@ -30,6 +31,14 @@ pub enum InvariantBroken {
         holdings: u128,
         /// Base units that were created.
         issuance: u128,
+    },
+    /// The running sum of what entries hold is off.
+    #[error("holdings were kept as {kept} base units and count to {counted}")]
+    Count {
+        /// Base units kept along with the writes.
+        kept: u128,
+        /// Base units found.
+        counted: u128,
     },
     /// More than may exist.
     #[error("issuance is {issuance} base units, {} at most", SUPPLY_MAX.base_units())]
@@ -112,6 +121,7 @@ impl State {
     ///
     /// The first [`InvariantBroken`] met.
     pub fn check_invariants(&self) -> Result<(), InvariantBroken> {
+        self.recount()?;
         self.check_sums()?;
         self.check_pools()?;
         self.check_committee()?;
@@ -154,39 +164,40 @@ impl State {
     }
 
     /// Checks that free balances, stake, locks, what is held and what was burned add up to what was created.
+    ///
+    /// What they add up to is kept along with every entry that is written, apart from the rules' own arithmetic, so this
+    /// costs nothing and is done after every block. Whether it was kept well, [`State::recount`] says.
     pub(crate) fn check_sums(&self) -> Result<(), InvariantBroken> {
-        let progress = self.progress();
-        let issuance = u128::from(progress.created.base_units());
+        let issuance = u128::from(self.progress().created.base_units());
         if issuance > u128::from(SUPPLY_MAX.base_units()) {
             return Err(InvariantBroken::Supply { issuance });
         }
-        let accounts = self
-            .table
-            .scan::<AccountRecord>(())
-            .map(|(_, account)| account.free);
-        let pools = self.table.scan::<Pool>(()).map(|(_, pool)| pool.total);
-        let subnets = self.table.scan::<Subnet>(()).flat_map(|(_, subnet)| {
-            let pots = subnet.pots;
-            [
-                subnet.locked,
-                pots.pending,
-                pots.miners_held,
-                pots.validators_held,
-            ]
-        });
-        let bonds = self
-            .table
-            .scan::<Candidate>(())
-            .map(|(_, candidate)| candidate.bond);
-        let all = accounts.chain(pools).chain(subnets).chain(bonds);
-        let all = all.chain([progress.burned]);
-        let holdings = all
-            .map(|amount| u128::from(amount.base_units()))
-            .fold(0, u128::saturating_add);
-        if holdings != issuance {
-            return Err(InvariantBroken::Sum { holdings, issuance });
+        match self.table.held() {
+            holdings if holdings != issuance => Err(InvariantBroken::Sum { holdings, issuance }),
+            _ => Ok(()),
         }
-        Ok(())
+    }
+
+    /// Counts anew what all entries hold: in every block that runs an epoch, and wherever a state is loaded.
+    pub(crate) fn recount(&self) -> Result<(), InvariantBroken> {
+        let (kept, counted) = (self.table.held(), self.count_held());
+        match kept == counted {
+            true => Ok(()),
+            false => Err(InvariantBroken::Count { kept, counted }),
+        }
+    }
+
+    /// Base units in all entries that hold any.
+    pub(crate) fn count_held(&self) -> u128 {
+        [
+            self.table.count_held::<AccountRecord>(),
+            self.table.count_held::<Pool>(),
+            self.table.count_held::<Subnet>(),
+            self.table.count_held::<Candidate>(),
+            self.table.count_held::<Progress>(),
+        ]
+        .into_iter()
+        .fold(0, u128::saturating_add)
     }
 
     fn check_pools(&self) -> Result<(), InvariantBroken> {

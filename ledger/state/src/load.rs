@@ -77,7 +77,9 @@ impl State {
                 return Err(LoadError::Missing { what });
             }
         }
-        let state = Self { table };
+        let mut state = Self { table };
+        let held = state.count_held();
+        state.table.set_held(held);
         state.check_invariants()?;
         Ok(state)
     }

@@ -84,9 +84,23 @@ impl Pots {
 impl Entry for Subnet {
     type Key = Netuid;
     const KIND: u8 = 0x04;
+    const HELD: Option<fn(&Self) -> u128> = Some(Self::held);
 }
 
 impl Subnet {
+    /// What is locked in it and what it has not paid yet; its stake is held by the pools.
+    fn held(&self) -> u128 {
+        let Pots {
+            pending,
+            miners_held,
+            validators_held,
+        } = self.pots;
+        [self.locked, pending, miners_held, validators_held]
+            .iter()
+            .map(|amount| u128::from(amount.base_units()))
+            .fold(0, u128::saturating_add)
+    }
+
     /// A subnet without anything, whose first tempo is open since block 0.
     pub(crate) fn new(owner: Coldkey, parameters: Parameters) -> Self {
         let schedule = Schedule {

@@ -72,6 +72,7 @@ pub(crate) struct Candidate {
 impl Entry for Candidate {
     type Key = Hotkey;
     const KIND: u8 = 0x28;
+    const HELD: Option<fn(&Self) -> u128> = Some(|candidate| candidate.bond.base_units().into());
 }
 
 /// What a consensus key is known for.

@@ -42,6 +42,7 @@ pub(crate) struct Pool {
 impl Entry for Pool {
     type Key = (Netuid, Hotkey);
     const KIND: u8 = 0x0a;
+    const HELD: Option<fn(&Self) -> u128> = Some(|pool| pool.total.base_units().into());
 }
 
 /// A coldkey's shares of one pool, by the pool's name. The coldkey leads the key, so that what an account holds lies together.

@@ -28,6 +28,8 @@ pub(crate) trait Entry: BorshSerialize + BorshDeserialize {
     type Key: KeyField;
     /// First byte of its keys; each kind has its own.
     const KIND: u8;
+    /// Base units that an entry holds, where entries of this kind hold any of what was created.
+    const HELD: Option<fn(&Self) -> u128> = None;
 
     /// The key's bytes.
     fn key_bytes(key: &Self::Key) -> Vec<u8> {
@@ -49,11 +51,12 @@ pub(crate) fn prefix_bytes<E: Entry>(prefix: &impl KeyField) -> Vec<u8> {
     bytes
 }
 
-/// Sorted entries, and which of them changed since the changes were last taken.
+/// Sorted entries, which of them changed since the changes were last taken, and what all of them hold.
 #[derive(Clone, Default)]
 pub(crate) struct Table {
     entries: Tree,
     changed: BTreeSet<Arc<[u8]>>,
+    held: u128,
 }
 
 impl PartialEq for Table {
@@ -89,14 +92,23 @@ impl Table {
 
     /// Writes the entry at `key`; writing what is there already changes nothing.
     pub(crate) fn write<E: Entry>(&mut self, key: &E::Key, entry: &E) {
-        self.insert(E::key_bytes(key).into(), codec::encode(entry).into());
+        let (key, value) = (E::key_bytes(key), codec::encode(entry));
+        let before = self.entries.get(&key);
+        if before.is_some_and(|before| **before == *value) {
+            return;
+        }
+        if let Some(held) = E::HELD {
+            let before = before.map_or(0, |before| held(&decode_stored(before)));
+            self.held = self.held.saturating_sub(before).saturating_add(held(entry));
+        }
+        let key: Arc<[u8]> = key.into();
+        self.entries.insert(Arc::clone(&key), value.into());
+        self.changed.insert(key);
     }
 
     /// Removes the entry at `key`, if there is one.
     pub(crate) fn remove<E: Entry>(&mut self, key: &E::Key) {
-        if let Some(key) = self.entries.remove(&E::key_bytes(key)) {
-            self.changed.insert(key);
-        }
+        self.remove_bytes::<E>(&E::key_bytes(key));
     }
 
     /// Removes all entries of one kind whose keys start with `prefix`.
@@ -104,9 +116,35 @@ impl Table {
         let found = self.entries.scan(&prefix_bytes::<E>(&prefix));
         let keys: Vec<Arc<[u8]>> = found.map(|(key, _)| Arc::clone(key)).collect();
         for key in keys {
-            self.entries.remove(&key);
+            self.remove_bytes::<E>(&key);
+        }
+    }
+
+    fn remove_bytes<E: Entry>(&mut self, key: &[u8]) {
+        if let (Some(held), Some(value)) = (E::HELD, self.entries.get(key)) {
+            self.held = self.held.saturating_sub(held(&decode_stored(value)));
+        }
+        if let Some(key) = self.entries.remove(key) {
             self.changed.insert(key);
         }
+    }
+
+    /// Base units that all entries hold, kept along with every change.
+    pub(crate) const fn held(&self) -> u128 {
+        self.held
+    }
+
+    /// Base units that the entries of one kind hold, counted anew.
+    pub(crate) fn count_held<E: Entry>(&self) -> u128 {
+        let Some(held) = E::HELD else { return 0 };
+        self.scan::<E>(())
+            .map(|(_, entry)| held(&entry))
+            .fold(0, u128::saturating_add)
+    }
+
+    /// Takes over what the entries that were put in as bytes hold.
+    pub(crate) fn set_held(&mut self, held: u128) {
+        self.held = held;
     }
 
     /// Entries of one kind whose keys start with `prefix`, in key order.
@@ -161,14 +199,6 @@ impl Table {
         let value = |key: &[u8]| self.entries.get(key).map(|value| value.to_vec());
         changed.iter().map(|key| (key.to_vec(), value(key))).collect()
     }
-
-    fn insert(&mut self, key: Arc<[u8]>, value: Arc<[u8]>) {
-        if self.entries.get(&key) == Some(&value) {
-            return;
-        }
-        self.entries.insert(Arc::clone(&key), value);
-        self.changed.insert(key);
-    }
 }
 
 fn decode_stored<E: Entry>(value: &[u8]) -> E {
@@ -192,6 +222,7 @@ mod tests {
     impl Entry for Row {
         type Key = (Netuid, Uid);
         const KIND: u8 = 7;
+        const HELD: Option<fn(&Self) -> u128> = Some(|row| row.0.into());
     }
 
     fn table(rows: &[(u16, u16, u32)]) -> Table {
@@ -217,6 +248,17 @@ mod tests {
         let b = table(&[(1, 2, 2), (1, 1, 1)]);
         assert_eq!((a.root(), &a), (b.root(), &b));
         assert_ne!(a.root(), table(&[(1, 1, 1)]).root());
+    }
+
+    #[test]
+    fn what_entries_hold_is_kept_along_with_every_change() {
+        let mut table = table(&[(1, 1, 10), (1, 2, 20), (2, 1, 30), (1, 1, 5), (1, 1, 5)]);
+        assert_eq!((table.held(), table.count_held::<Row>()), (55, 55));
+        table.remove::<Row>(&(Netuid(2), Uid(1)));
+        table.remove::<Row>(&(Netuid(2), Uid(1)));
+        assert_eq!((table.held(), table.count_held::<Row>()), (25, 25));
+        table.remove_all::<Row>(Netuid(1));
+        assert_eq!((table.held(), table.count_held::<Row>()), (0, 0));
     }
 
     #[test]

@@ -305,9 +305,11 @@ impl State {
         weighted: &[Uid],
     ) -> Result<Weigher, NoWeigher> {
         let (uid, neuron) = self.registered_neuron(netuid, hotkey)?;
-        let is_owner = neuron.coldkey == subnet.owner
-            && owner_uids(&subnet, &self.neurons(netuid)).first() == Some(&uid);
-        if !neuron.permit && !is_owner && weighted != [uid] {
+        // Looks at all neurons, so it is asked last.
+        let is_owner = || {
+            neuron.coldkey == subnet.owner && owner_uids(&subnet, &self.neurons(netuid)).first() == Some(&uid)
+        };
+        if !neuron.permit && weighted != [uid] && !is_owner() {
             return Err(NoWeigher::Permit {
                 uid,
                 tempo: subnet.schedule.tempo,
@@ -317,7 +319,7 @@ impl State {
         }
         let stake_base_units = self.pool(netuid, hotkey).total.base_units();
         let threshold_base_units = subnet.parameters.value(ParameterId::StakeThreshold);
-        if stake_base_units < threshold_base_units && !is_owner {
+        if stake_base_units < threshold_base_units && !is_owner() {
             return Err(NoWeigher::Stake {
                 uid,
                 stake_base_units,
