@@ -31,6 +31,7 @@ use malachitebft_app_channel::{
     NetworkMsg, RequestContext, Signer as _, SyncContext, WalContext,
 };
 use malachitebft_core_types::{LinearTimeouts, Round, Validity};
+use tokio::task::JoinHandle;
 use tracing::{debug, error, warn};
 
 use self::codec::{Borsh, extended};
@@ -39,7 +40,7 @@ use self::types::{
     BlockHash, Context, Height, Key, Part, Sig, ValidatorSet, certificate, engine_certificate, equivocation,
     proposal_vote, protocol_vote, round_number,
 };
-use crate::pending::{PROPOSAL_BYTES_MAX, Pending, Proposed};
+use crate::pending::{PROPOSAL_BYTES_MAX, Pending, PendingError, Proposed};
 use crate::{Application, CommitteeError, Config, Next, Origin, Timeouts};
 
 /// Proposals for heights that are not reached yet; the engine asks for the rest again.
@@ -382,15 +383,14 @@ impl Node {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Runs what blocks on the disk elsewhere.
-    async fn on_disk<R: Send + 'static>(
+    /// Begins what blocks on the disk, elsewhere; [`done`] waits for it.
+    fn on_disk(
         &self,
-        job: impl FnOnce(&mut Pending) -> Result<R, crate::PendingError> + Send + 'static,
-    ) -> Result<R, CommitteeError> {
+        job: impl FnOnce(&mut Pending) -> Result<(), PendingError> + Send + 'static,
+    ) -> JoinHandle<Result<(), PendingError>> {
         let pending = Arc::clone(&self.pending);
         let job = move || job(&mut pending.lock().unwrap_or_else(PoisonError::into_inner));
-        let done = tokio::task::spawn_blocking(job).await;
-        Ok(done.map_err(|_| CommitteeError::Engine)??)
+        tokio::task::spawn_blocking(job)
     }
 
     fn params(&self) -> HeightParams<Context> {
@@ -455,12 +455,13 @@ impl Node {
             block,
             signature: Signature(signature.0),
         };
-        self.keep(proposed.clone()).await?;
+        done(self.keep(proposed.clone())).await?;
         Ok(proposed)
     }
 
-    async fn keep(&self, proposed: Proposed) -> Result<(), CommitteeError> {
-        self.on_disk(move |pending| pending.keep(proposed)).await
+    /// Begins to write a block down.
+    fn keep(&self, proposed: Proposed) -> JoinHandle<Result<(), PendingError>> {
+        self.on_disk(move |pending| pending.keep(proposed))
     }
 
     const fn proposal(
@@ -509,8 +510,11 @@ impl Node {
             warn!(%height, round, %proposer, "dropped a block that is not its proposer's, or not in turn");
             return Ok(None);
         }
-        self.keep(proposed.clone()).await?;
-        Ok(Some(self.value(&proposed, Origin::Proposed).await?))
+        // It is executed while it is written; nothing is said of it before both are done.
+        let kept = self.keep(proposed.clone());
+        let value = self.value(&proposed, Origin::Proposed).await;
+        done(kept).await?;
+        value.map(Some)
     }
 
     /// What is said of a block, after it was executed on a copy of the state.
@@ -562,7 +566,7 @@ impl Node {
         self.set = ValidatorSet::of(&next.committee).ok_or(CommitteeError::NoCommittee)?;
         self.next = next;
         self.missing = false;
-        self.on_disk(move |pending| pending.decided(height)).await
+        done(self.on_disk(move |pending| pending.decided(height))).await
     }
 
     /// Takes a block that the committee decided earlier; the engine has its certificate.
@@ -637,6 +641,11 @@ impl Node {
             }
         }
     }
+}
+
+/// Waits for what was begun on the disk.
+async fn done(begun: JoinHandle<Result<(), PendingError>>) -> Result<(), CommitteeError> {
+    Ok(begun.await.map_err(|_| CommitteeError::Engine)??)
 }
 
 /// Sends a proposed block to the peers.
