@@ -5,8 +5,9 @@
 //!
 //! # Invariants
 //!
-//! - A block is in the block log, synced, before its changes are in the store, and in the store, flushed, before
-//!   [`Ledger::commit`] returns.
+//! - A block is in the block log, synced, before [`Ledger::commit`] returns and before its changes are in the store.
+//!   The store follows from the log, so it is flushed now and then only; what it lacks after a crash is applied when
+//!   it is opened.
 //! - A block holds applied transactions only: one that holds a refused one is no block of this ledger.
 //! - The state is never half changed: a block is executed on a copy, and the copy takes the state's place.
 
@@ -23,6 +24,9 @@ use thiserror::Error;
 
 use crate::blocks::{Blocks, BlocksError};
 use crate::store::{Store, StoreError};
+
+/// Blocks after which the store is flushed: what a start after a crash has to apply anew, at most.
+const STORE_FLUSH_BLOCKS: u64 = 64;
 
 /// A block that could come next, and what had to be left out of it.
 #[derive(Debug)]
@@ -127,7 +131,7 @@ pub trait Ledger: Send {
     fn decided(&self, height: BlockNumber) -> Result<Option<FinalBlock>, BlocksError>;
 }
 
-/// A block's effect on a copy of the state, kept from the check to the commit.
+/// A block's effect on a copy of the state, kept from the proposal or the check to the commit: it is executed once.
 #[derive(Debug)]
 struct Executed {
     head: Head,
@@ -200,12 +204,13 @@ impl Chain {
         Ok(Executed { head, state, epochs })
     }
 
-    fn take_executed(&mut self, block: &Block) -> Result<Executed, Reject> {
-        let hash = block.hash();
-        match self.executed.take().filter(|executed| executed.head.hash == hash) {
-            Some(executed) => Ok(executed),
-            None => self.execute(block),
-        }
+    /// What was executed last, if that was this block.
+    fn take_executed(&mut self, block: &Block) -> Option<Executed> {
+        let executed = self.executed.take()?;
+        // The hash is the header's, so that the transactions have to be the header's as well.
+        let same = executed.head.hash == block.hash()
+            && block.header.transactions == Block::transactions_digest(&block.transactions);
+        same.then_some(executed)
     }
 }
 
@@ -225,11 +230,25 @@ impl Ledger for Chain {
         let (transactions, refused) = sift(transactions, &applied);
         // A refused transaction changes nothing, so the state is the same without it.
         let block = self.block(time_ms, transactions, &state);
+        self.executed = Some(Executed {
+            head: Head {
+                height: block.header.height,
+                hash: block.hash(),
+                time_ms,
+                state_root: block.header.state_root,
+            },
+            state,
+            epochs: applied.epochs,
+        });
         Proposal { block, refused }
     }
 
     fn check(&mut self, block: &Block) -> Result<(), Reject> {
-        self.executed = Some(self.execute(block)?);
+        let executed = match self.take_executed(block) {
+            Some(executed) => executed,
+            None => self.execute(block)?,
+        };
+        self.executed = Some(executed);
         Ok(())
     }
 
@@ -239,13 +258,19 @@ impl Ledger for Chain {
             head,
             mut state,
             epochs,
-        } = self.take_executed(&block.block)?;
+        } = match self.take_executed(&block.block) {
+            Some(executed) => executed,
+            None => self.execute(&block.block)?,
+        };
         let changes = state.take_changes();
         self.blocks.append(&block)?;
         if state.committee() != self.state.committee() {
             self.store.note_committee(&state.committee())?;
         }
         self.store.commit(head, &changes, &epochs)?;
+        if head.height.0.is_multiple_of(STORE_FLUSH_BLOCKS) {
+            self.store.flush()?;
+        }
         self.head = head;
         self.state = Arc::new(state);
         let block = block.block;

@@ -194,7 +194,10 @@ impl Clerk {
                 found_ms: time_ms,
                 now_ms,
             }),
-            _ => self.ledger.check(block),
+            _ => {
+                self.mempool.vouch_for(&block.transactions);
+                self.ledger.check(block)
+            }
         }
     }
 

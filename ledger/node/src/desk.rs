@@ -112,7 +112,9 @@ impl<T: Send + 'static> Desk<T> {
                     mpsc::error::TrySendError::Full(()) => DeskError::Busy,
                     mpsc::error::TrySendError::Closed(()) => DeskError::Closed,
                 })?;
-                hand_over(permit, job).await
+                let (job, result) = with_result(job);
+                permit.send(Box::new(job));
+                result.wait().await
             }
             Place::Inline(value) => Ok(do_now(value, job)),
         }
@@ -127,26 +129,52 @@ impl<T: Send + 'static> Desk<T> {
         &self,
         job: impl FnOnce(&mut T) -> R + Send + 'static,
     ) -> Result<R, DeskError> {
+        self.hand_in(job).await?.wait().await
+    }
+
+    /// As [`ask_in_turn`](Self::ask_in_turn), for one who does something else until the result is there.
+    ///
+    /// # Errors
+    ///
+    /// [`DeskError::Closed`], now or instead of the result.
+    pub(crate) async fn hand_in<R: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut T) -> R + Send + 'static,
+    ) -> Result<Promised<R>, DeskError> {
+        let (job, result) = with_result(job);
         match &self.0 {
-            Place::Thread(jobs) => {
-                let permit = jobs.reserve().await.map_err(|_| DeskError::Closed)?;
-                hand_over(permit, job).await
-            }
-            Place::Inline(value) => Ok(do_now(value, job)),
+            Place::Thread(jobs) => jobs.send(Box::new(job)).await.map_err(|_| DeskError::Closed)?,
+            Place::Inline(value) => do_now(value, job),
         }
+        Ok(result)
     }
 }
 
-async fn hand_over<T, R: Send + 'static>(
-    permit: mpsc::Permit<'_, Job<T>>,
+/// The result of a job that was handed in.
+#[derive(Debug)]
+pub(crate) struct Promised<R>(oneshot::Receiver<R>);
+
+impl<R> Promised<R> {
+    /// Waits for it.
+    ///
+    /// # Errors
+    ///
+    /// [`DeskError::Closed`] where the job was not done.
+    pub(crate) async fn wait(self) -> Result<R, DeskError> {
+        self.0.await.map_err(|_| DeskError::Closed)
+    }
+}
+
+/// The job, and its result.
+fn with_result<T, R: Send + 'static>(
     job: impl FnOnce(&mut T) -> R + Send + 'static,
-) -> Result<R, DeskError> {
+) -> (impl FnOnce(&mut T) + Send + 'static, Promised<R>) {
     let (reply, result) = oneshot::channel();
-    permit.send(Box::new(move |value| {
+    let job = move |value: &mut T| {
         // Whoever asked may have gone meanwhile.
         let _ = reply.send(job(value));
-    }));
-    result.await.map_err(|_| DeskError::Closed)
+    };
+    (job, Promised(result))
 }
 
 fn do_now<T, R>(value: &Mutex<T>, job: impl FnOnce(&mut T) -> R) -> R {

@@ -12,6 +12,7 @@
 //! | `duties`, `evidence` | what a member does by itself: readiness, proofs of who broke the rules |
 //! | [`promote`] | from one node alone to a committee |
 //! | [`clerk`], [`mempool`], [`desk`] | the ledger's thread and what waits for it |
+//! | `intake` | transactions on their way there: signatures, many at a time |
 //! | [`blocks`], [`store`], [`open`], [`folder`] | the block log, the state store, and how they recover |
 //! | [`archive`] | blocks, events and states of earlier heights |
 //! | `changes` | when each row of the metagraphs changed last |
@@ -22,8 +23,8 @@
 //!
 //! # Threads
 //!
-//! The ledger and the archive have a thread each, on which they may block; async tasks hand them jobs and never
-//! touch the disk. In memory, for simulations, jobs run where they are handed over, so that nothing depends on
+//! The ledger, the archive and the check of signatures have a thread each, on which they may block; async tasks hand
+//! them jobs and never touch the disk. In memory, for simulations, jobs run where they are handed over, so that nothing depends on
 //! chance.
 
 pub mod archive;
@@ -40,6 +41,7 @@ mod evidence;
 #[cfg(test)]
 mod fixture;
 pub mod folder;
+mod intake;
 pub mod keys;
 pub mod mempool;
 pub mod metrics;
@@ -80,6 +82,7 @@ use crate::desk::{Closed, Desk};
 use crate::driver::{Driver, Solo};
 use crate::duties::Duties;
 use crate::folder::{Folder, FolderError};
+use crate::intake::Intake;
 use crate::keys::{KeyError, NodeKeys};
 use crate::open::OpenError;
 use crate::relay::Relay;
@@ -308,8 +311,9 @@ impl Opened {
 struct Parts {
     clerk: Desk<Clerk>,
     archive: Desk<Archive>,
+    checker: Desk<()>,
     news: Reader<News>,
-    closed: [Closed; 2],
+    closed: [Closed; 3],
 }
 
 impl Parts {
@@ -327,12 +331,14 @@ impl Parts {
         let (clerk, clerk_closed) = Desk::new("ledger", clerk, on_threads).map_err(NodeError::Thread)?;
         let (archive, archive_closed) =
             Desk::new("archive", archive, on_threads).map_err(NodeError::Thread)?;
+        let (checker, checker_closed) = Desk::new("signatures", (), on_threads).map_err(NodeError::Thread)?;
         Ok((
             Self {
                 clerk,
                 archive,
+                checker,
                 news,
-                closed: [clerk_closed, archive_closed],
+                closed: [clerk_closed, archive_closed, checker_closed],
             },
             lock,
         ))
@@ -411,14 +417,19 @@ async fn serve(
         Parts {
             clerk,
             archive,
+            checker,
             news,
             closed,
         },
         lock,
     ) = Parts::new(opened, relay)?;
     let (genesis, duties_news) = (identity.genesis, news.clone());
-    let service = Service::new(identity, clerk.clone(), archive, news, shutdown.clone());
+    let (intake, arrivals) = Intake::open();
+    let ways_in = (intake, clerk.clone());
+    let service = Service::new(identity, ways_in, archive, news, shutdown.clone());
     let mut tasks = Tasks::new(shutdown.clone());
+    let work = intake::work(arrivals, checker, clerk.clone(), shutdown.clone());
+    tasks.spawn("intake", work);
     tasks.spawn("server", serve_grpc(service, incoming, shutdown.clone()));
     match way {
         Way::Alone(driver) => tasks.spawn("driver", drive(driver, clerk, shutdown.clone())),

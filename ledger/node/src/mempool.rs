@@ -5,7 +5,7 @@
 //! and every queued transaction is applied to it. A transaction may still be refused when its block is proposed, if
 //! it takes more than one block to get there. Whoever waits for a transaction is told either way.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use agon_ledger_state::{Checked, Refusal, State};
 use agon_protocol::id::{Account, BlockNumber, Digest};
@@ -79,7 +79,12 @@ impl Entry {
 /// The queue.
 #[derive(Debug, Default)]
 pub(crate) struct Mempool {
-    queue: VecDeque<Entry>,
+    /// By number of arrival.
+    queue: BTreeMap<u64, Entry>,
+    /// The numbers by digest.
+    numbers: BTreeMap<Digest, u64>,
+    /// Number of the next one that arrives.
+    next_number: u64,
     per_account: BTreeMap<Account, usize>,
     bytes: usize,
     /// The next block so far: made when it is first asked for after a block, dropped with the next one.
@@ -98,13 +103,22 @@ impl Mempool {
 
     /// Whether `transaction` waits.
     pub(crate) fn has(&self, transaction: &Signed<Transaction>) -> bool {
-        let digest = transaction.digest();
-        self.queue.iter().any(|entry| entry.digest == digest)
+        self.numbers.contains_key(&transaction.digest())
+    }
+
+    /// Tells transactions of a block whose signatures hold, as far as they wait here: each was checked on its way in.
+    pub(crate) fn vouch_for(&self, transactions: &[Signed<Transaction>]) {
+        for transaction in transactions {
+            let number = self.numbers.get(&transaction.digest());
+            if let Some(entry) = number.and_then(|number| self.queue.get(number)) {
+                transaction.learn_from(&entry.transaction);
+            }
+        }
     }
 
     /// The transactions that wait longest, `count` at most.
     pub(crate) fn oldest(&self, count: usize) -> impl Iterator<Item = &Signed<Transaction>> {
-        self.queue.iter().take(count).map(|entry| &entry.transaction)
+        self.queue.values().take(count).map(|entry| &entry.transaction)
     }
 
     /// How many wait.
@@ -133,7 +147,7 @@ impl Mempool {
         let Self { queue, next, .. } = self;
         next.get_or_insert_with(|| {
             let mut state = begun(ledger);
-            for entry in queue {
+            for entry in queue.values() {
                 // One that is refused here is refused again when a block is proposed, and answered then.
                 let _ = state.transact(&entry.transaction);
             }
@@ -155,12 +169,12 @@ impl Mempool {
             return Err(SubmitError::Closed);
         }
         let digest = transaction.digest();
-        let queued = self.queue.iter().position(|entry| entry.digest == digest);
-        let index = match queued {
-            Some(index) => index,
+        let number = match self.numbers.get(&digest) {
+            Some(number) => *number,
             None => self.enter(ledger, digest, transaction)?,
         };
-        let waiters = &mut self.queue[index].waiters;
+        let entry = self.queue.get_mut(&number).ok_or(SubmitError::Closed)?;
+        let waiters = &mut entry.waiters;
         if waiters.len() >= WAITERS_MAX {
             return Err(SubmitError::Watched);
         }
@@ -174,7 +188,7 @@ impl Mempool {
         ledger: &impl Ledger,
         digest: Digest,
         transaction: Signed<Transaction>,
-    ) -> Result<usize, SubmitError> {
+    ) -> Result<u64, SubmitError> {
         let account = transaction.message().signer();
         let bytes = Block::transaction_len(&transaction);
         if self.queue.len() >= TRANSACTIONS_MAX || self.bytes + bytes > BYTES_MAX {
@@ -190,12 +204,16 @@ impl Mempool {
         self.next(ledger).transact(&transaction)?;
         *self.per_account.entry(account).or_default() += 1;
         self.bytes += bytes;
-        self.queue.push_back(Entry {
+        let number = self.next_number;
+        self.next_number += 1;
+        self.numbers.insert(digest, number);
+        let entry = Entry {
             digest,
             transaction,
             waiters: Vec::new(),
-        });
-        Ok(self.queue.len() - 1)
+        };
+        self.queue.insert(number, entry);
+        Ok(number)
     }
 
     /// The transactions for the next block: the oldest, as many as fit.
@@ -205,7 +223,7 @@ impl Mempool {
             bytes += Block::transaction_len(&entry.transaction);
             bytes <= Block::BYTES_MAX
         };
-        let entries = self.queue.iter().take(Block::TRANSACTIONS_MAX).take_while(fits);
+        let entries = self.queue.values().take(Block::TRANSACTIONS_MAX).take_while(fits);
         entries.map(|entry| entry.transaction.clone()).collect()
     }
 
@@ -227,7 +245,7 @@ impl Mempool {
         let mut state = begun(ledger);
         let refused: Vec<(Digest, Refusal)> = self
             .queue
-            .iter()
+            .values()
             .filter_map(|entry| {
                 let refusal = state.transact(&entry.transaction).err()?;
                 Some((entry.digest, refusal))
@@ -246,11 +264,8 @@ impl Mempool {
     }
 
     fn remove(&mut self, digest: &Digest, verdict: &Verdict) {
-        // Blocks take from the front, so the position is small.
-        let Some(index) = self.queue.iter().position(|entry| entry.digest == *digest) else {
-            return;
-        };
-        let Some(entry) = self.queue.remove(index) else {
+        let number = self.numbers.remove(digest);
+        let Some(entry) = number.and_then(|number| self.queue.remove(&number)) else {
             return;
         };
         self.bytes -= Block::transaction_len(&entry.transaction);

@@ -290,17 +290,20 @@ fn catch_up(
     blocks: Arc<Blocks>,
     store: Arc<dyn Store>,
 ) -> Result<Chain, OpenError> {
+    let failed = |source| OpenError::Store {
+        path: folder.state(),
+        source,
+    };
+    let stored = loaded.head.height;
     while let Some(block) = blocks.read(loaded.head.height.next())? {
         let epochs = extend(folder, &*store, &mut loaded, &block)?;
-        let stored = store.commit(loaded.head, &loaded.state.take_changes(), &epochs);
-        stored.map_err(|source| OpenError::Store {
-            path: folder.state(),
-            source,
-        })?;
-        info!(
-            height = loaded.head.height.0,
-            "applied a block that the state did not have yet"
-        );
+        let changes = loaded.state.take_changes();
+        store.commit(loaded.head, &changes, &epochs).map_err(failed)?;
+    }
+    if loaded.head.height > stored {
+        store.flush().map_err(failed)?;
+        let (from, to) = (stored.0 + 1, loaded.head.height.0);
+        info!(from, to, "applied blocks that the state did not have yet");
     }
     Ok(Chain::new(loaded.head, loaded.state, blocks, store))
 }

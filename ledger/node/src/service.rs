@@ -30,6 +30,7 @@ use crate::archive::{self, Archive, ArchiveError};
 use crate::bulletin::Reader;
 use crate::clerk::{Clerk, News};
 use crate::desk::{Desk, DeskError};
+use crate::intake::Intake;
 use crate::mempool::{SubmitError, Verdict};
 use crate::metrics;
 use crate::relay;
@@ -62,6 +63,7 @@ pub(crate) struct Identity {
 #[derive(Debug)]
 pub(crate) struct Service {
     identity: Identity,
+    intake: Intake,
     clerk: Desk<Clerk>,
     archive: Desk<Archive>,
     news: Reader<News>,
@@ -73,7 +75,7 @@ pub(crate) struct Service {
 impl Service {
     pub(crate) fn new(
         identity: Identity,
-        clerk: Desk<Clerk>,
+        (intake, clerk): (Intake, Desk<Clerk>),
         archive: Desk<Archive>,
         news: Reader<News>,
         shutdown: Shutdown,
@@ -82,6 +84,7 @@ impl Service {
         let snapshots = Arc::new(Semaphore::new(SNAPSHOT_STREAMS_MAX));
         Self {
             identity,
+            intake,
             clerk,
             archive,
             news,
@@ -135,15 +138,13 @@ impl Service {
 
     async fn submit_and_wait(&self, transaction: Signed<Transaction>) -> Result<v1::SubmitReply, Status> {
         let digest = transaction.digest().0.to_vec();
-        // Here, where there are as many threads as cores: the ledger's own thread then finds it done. What does not hold
-        // is refused there, in its words.
-        let _ = transaction.check_signature();
-        let submitted = self
-            .clerk
-            .ask(move |clerk| clerk.submit(transaction))
-            .await
-            .map_err(desk_status)?;
-        let verdict = match submitted {
+        let submit =
+            |clerk: &mut Clerk, mut one: Vec<_>| one.pop().map(|transaction| clerk.submit(transaction));
+        let submitted = self.intake.bring(vec![transaction], submit).await;
+        let verdict = match submitted
+            .map_err(desk_status)?
+            .unwrap_or(Err(SubmitError::Closed))
+        {
             Ok(verdict) => tokio::time::timeout(SUBMIT_WAIT, verdict).await,
             Err(SubmitError::Refused(refusal)) => Ok(Ok(Verdict::Refused(refusal.view()))),
             Err(error) => return Err(submit_status(&error)),
@@ -191,11 +192,8 @@ impl Ledger for Service {
             .into_iter()
             .map(transaction)
             .collect::<Result<Vec<_>, _>>()?;
-        Signed::check_signatures(&transactions);
-        self.clerk
-            .ask(move |clerk| clerk.relayed(transactions))
-            .await
-            .map_err(desk_status)?;
+        let relayed = self.intake.bring(transactions, Clerk::relayed);
+        relayed.await.map_err(desk_status)?;
         Ok(Response::new(v1::RelayReply {}))
     }
 

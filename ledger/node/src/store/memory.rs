@@ -77,6 +77,10 @@ impl Store for MemoryStore {
         Ok(())
     }
 
+    fn flush(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     fn fill(
         &self,
         head: Head,

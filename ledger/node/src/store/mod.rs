@@ -1,9 +1,9 @@
 //! What a node keeps of its state between blocks: a cache of the block log that spares a replay at start.
 //!
 //! A `Store` holds the state's entries, what each block's epochs paid, every committee there ever was, and one head
-//! record that says which block all of it belongs to. A block is one batch, flushed before `Store::commit` returns; nothing is ever
-//! acknowledged before that. The block log is the truth: a store that cannot be read, or does not agree with the
-//! log, is set aside and built anew.
+//! record that says which block all of it belongs to. A block is one batch, so that after a crash
+//! the store is that of some block. The block log is the truth: blocks that a store lacks are applied from the log, and
+//! a store that cannot be read, or does not agree with the log, is set aside and built anew.
 
 mod memory;
 mod sled;
@@ -77,7 +77,8 @@ pub enum StoreError {
     },
 }
 
-/// Keeps a state and its head between runs. All of a block goes in at once or not at all.
+/// Keeps a state and its head between runs. All of a block goes in at once or not at all, and none before the one
+/// before it.
 pub(crate) trait Store: fmt::Debug + Send + Sync {
     /// Which block the entries belong to; `None` for a store that was never filled.
     fn head(&self) -> Result<Option<Head>, StoreError>;
@@ -95,8 +96,11 @@ pub(crate) trait Store: fmt::Debug + Send + Sync {
     /// that is noted for a block that never came is known to no header and harms nobody.
     fn note_committee(&self, committee: &Committee) -> Result<(), StoreError>;
 
-    /// Takes one block in, durably, before it returns.
+    /// Takes one block in; durable once [`flush`](Self::flush) has returned.
     fn commit(&self, head: Head, changes: &Changes, epochs: &[EpochView]) -> Result<(), StoreError>;
+
+    /// Makes what was taken in durable.
+    fn flush(&self) -> Result<(), StoreError>;
 
     /// Fills an empty store with the state after `head` and what earlier epochs paid, durably. The head goes in
     /// last, so that a store whose filling was interrupted has none.

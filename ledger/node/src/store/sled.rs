@@ -1,7 +1,8 @@
-//! The store on disk: one sled tree, one batch and one flush for each block.
+//! The store on disk: one sled tree, and one batch for each block.
 //!
 //! Everything is in the default tree, under a table byte, because batches of different trees are not atomic
-//! together. sled's own timer is off: what counts is the flush at the end of a block.
+//! together. sled's own timer is off: when to flush is the caller's business. sled writes its log in order, so what a
+//! crash leaves are whole batches up to one of them.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -56,11 +57,6 @@ impl SledStore {
         self.db.apply_batch(batch)?;
         Ok(())
     }
-
-    fn flush(&self) -> Result<(), StoreError> {
-        self.db.flush()?;
-        Ok(())
-    }
 }
 
 fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
@@ -100,8 +96,12 @@ impl Store for SledStore {
     }
 
     fn commit(&self, head: Head, changes: &Changes, epochs: &[EpochView]) -> Result<(), StoreError> {
-        self.write(writes(head, changes, epochs))?;
-        self.flush()
+        self.write(writes(head, changes, epochs))
+    }
+
+    fn flush(&self) -> Result<(), StoreError> {
+        self.db.flush()?;
+        Ok(())
     }
 
     fn fill(
@@ -115,6 +115,7 @@ impl Store for SledStore {
             self.write(batch.to_vec())?;
         }
         self.flush()?;
-        self.commit(head, &Changes::new(), &[])
+        self.commit(head, &Changes::new(), &[])?;
+        self.flush()
     }
 }
