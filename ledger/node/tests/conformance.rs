@@ -12,7 +12,6 @@ use agon_ledger_node::promote::{PromoteError, promote};
 use agon_ledger_node::verify::verify;
 use agon_ledger_state::{Row, State, verify_row};
 use agon_protocol::amount::Amount;
-use agon_protocol::id::Netuid;
 use agon_protocol::light::{Finality, LightChain};
 use agon_protocol::message::{Call, Head, Statement};
 use agon_protocol::proof::ProofTarget;
@@ -143,17 +142,6 @@ async fn a_ledger_that_one_node_kept_is_promoted_and_keeps_its_height() {
     let consensus = NodeKeys::open(cluster.places[0].folder.dir()).unwrap().consensus;
     let hotkey = pair(100).hotkey();
     let mut client = cluster.client(0);
-    let create = Call::CreateSubnet {
-        task: String::from("reading"),
-        lock_max: Amount::from_units(1_000).unwrap(),
-    };
-    client.must(1, create).await;
-    let register = Call::Register {
-        netuid: Netuid(1),
-        hotkey,
-        price_max: Amount::from_units(1_000).unwrap(),
-    };
-    client.must(1, register).await;
     let join = Call::JoinCommittee {
         hotkey,
         consensus_key: consensus.consensus_key(),

@@ -183,12 +183,12 @@ impl State {
         self.update_account(account, |record| record.nonce = record.nonce.saturating_add(1));
     }
 
-    /// The coldkey of a hotkey that was registered at some time.
+    /// The coldkey of a hotkey that was registered, or joined the committee, at some time.
     pub(crate) fn hotkey_owner(&self, hotkey: Hotkey) -> Option<Coldkey> {
         self.table.read::<HotkeyOwner>(&hotkey).map(|owner| owner.coldkey)
     }
 
-    /// Checks that a hotkey was registered by `signer`.
+    /// Checks that a hotkey belongs to `signer`.
     pub(crate) fn check_hotkey_owner(&self, hotkey: Hotkey, signer: Coldkey) -> Result<(), NotHotkeyOwner> {
         match self.hotkey_owner(hotkey) {
             Some(coldkey) if coldkey == signer => Ok(()),

@@ -1,6 +1,7 @@
 //! Joining, leaving, and showing readiness.
 //!
-//! A hotkey has one consensus key and a consensus key one hotkey. The coldkey signs what locks its money; the
+//! A hotkey has one consensus key and a consensus key one hotkey. A hotkey that nobody owns belongs to the coldkey
+//! that joins with it, as with a registration: a member needs a bond, not a UID. The coldkey signs what locks its money; the
 //! hotkey signs readiness, which its node renews.
 
 use std::fmt;
@@ -14,7 +15,7 @@ use thiserror::Error;
 use super::{Candidate, KeyUse, RECENT_BLOCKS, RecentBlock};
 use crate::State;
 use crate::parameters::NetworkParameterId;
-use crate::refusal::{NotHotkeyOwner, ShortOfFunds};
+use crate::refusal::{HotkeyUsed, NotHotkeyOwner, ShortOfFunds};
 
 /// A consensus key's signature that does not hold.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -48,9 +49,12 @@ impl NotCandidate {
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum JoinCommitteeRefusal {
-    /// Not the signer's hotkey.
+    /// Another coldkey's hotkey.
     #[error(transparent)]
     Hotkey(#[from] NotHotkeyOwner),
+    /// The hotkey was replaced.
+    #[error(transparent)]
+    Used(#[from] HotkeyUsed),
     /// It is one.
     #[error(
         "{hotkey} is a candidate with the consensus key {consensus_key} already: leave, and wait for the bond, to \
@@ -98,6 +102,7 @@ impl JoinCommitteeRefusal {
     pub const fn rule(&self) -> &'static str {
         match self {
             Self::Hotkey(_) => NotHotkeyOwner::RULE,
+            Self::Used(_) => HotkeyUsed::RULE,
             Self::Joined { .. } => "joined",
             Self::KeyTaken { .. } | Self::KeySlashed { .. } => "consensus key",
             Self::Minimum { .. } => "bond minimum",
@@ -271,7 +276,10 @@ impl State {
         proof: &Signature,
         bond: Amount,
     ) -> Result<Bond, JoinCommitteeRefusal> {
-        self.check_hotkey_owner(hotkey, coldkey)?;
+        self.check_hotkey_unused(hotkey)?;
+        if self.hotkey_owner(hotkey).is_some() {
+            self.check_hotkey_owner(hotkey, coldkey)?;
+        }
         self.check_key_unused(hotkey, consensus_key)?;
         let bond_min = self.network_amount(NetworkParameterId::CommitteeBondMin);
         if bond < bond_min {
@@ -312,6 +320,7 @@ impl State {
 
     pub(crate) fn join_committee(&mut self, bond: &Bond) {
         self.debit(bond.coldkey, bond.amount);
+        self.own_hotkey(bond.hotkey, bond.coldkey);
         let candidate = Candidate {
             consensus_key: bond.consensus_key,
             bond: bond.amount,

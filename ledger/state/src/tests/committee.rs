@@ -168,7 +168,6 @@ fn the_times_of_these_tests_are_those_of_the_preset() {
 fn a_candidate_locks_its_bond_and_proves_its_key() {
     let mut ledger = Ledger::with_hotkeys();
     ledger.refused(3, join(101, 100), "hotkey owner");
-    ledger.refused(2, join(109, 100), "hotkey owner");
     ledger.refused(2, join(101, 99), "bond minimum");
     ledger.refused(2, join(101, FUNDS), "balance");
     // A proof by another key, and one for another hotkey.
@@ -189,6 +188,17 @@ fn a_candidate_locks_its_bond_and_proves_its_key() {
     assert_eq!(ledger.state.holdings().bonded, units(150));
     ledger.refused(2, join(101, 100), "joined");
     ledger.refused(2, join_with(102, &voter(101), units(100)), "consensus key");
+}
+
+#[test]
+fn a_hotkey_that_nobody_owns_belongs_to_the_coldkey_that_joins_with_it() {
+    let mut ledger = Ledger::with_hotkeys();
+    ledger.ok(2, join(109, 100));
+    assert_eq!(ledger.state.hotkey_owner(hotkey(109)), Some(coldkey(2)));
+    ledger.refused(3, leave(109), "hotkey owner");
+    ledger.begin();
+    let ready = ready(&ledger, 109);
+    ledger.ok(109, ready);
 }
 
 #[test]
