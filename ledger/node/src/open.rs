@@ -5,7 +5,7 @@
 //! only an accelerator over sled's own log, and else built by replay of every block, on the genesis or on the
 //! ledger's own snapshot. A log that is ahead of the
 //! store, as after a crash between the two writes, is applied. A log that ends before the store does has lost
-//! blocks that were acknowledged: that is an error, and nothing is touched.
+//! blocks that were acknowledged: that is an error, which says what to do, and nothing is touched.
 
 use std::fs;
 use std::io;
@@ -53,17 +53,21 @@ pub enum OpenError {
     },
     /// The log ends before the state.
     #[error(
-        "{} ends at block {blocks_height}, but the state of block {state_height} was stored: blocks were lost, \
-         restore the file from a copy",
-        path.display()
+        "{} ends at block {blocks_height}, but the state of block {state_height} was stored: blocks were lost. {}",
+        path.display(),
+        way_out(state, *has_committee)
     )]
     BlocksLost {
         /// The log.
         path: PathBuf,
         /// Its newest block.
         blocks_height: BlockNumber,
+        /// The folder of the stored state.
+        state: PathBuf,
         /// The block of the stored state.
         state_height: BlockNumber,
+        /// Whether other nodes have the blocks.
+        has_committee: bool,
     },
     /// A freshly built store failed.
     #[error("store the state in {}", path.display())]
@@ -81,6 +85,23 @@ pub enum OpenError {
         /// What the operating system said.
         source: io::Error,
     },
+}
+
+/// What an operator does about lost blocks.
+fn way_out(state: &Path, has_committee: bool) -> String {
+    if has_committee {
+        format!(
+            "The other nodes of the committee have them: remove the folder {} and start the node again, and it \
+             fetches them",
+            state.display()
+        )
+    } else {
+        format!(
+            "No other node has them: restore the file from a copy that does. Where there is none, they are gone, and \
+             the ledger goes on without them once the folder {} is removed",
+            state.display()
+        )
+    }
 }
 
 /// Why a store is of no use.
@@ -138,12 +159,13 @@ fn usable_store(folder: &Folder, genesis: &Genesis, blocks: &Blocks) -> Result<O
     }
     for make_way in [set_snapshots_aside, set_rest_aside] {
         match try_store(&folder.state(), genesis, blocks) {
-            Ok(Some((_, Position { head, .. }))) if head.height > blocks.height() => {
-                let (path, blocks_height) = (folder.blocks(), blocks.height());
+            Ok(Some((_, Position { head, state }))) if head.height > blocks.height() => {
                 return Err(OpenError::BlocksLost {
-                    path,
-                    blocks_height,
+                    path: folder.blocks(),
+                    blocks_height: blocks.height(),
+                    state: folder.state(),
                     state_height: head.height,
+                    has_committee: !state.committee().is_empty(),
                 });
             }
             Ok(Some(usable)) => return Ok(Some(usable)),

@@ -615,9 +615,10 @@ async fn lost_blocks_are_an_error_and_not_a_new_beginning() {
         .fail_after(|folder| fs::remove_file(folder.blocks()).unwrap())
         .await;
     assert!(
-        error.contains("ends at block 0") && error.contains("blocks were lost"),
+        error.contains("ends at block 0") && error.contains("blocks were lost. No other node has them"),
         "{error}"
     );
+    assert!(error.contains("restore the file from a copy"), "{error}");
     assert!(matches!(verify(&folder), Err(VerifyError::BlocksLost { .. })));
 }
 
