@@ -112,7 +112,11 @@ pub enum TelemetryError {
 }
 
 /// What libraries with much to say are asked to keep to themselves; the user's own words come after it and win.
-const QUIET: &str = "arc_malachitebft=warn,libp2p=warn";
+///
+/// The engine's network reports as an error whenever a peer is not there yet, or nobody is to hear a message. Who is
+/// there and who is not, `ledger/committee` tells.
+const QUIET: &str =
+    "arc_malachitebft=warn,arc_malachitebft_network=off,arc_malachitebft_discovery=off,libp2p=warn";
 
 /// Sends log lines that pass `filter` (as in `warn,agon_miner=debug`) to standard error.
 ///

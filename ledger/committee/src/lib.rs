@@ -9,12 +9,14 @@
 //! | --- | --- |
 //! | [`malachite`](run) | the only module that names the engine's types |
 //! | `pending` | blocks that were proposed and are not decided, on disk |
+//! | `record`, `voice` | what the consensus key signed, and whether it may sign now |
 //! | `turns` | whose turn it is to propose |
 //!
 //! # What the engine needs of us
 //!
-//! - A member says one thing per round, whatever happens to its process: a block is on disk before anybody hears of
-//!   it, and after a restart the same block is proposed again. The engine keeps its votes in a log of its own.
+//! - A member says one thing per round, whatever happens to its process or its files: a block is on disk before
+//!   anybody hears of it, and after a restart the same block is proposed again. The engine keeps its votes in a log of
+//!   its own; beside it is a record of all that the key signed, and a node without one is silent until it is sure.
 //! - One consensus key runs on one machine. Two nodes with one key equivocate, and lose their bond.
 //!
 //! # Timeouts
@@ -25,7 +27,9 @@
 
 mod malachite;
 mod pending;
+mod record;
 mod turns;
+mod voice;
 
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
@@ -35,11 +39,17 @@ use std::time::Duration;
 use agon_protocol::id::{BlockNumber, Digest};
 use agon_protocol::message::{Block, Committee, Equivocation, FinalBlock};
 use agon_protocol::sign::Keypair;
+use agon_runtime::Clock;
 use async_trait::async_trait;
 use thiserror::Error;
 
 pub use self::malachite::run;
 pub use self::pending::PendingError;
+pub use self::record::{RecordError, begin_record};
+
+/// How far a proposer's clock may be ahead of a voter's. A block of a later time is not voted for; where most clocks
+/// are right, one that is wrong costs its node its turns, and nobody else anything.
+pub const AHEAD_MS_MAX: u64 = 5_000;
 
 /// Where a ledger stands, as the next round needs it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -131,8 +141,11 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Peers it keeps a connection to, `HOST:PORT` each.
     pub peers: Vec<String>,
-    /// Folder for the engine's log and for undecided blocks.
+    /// Folder for the engine's log, for undecided blocks and for the record of what the key signed, which
+    /// [`begin_record`] makes when it makes the key.
     pub dir: PathBuf,
+    /// What tells whether a block was made after the node's start.
+    pub clock: Clock,
     /// Time between blocks; zero for as fast as it goes.
     pub block_time: Duration,
     /// When rounds go on.
@@ -163,6 +176,17 @@ pub enum CommitteeError {
     /// Undecided blocks cannot be kept.
     #[error(transparent)]
     Pending(#[from] PendingError),
+    /// What is signed cannot be written down.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// The address for peers cannot be listened on.
+    #[error("listen on {addr} for the other nodes")]
+    Listen {
+        /// The address.
+        addr: SocketAddr,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
     /// The engine did not start.
     #[error("start the consensus engine: {reason}")]
     Start {
@@ -170,10 +194,7 @@ pub enum CommitteeError {
         reason: String,
     },
     /// The engine ended by itself.
-    #[error(
-        "the consensus engine has ended; its log says why. Where that is its record of votes, start again once the \
-         committee has gone past the height at which this node stopped, and remove engine/votes.wal if need be"
-    )]
+    #[error("the consensus engine has ended: its lines in the log say why, start the node again")]
     Engine,
     /// The ledger can go on no longer.
     #[error(transparent)]

@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use agon_ledger_replay::follow::Position;
 use agon_protocol::amount::Amount;
-use agon_protocol::id::Coldkey;
+use agon_protocol::id::{BlockNumber, Coldkey};
 use agon_protocol::message::{Genesis, GenesisAccount, GenesisMember, Preset};
 use agon_protocol::sign::Keypair;
 use agon_protocol::wallet::Wallet;
@@ -147,6 +147,10 @@ struct KeysArgs {
     /// Folder of the node's ledger; made where it is missing
     #[arg(long, value_name = "DIR")]
     dir: PathBuf,
+    /// Declare that the consensus key signed nothing above this height. Only for a key whose record is lost, in a
+    /// committee that cannot go on without it: if it is not true, the key may contradict itself and lose its bond
+    #[arg(long, value_name = "HEIGHT")]
+    signed_up_to: Option<u64>,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -298,6 +302,10 @@ fn new_genesis(args: InitArgs) -> Genesis {
 fn keys(args: &KeysArgs) -> anyhow::Result<()> {
     std::fs::create_dir_all(&args.dir).with_context(|| format!("make {}", args.dir.display()))?;
     let keys = NodeKeys::open(&args.dir)?;
+    if let Some(height) = args.signed_up_to {
+        let _lock = agon_runtime::files::lock_dir(&args.dir)?;
+        keys.signed_up_to(&args.dir, BlockNumber(height))?;
+    }
     let consensus = keys.consensus.consensus_key();
     if args.json {
         println!(

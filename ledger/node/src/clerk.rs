@@ -8,7 +8,7 @@ use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use agon_ledger_committee::Next;
+use agon_ledger_committee::{AHEAD_MS_MAX, Next};
 use agon_ledger_state::{Checked, Refusal, State};
 use agon_protocol::id::BlockNumber;
 use agon_protocol::message::{Block, EventView, FinalBlock, Header, Signed, Transaction};
@@ -42,9 +42,6 @@ pub(crate) struct News {
 const RELAY_AGAIN_BLOCKS: u64 = 8;
 /// How many of them at a time.
 const RELAY_AGAIN_MAX: usize = 256;
-/// How far a proposer's clock may be ahead of ours. A block of a later time is not voted for; where most clocks are
-/// right, one that is wrong costs its node its turns, and nobody else anything.
-const AHEAD_MS_MAX: u64 = 5_000;
 
 /// Why a block was not made.
 #[derive(Debug, Error)]

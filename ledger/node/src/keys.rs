@@ -2,18 +2,23 @@
 //!
 //! Each is a file of 64 hex digits, the seed, that only its owner may read. Neither is derived from anything, and
 //! neither holds money. A consensus key runs on one machine only: with two, its member says two things in one round
-//! and loses its bond.
+//! and loses its bond. A consensus key is made together with the record of what it signed, in `engine/`; a node that
+//! finds the one without the other is silent until it can know that it contradicts nothing.
 
 use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use agon_ledger_committee::{RecordError, begin_record};
+use agon_protocol::id::BlockNumber;
 use agon_protocol::sign::Keypair;
 use agon_runtime::files::{self, WriteError};
 use rand_core::{OsRng, RngCore};
 use thiserror::Error;
 use zeroize::Zeroizing;
+
+use crate::folder::Folder;
 
 /// Permission bits of a key file.
 const MODE: u32 = 0o600;
@@ -49,6 +54,9 @@ pub enum KeyError {
     /// It could not be written.
     #[error(transparent)]
     Write(#[from] WriteError),
+    /// The record of what a new key signs could not be begun.
+    #[error(transparent)]
+    Record(#[from] RecordError),
 }
 
 /// The keys of one node.
@@ -73,23 +81,52 @@ impl NodeKeys {
     ///
     /// [`KeyError`] when one is there and cannot be used, or cannot be written.
     pub fn open(dir: &Path) -> Result<Self, KeyError> {
+        let (consensus, transport) = (dir.join("consensus.key"), dir.join("transport.key"));
         Ok(Self {
-            consensus: Keypair::from_mini_secret(&*seed(&dir.join("consensus.key"))?),
-            transport: seed(&dir.join("transport.key"))?,
+            consensus: if consensus.exists() {
+                Keypair::from_mini_secret(&*read(&consensus)?)
+            } else {
+                make_consensus(dir, &consensus)?
+            },
+            transport: if transport.exists() {
+                read(&transport)?
+            } else {
+                let seed = new_seed();
+                write(&transport, &seed)?;
+                seed
+            },
         })
+    }
+
+    /// Declares that the consensus key in `dir` signed nothing above `height`, whatever is known of it.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError::Record`].
+    pub fn signed_up_to(&self, dir: &Path, height: BlockNumber) -> Result<(), KeyError> {
+        let engine = Folder::new(dir).engine();
+        Ok(begin_record(&engine, &self.consensus.consensus_key(), height)?)
     }
 }
 
-fn seed(path: &Path) -> Result<Zeroizing<[u8; 32]>, KeyError> {
-    if path.exists() { read(path) } else { make(path) }
+/// A new key that has signed nothing. The record comes first: a key without one would have to be silent.
+fn make_consensus(dir: &Path, path: &Path) -> Result<Keypair, KeyError> {
+    let seed = new_seed();
+    let pair = Keypair::from_mini_secret(&seed);
+    begin_record(&Folder::new(dir).engine(), &pair.consensus_key(), BlockNumber(0))?;
+    write(path, &seed)?;
+    Ok(pair)
 }
 
-fn make(path: &Path) -> Result<Zeroizing<[u8; 32]>, KeyError> {
+fn new_seed() -> Zeroizing<[u8; 32]> {
     let mut seed = Zeroizing::new([0; 32]);
     OsRng.fill_bytes(&mut *seed);
-    let text = Zeroizing::new(format!("{}\n", hex::encode(*seed)));
-    files::write_atomic(path, text.as_bytes(), MODE)?;
-    Ok(seed)
+    seed
+}
+
+fn write(path: &Path, seed: &[u8; 32]) -> Result<(), WriteError> {
+    let text = Zeroizing::new(format!("{}\n", hex::encode(seed)));
+    files::write_atomic(path, text.as_bytes(), MODE)
 }
 
 fn read(path: &Path) -> Result<Zeroizing<[u8; 32]>, KeyError> {

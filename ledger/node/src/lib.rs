@@ -383,6 +383,7 @@ impl Way {
             listen,
             peers: addresses,
             dir: folder.engine(),
+            clock: clock.clone(),
             block_time,
             timeouts: Timeouts::of_block_time(block_time),
         };

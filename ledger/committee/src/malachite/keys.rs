@@ -1,5 +1,7 @@
 //! Signing and checking for the engine, over the protocol's bytes.
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
 use agon_protocol::codec;
 use agon_protocol::id::Digest;
 use agon_protocol::message::{self, Signed};
@@ -8,23 +10,42 @@ use async_trait::async_trait;
 use malachitebft_core_types::{SignedMessage, ValidatorProof, VoteExtensionScope};
 use malachitebft_signing::{Error, Signer, VerificationResult, Verifier};
 
-use super::types::{Context, Key, Proposal, Sig, Vote, proposal_vote, protocol_vote};
+use super::types::{
+    Context, Key, Proposal, Sig, Vote, engine_proposal, engine_vote, proposal_vote, protocol_vote,
+};
+use crate::record::NotSigned;
+use crate::voice::Voice;
 
-/// A member's key on one ledger.
+/// A member's key on one ledger. Clones are the same key, with the same memory.
 #[derive(Clone, Debug)]
 pub(super) struct Keys {
     pub(super) genesis: Digest,
-    pub(super) pair: Keypair,
+    pair: Keypair,
+    voice: Arc<Mutex<Voice>>,
 }
 
 impl Keys {
-    pub(super) fn key(&self) -> Key {
-        Key(self.pair.consensus_key())
+    pub(super) fn new(genesis: Digest, pair: Keypair, voice: Voice) -> Self {
+        Self {
+            genesis,
+            pair,
+            voice: Arc::new(Mutex::new(voice)),
+        }
     }
 
-    /// Signs a vote of the protocol.
-    pub(super) fn sign(&self, vote: message::Vote) -> Sig {
-        Sig(Signed::sign(vote, &self.pair).signature().0)
+    pub(super) fn key(&self) -> Key {
+        Key::own(self.pair.consensus_key())
+    }
+
+    /// What the key may say.
+    pub(super) fn voice(&self) -> MutexGuard<'_, Voice> {
+        // What was signed is written down before it is noted, so a panic elsewhere leaves it whole.
+        self.voice.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The key's word in the protocol's terms: `vote`, or what it said in its place before.
+    pub(super) fn sign(&self, vote: message::Vote) -> Result<Signed<message::Vote>, NotSigned> {
+        self.voice().sign(vote)
     }
 
     fn sign_proof(&self, bytes: &[u8]) -> Sig {
@@ -35,13 +56,19 @@ impl Keys {
 #[async_trait]
 impl Signer<Context> for Keys {
     async fn sign_vote(&self, vote: Vote) -> Result<SignedMessage<Context, Vote>, Error> {
-        let signature = self.sign(protocol_vote(self.genesis, &vote));
-        Ok(SignedMessage::new(vote, signature))
+        let signed = self
+            .sign(protocol_vote(self.genesis, &vote))
+            .map_err(Error::from_source)?;
+        let said = engine_vote(vote, signed.message());
+        Ok(SignedMessage::new(said, Sig(signed.signature().0)))
     }
 
     async fn sign_proposal(&self, proposal: Proposal) -> Result<SignedMessage<Context, Proposal>, Error> {
-        let signature = self.sign(proposal_vote(self.genesis, &proposal));
-        Ok(SignedMessage::new(proposal, signature))
+        let signed = self
+            .sign(proposal_vote(self.genesis, &proposal))
+            .map_err(Error::from_source)?;
+        let said = engine_proposal(proposal, signed.message());
+        Ok(SignedMessage::new(said, Sig(signed.signature().0)))
     }
 
     async fn sign_vote_extension(

@@ -1,5 +1,6 @@
 //! Our types in the engine's traits. Each wraps a word of the protocol, so that nothing is decided here.
 
+use std::cmp::Ordering;
 use std::fmt;
 
 use agon_protocol::codec;
@@ -43,8 +44,44 @@ impl engine::Height for Height {
 }
 
 /// A member's key, which is its address too.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, BorshSerialize, BorshDeserialize)]
-pub(super) struct Key(pub(super) ConsensusKey);
+///
+/// The engine asks the set of members for the key of its own node to learn whether it takes part in a height. That
+/// question has to be told from one about the same member's signatures, so a node's own key is marked; the mark is
+/// neither sent nor compared.
+#[derive(Clone, Copy, Debug, BorshSerialize, BorshDeserialize)]
+pub(super) struct Key(pub(super) ConsensusKey, #[borsh(skip)] bool);
+
+impl Key {
+    /// Somebody's key.
+    pub(super) const fn of(key: ConsensusKey) -> Self {
+        Self(key, false)
+    }
+
+    /// The node's own key.
+    pub(super) const fn own(key: ConsensusKey) -> Self {
+        Self(key, true)
+    }
+}
+
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+}
+
+impl Eq for Key {}
+
+impl PartialOrd for Key {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Key {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.cmp(&other.0)
+    }
+}
 
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -79,7 +116,7 @@ impl engine::SigningScheme for Sr25519 {
     fn decode_public_key(bytes: &[u8]) -> Result<Key, &'static str> {
         bytes
             .try_into()
-            .map(|key| Key(ConsensusKey(key)))
+            .map(|key| Key::of(ConsensusKey(key)))
             .map_err(|_| "a consensus key has 32 bytes")
     }
 
@@ -230,22 +267,25 @@ impl engine::Validator<Context> for Validator {
 pub(super) struct ValidatorSet {
     members: Vec<Validator>,
     turns: Turns,
+    /// Whether the node itself signs, if it is a member.
+    signs: bool,
 }
 
 impl ValidatorSet {
-    /// The set of a committee; `None` without members.
-    pub(super) fn of(committee: &Committee) -> Option<Self> {
+    /// The set of a committee, as seen by a node that signs or by one that only follows; `None` without members.
+    pub(super) fn of(committee: &Committee, signs: bool) -> Option<Self> {
         let members: Vec<Validator> = committee
             .members()
             .iter()
             .map(|member| Validator {
-                key: Key(member.consensus_key),
+                key: Key::of(member.consensus_key),
                 power: member.power,
             })
             .collect();
         (!members.is_empty()).then(|| Self {
             members,
             turns: Turns::of(committee),
+            signs,
         })
     }
 
@@ -276,7 +316,9 @@ impl engine::ValidatorSet<Context> for ValidatorSet {
     }
 
     fn get_by_address(&self, address: &Key) -> Option<&Validator> {
-        self.members.iter().find(|member| member.key == *address)
+        let Key(_, is_own) = *address;
+        let mut members = self.members.iter().filter(|_| self.signs || !is_own);
+        members.find(|member| member.key == *address)
     }
 
     fn get_by_index(&self, index: usize) -> Option<&Validator> {
@@ -380,6 +422,29 @@ pub(super) fn protocol_vote(genesis: Digest, vote: &Vote) -> message::Vote {
     }
 }
 
+/// What a member said in the place of `vote`, in the engine's words.
+pub(super) fn engine_vote(vote: Vote, said: &message::Vote) -> Vote {
+    Vote {
+        value: said
+            .block
+            .map_or(NilOrVal::Nil, |hash| NilOrVal::Val(BlockHash(hash))),
+        ..vote
+    }
+}
+
+/// What a proposer said in the place of `proposal`, in the engine's words.
+pub(super) fn engine_proposal(proposal: Proposal, said: &message::Vote) -> Proposal {
+    let locked_round = match said.kind {
+        VoteKind::Proposal { locked_round } => locked_round,
+        VoteKind::Prevote | VoteKind::Precommit => None,
+    };
+    Proposal {
+        value: said.block.map_or(proposal.value, BlockHash),
+        pol_round: locked_round.map_or(Round::Nil, Round::new),
+        ..proposal
+    }
+}
+
 /// The engine's certificate in the protocol's words.
 pub(super) fn certificate(of: &engine::CommitCertificate<Context>) -> Certificate {
     Certificate {
@@ -406,7 +471,7 @@ pub(super) fn engine_certificate(of: &Certificate) -> engine::CommitCertificate<
         commit_signatures: of
             .signatures
             .iter()
-            .map(|it| engine::CommitSignature::new(Key(it.voter), Sig(it.signature.0)))
+            .map(|it| engine::CommitSignature::new(Key::of(it.voter), Sig(it.signature.0)))
             .collect(),
     }
 }

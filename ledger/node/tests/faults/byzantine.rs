@@ -177,6 +177,7 @@ fn config(fleet: &Fleet) -> committee::Config {
         listen: peers.listen,
         peers: peers.peers.into_iter().map(|peer| peer.address).collect(),
         dir: folder.engine(),
+        clock: Clock::system(),
         block_time,
         timeouts: Timeouts::of_block_time(block_time),
     }
@@ -221,6 +222,8 @@ fn twin(fleet: &Fleet, dir: &std::path::Path) -> Folder {
     folder.begin(&fleet.cluster.genesis).unwrap();
     let key = "consensus.key";
     fs::copy(fleet.cluster.places[LIAR].folder.dir().join(key), dir.join(key)).unwrap();
+    // Else it would be silent: a key without a record of what it signed comes from elsewhere.
+    committee::begin_record(&folder.engine(), &fleet.liar.unwrap(), BlockNumber(0)).unwrap();
     folder
 }
 

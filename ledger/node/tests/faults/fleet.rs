@@ -10,13 +10,13 @@ use std::sync::Arc;
 use agon_ledger_node::Peers;
 use agon_ledger_node::verify::verify;
 use agon_protocol::codec;
-use agon_protocol::grpc::v1::GetHeadRequest;
 use agon_protocol::id::ConsensusKey;
 use agon_protocol::message::{Block, Equivocation};
 use tempfile::TempDir;
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
+use crate::hosts::Hosts;
 use crate::links::Links;
 use crate::load::{Load, Told, WITHIN};
 use crate::support::cluster::Cluster;
@@ -37,6 +37,8 @@ struct Process(Child);
 pub(crate) struct Fleet {
     pub(crate) cluster: Cluster,
     pub(crate) links: Option<Links>,
+    /// The hosts of the members, where each has its own.
+    pub(crate) hosts: Option<Hosts>,
     pub(crate) told: Arc<Told>,
     /// The member that may be found to equivocate.
     pub(crate) liar: Option<ConsensusKey>,
@@ -55,13 +57,26 @@ impl Fleet {
     /// A fleet of which nothing runs.
     pub(crate) async fn begin() -> Self {
         let turn = TURN.lock().await;
-        let cluster = Cluster::begin(MEMBERS);
+        Self::of(Cluster::begin(MEMBERS), turn)
+    }
+
+    /// A fleet whose members have hosts of their own; `None` where there can be none.
+    pub(crate) async fn begin_on_hosts() -> Option<Self> {
+        let turn = TURN.lock().await;
+        let hosts = Hosts::new(MEMBERS)?;
+        let mut fleet = Self::of(Cluster::begin_on(&hosts.addresses), turn);
+        fleet.hosts = Some(hosts);
+        Some(fleet)
+    }
+
+    fn of(cluster: Cluster, turn: MutexGuard<'static, ()>) -> Self {
         let count = cluster.places.len();
         Self {
             peers: (0..count).map(|index| cluster.peers_of(index)).collect(),
             processes: (0..count).map(|_| None).collect(),
             cluster,
             links: None,
+            hosts: None,
             told: Arc::default(),
             liar: None,
             load: None,
@@ -122,7 +137,10 @@ impl Fleet {
         let Peers { listen, peers, .. } = &self.peers[index];
         let place = &self.cluster.places[index];
         // A write past a limit has to fail as one to a full disk does, instead of killing the process.
-        let mut command = Command::new("sh");
+        let mut command = match &self.hosts {
+            Some(hosts) => hosts.command(index),
+            None => Command::new("sh"),
+        };
         command.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""]);
         command.arg(env!("CARGO_BIN_EXE_agon-node"));
         command.args(["run", "--die-with-parent", "--log", "info"]);
@@ -186,33 +204,6 @@ impl Fleet {
             assert!(
                 Instant::now() < deadline,
                 "member {index} goes on:\n{}",
-                self.log_tail(index)
-            );
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
-    }
-
-    /// Waits until a member that was just started has what the others have, or ended; then how.
-    pub(crate) async fn settled(&mut self, index: usize) -> Option<ExitStatus> {
-        let mut newest = 0;
-        for other in self.running().filter(|other| *other != index) {
-            newest = newest.max(self.height(other).await);
-        }
-        let mut client = self.cluster.client(index);
-        let deadline = Instant::now() + WITHIN;
-        loop {
-            let child = &mut self.processes[index].as_mut().unwrap().0;
-            if let Some(status) = child.try_wait().unwrap() {
-                self.processes[index] = None;
-                return Some(status);
-            }
-            let head = client.stub.get_head(GetHeadRequest {}).await;
-            if head.is_ok_and(|head| head.into_inner().height >= newest) {
-                return None;
-            }
-            assert!(
-                Instant::now() < deadline,
-                "member {index} does not catch up:\n{}",
                 self.log_tail(index)
             );
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
@@ -284,6 +275,23 @@ impl Fleet {
                 self.log_tail(index)
             );
         };
+    }
+
+    /// Waits until a member signs again that does not know what it signed.
+    pub(crate) async fn speaks(&self, index: usize) {
+        let is_silent = || {
+            let log = self.log_text(index);
+            log.rfind("signs nothing until") > log.rfind("signs again from")
+        };
+        let deadline = Instant::now() + WITHIN;
+        while is_silent() {
+            self.blocks(index, 5).await;
+            assert!(
+                Instant::now() < deadline,
+                "member {index} is silent:\n{}",
+                self.log_tail(index)
+            );
+        }
     }
 
     /// Ends the load, waits until all that run are level, and compares what they have with what was acknowledged.

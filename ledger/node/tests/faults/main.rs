@@ -10,6 +10,7 @@
 //! | `disk` | no room, damaged and lost files |
 //! | `clocks` | a clock that jumps |
 //! | `network` | members cut off from each other, a proposer that is silent |
+//! | `hosts` | members on hosts of their own, of which one loses its line |
 //! | `byzantine` | a member that breaks the rules, one that says two things |
 //! | `figures` | what a fault costs: printed, not checked |
 //!
@@ -35,6 +36,7 @@ mod clocks;
 mod disk;
 mod figures;
 mod fleet;
+mod hosts;
 mod kills;
 mod links;
 mod load;

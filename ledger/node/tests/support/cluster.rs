@@ -37,8 +37,18 @@ impl Cluster {
     }
 
     /// Begins a ledger of these balances.
-    pub(crate) fn begin_from(mut genesis: Genesis, members: u8) -> Self {
-        let places: Vec<Place> = (0..members.max(1)).map(|_| Place::new()).collect();
+    pub(crate) fn begin_from(genesis: Genesis, members: u8) -> Self {
+        let places = (0..members.max(1)).map(|_| Place::new()).collect();
+        Self::begin_in(genesis, places, members)
+    }
+
+    /// Begins a ledger whose members are on hosts of their own.
+    pub(crate) fn begin_on(hosts: &[Ipv4Addr]) -> Self {
+        let places = hosts.iter().map(|host| Place::on(*host)).collect();
+        Self::begin_in(genesis(), places, hosts.len() as u8)
+    }
+
+    fn begin_in(mut genesis: Genesis, places: Vec<Place>, members: u8) -> Self {
         if members > 0 {
             genesis.committee = (0..)
                 .zip(&places)
@@ -126,11 +136,20 @@ impl Cluster {
 
 impl Place {
     fn new() -> Self {
+        Self::at(free_address(), free_address())
+    }
+
+    /// A place on a host where nothing else listens.
+    fn on(host: Ipv4Addr) -> Self {
+        Self::at((host, 9_944).into(), (host, 9_945).into())
+    }
+
+    fn at(ledger: SocketAddr, peers: SocketAddr) -> Self {
         let dir = tempfile::tempdir().unwrap();
         Self {
             folder: Folder::new(dir.path()),
-            ledger: free_address(),
-            peers: free_address(),
+            ledger,
+            peers,
             _dir: dir,
         }
     }
