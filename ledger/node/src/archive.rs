@@ -5,11 +5,12 @@
 //! so not every height of a long history has an answer; a refusal names those that have. Where blocks are full, a
 //! replay may take several questions.
 
+mod error;
+
 use std::collections::BTreeMap;
-use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use agon_ledger_replay::export::{ExportError, Sealed};
+use agon_ledger_replay::export::Sealed;
 use agon_ledger_replay::follow::{self, Position};
 use agon_ledger_state::State;
 use agon_protocol::codec;
@@ -18,13 +19,14 @@ use agon_protocol::id::{BlockNumber, Digest, Netuid};
 use agon_protocol::light::LightHeader;
 use agon_protocol::message::{Block, EventView, FinalBlock, Genesis, Metagraph};
 use agon_protocol::proof::{ProofTarget, RowProof};
-use thiserror::Error;
 
-use crate::blocks::{Blocks, BlocksError};
+use crate::blocks::Blocks;
 use crate::chain::{self, Head};
 use crate::open;
-use crate::snapshot::{Base, BaseError, Served, ServedFile};
-use crate::store::{Store, StoreError};
+use crate::snapshot::{Base, Served, ServedFile};
+use crate::store::Store;
+
+pub use self::error::ArchiveError;
 
 /// Blocks from one kept state to the next.
 const SNAPSHOT_INTERVAL_BLOCKS: u64 = 100;
@@ -39,104 +41,6 @@ const REPLAY_TRANSACTIONS_MAX: usize = 20_000;
 const HEADERS_READ_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Bytes of a page of headers, which has to fit a message.
 const HEADERS_PAGE_BYTES_MAX: usize = 2 * 1024 * 1024;
-
-/// Why the past is not told.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum ArchiveError {
-    /// There is no such block yet.
-    #[error("there is no block {height}: the newest is {newest}")]
-    NoSuchBlock {
-        /// What was asked for.
-        height: BlockNumber,
-        /// The newest block.
-        newest: BlockNumber,
-    },
-    /// The block is older than those that are kept.
-    #[error(
-        "block {height} is not kept: this node began from a snapshot, and its blocks begin at {first}; ask a node \
-         that keeps older ones"
-    )]
-    BeforeFirst {
-        /// What was asked for.
-        height: BlockNumber,
-        /// The first block that is kept.
-        first: BlockNumber,
-    },
-    /// The state of that height would take too long to replay.
-    #[error(
-        "the state of block {height} is not kept: ask for one from {} to {} or from {} to {newest}",
-        early.start(), early.end(), recent.start()
-    )]
-    NotKept {
-        /// What was asked for.
-        height: BlockNumber,
-        /// Heights near what the blocks begin from that have an answer.
-        early: RangeInclusive<u64>,
-        /// Recent heights that have an answer.
-        recent: RangeInclusive<u64>,
-        /// The newest block.
-        newest: BlockNumber,
-    },
-    /// The state of that height takes several answers.
-    #[error(
-        "the state of block {height} takes more work than one answer may: {reached} was reached, ask again"
-    )]
-    Unfinished {
-        /// What was asked for.
-        height: BlockNumber,
-        /// How far this answer came.
-        reached: BlockNumber,
-    },
-    /// No such subnet at that height.
-    #[error("there was no subnet {netuid} at block {height}")]
-    NoSuchSubnet {
-        /// What was asked for.
-        netuid: Netuid,
-        /// When.
-        height: BlockNumber,
-    },
-    /// The genesis was asked for as if it were a block.
-    #[error("height 0 is the genesis, which has no header: ask for 1 or more")]
-    NoHeader,
-    /// A proof does not fit a message.
-    #[error("the proof has {found} bytes, {bound} at most fit a message: read the record without a proof")]
-    ProofTooLong {
-        /// How many it has.
-        found: usize,
-        /// How many it may have.
-        bound: usize,
-    },
-    /// The committee that a header names was before this node's time.
-    #[error("the committee of block {height} is not kept here: begin at a later block, or ask another node")]
-    NoCommittee {
-        /// The block whose committee it is.
-        height: BlockNumber,
-    },
-    /// The block log failed.
-    #[error(transparent)]
-    Blocks(#[from] BlocksError),
-    /// The state store failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// What the blocks begin from cannot be read.
-    #[error(transparent)]
-    Base(#[from] BaseError),
-    /// The snapshot cannot be written.
-    #[error("write a snapshot")]
-    Export(#[from] ExportError),
-    /// A ledger in memory.
-    #[error("this node keeps its ledger in memory, and makes no snapshots")]
-    NoFolder,
-    /// The log does not replay.
-    #[error("replay block {height}")]
-    Replay {
-        /// The block that does not follow.
-        height: BlockNumber,
-        /// Why.
-        source: chain::Reject,
-    },
-}
 
 /// States of recent heights.
 #[derive(Debug, Default)]
@@ -523,169 +427,4 @@ pub(crate) fn metagraph(state: &State, netuid: Netuid, hash: Digest) -> Option<M
 }
 
 #[cfg(test)]
-mod tests {
-    use agon_protocol::light::{Finality, LightChain};
-    use agon_protocol::message::{Certificate, Committee, Header, Member, commit_signature};
-
-    use super::*;
-    use crate::clerk::Clerk;
-    use crate::fixture::{self, genesis, ledger};
-
-    fn produce(clerk: &mut Clerk, blocks: u64) {
-        for block in 0..blocks {
-            clerk.produce(2_000 + block).unwrap();
-        }
-    }
-
-    #[test]
-    fn heights_that_would_take_too_long_are_told_with_those_that_do_not() {
-        let fixture::Ledger {
-            mut clerk,
-            blocks,
-            store,
-            recent,
-        } = ledger();
-        let mut archive = Archive::new(&genesis(), blocks, store, recent).unwrap();
-        let recent_blocks = SNAPSHOT_INTERVAL_BLOCKS * SNAPSHOTS_MAX as u64;
-        let newest = REPLAY_BLOCKS_MAX + recent_blocks + 50;
-        produce(&mut clerk, newest);
-        for height in [
-            0,
-            1,
-            REPLAY_BLOCKS_MAX,
-            newest - recent_blocks + SNAPSHOT_INTERVAL_BLOCKS,
-            newest,
-        ] {
-            let Snapshot { head, state } = archive.state_after(BlockNumber(height)).unwrap();
-            assert_eq!((head.height.0, state.height().0), (height, height));
-            archive.replayed = None;
-        }
-        let error = archive
-            .state_after(BlockNumber(REPLAY_BLOCKS_MAX + 1))
-            .unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "the state of block 5001 is not kept: ask for one from 0 to 5000 or from 5100 to 6650"
-        );
-        let error = archive.state_after(BlockNumber(newest + 1)).unwrap_err();
-        assert_eq!(error.to_string(), "there is no block 6651: the newest is 6650");
-    }
-
-    #[test]
-    fn recent_states_are_bounded() {
-        let fixture::Ledger {
-            mut clerk, recent, ..
-        } = ledger();
-        produce(&mut clerk, SNAPSHOT_INTERVAL_BLOCKS * (SNAPSHOTS_MAX as u64 + 3));
-        let recent = recent.lock().unwrap();
-        assert_eq!(
-            (recent.0.len(), recent.oldest()),
-            (SNAPSHOTS_MAX, Some(BlockNumber(400)))
-        );
-    }
-
-    fn member(number: u8, power: u64) -> Member {
-        Member {
-            consensus_key: fixture::pair(number).consensus_key(),
-            hotkey: fixture::pair(number + 100).hotkey(),
-            power,
-        }
-    }
-
-    /// The block after `parent` that three of `now` certify and that appoints `next`.
-    fn certified(parent: &Header, now: &[u8], next: &Committee) -> FinalBlock {
-        let header = Header {
-            height: parent.height.next(),
-            parent: parent.hash(),
-            next_committee: next.digest(),
-            ..parent.clone()
-        };
-        let mut certificate = Certificate {
-            height: header.height,
-            round: 0,
-            block: header.hash(),
-            signatures: Vec::new(),
-        };
-        let sign = |number: &u8| commit_signature(&fixture::pair(*number), &certificate, genesis().digest());
-        certificate.signatures = now.iter().take(3).map(sign).collect();
-        FinalBlock {
-            block: Block {
-                header,
-                transactions: Vec::new(),
-            },
-            certificate: Some(certificate),
-        }
-    }
-
-    #[test]
-    fn a_light_client_follows_the_headers_over_changes_of_the_committee_page_by_page() {
-        let fixture::Ledger {
-            mut clerk,
-            blocks,
-            store,
-            recent,
-        } = ledger();
-        produce(&mut clerk, 1);
-        let archive = Archive::new(&genesis(), Arc::clone(&blocks), Arc::clone(&store), recent).unwrap();
-        let committees = [[1, 2, 3, 4], [3, 4, 5, 6]];
-        let [old, new] = committees.map(|numbers| {
-            Committee::new(numbers.iter().map(|number| member(*number, 10)).collect()).unwrap()
-        });
-        store.note_committee(&old).unwrap();
-        store.note_committee(&new).unwrap();
-        // The node alone appoints the first committee, which decides until it appoints the second.
-        let mut header = blocks.read(BlockNumber(1)).unwrap().unwrap().block.header;
-        header = Header {
-            height: BlockNumber(2),
-            parent: header.hash(),
-            next_committee: old.digest(),
-            ..header
-        };
-        let transactions = Vec::new();
-        let appointing = Block {
-            header: header.clone(),
-            transactions,
-        };
-        blocks.append(&FinalBlock::solo(appointing)).unwrap();
-        let count = LIGHT_HEADERS_MAX as u64 + 100;
-        for height in 3..=count {
-            let now = committees[usize::from(height > 900)];
-            let next = if height < 900 { &old } else { &new };
-            let block = certified(&header, &now, next);
-            header = block.block.header.clone();
-            blocks.append(&block).unwrap();
-        }
-
-        let mut chain = LightChain::from_genesis(genesis().digest(), Committee::default());
-        let mut certificates = 0;
-        while chain.height() < BlockNumber(count) {
-            let page = archive
-                .headers(chain.height().next(), BlockNumber(count))
-                .unwrap();
-            certificates += page.iter().filter(|header| header.certificate.is_some()).count();
-            for header in page {
-                chain.extend(header).unwrap();
-            }
-        }
-        // Where the committee changes, at the end of two pages and at the start of the second.
-        assert_eq!(certificates, 4);
-        assert_eq!(
-            chain.newest().unwrap().unwrap().1,
-            Finality::Told { from: BlockNumber(1) }
-        );
-
-        let from = archive
-            .headers(BlockNumber(500), BlockNumber(500))
-            .unwrap()
-            .remove(0);
-        let committee = from.next_committee.unwrap();
-        let trusted = from.header.hash();
-        let mut chain =
-            LightChain::from_header(genesis().digest(), trusted, &from.header, committee).unwrap();
-        for header in archive.headers(BlockNumber(501), BlockNumber(count)).unwrap() {
-            chain.extend(header).unwrap();
-        }
-        let finality = Finality::Certified { power: 30, of: 40 };
-        assert_eq!(chain.newest().unwrap().unwrap(), (&header, finality));
-    }
-}
+mod tests;

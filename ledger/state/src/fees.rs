@@ -19,7 +19,7 @@ use thiserror::Error;
 
 use crate::State;
 use crate::accounts::TransferRefusal;
-use crate::block::Effect;
+use crate::effect::Effect;
 use crate::parameters::NetworkParameterId;
 use crate::refusal::Refusal;
 use crate::supply::{minus, plus};

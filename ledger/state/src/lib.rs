@@ -5,7 +5,7 @@
 //!
 //! | file | holds |
 //! | --- | --- |
-//! | `block` | a block from its first rule to its last; the dry run |
+//! | `block`, `effect` | a block from its first rule to its last; the dry run; what a transaction does |
 //! | `accounts`, `stake`, `registration`, `subnet`, `dissolution`, `axon`, `weights`, `parameters`, `swaps` | one kind of call each: refusals, check, effect |
 //! | `fees`, `replacement` | what any call costs; who makes room for a newcomer |
 //! | `committee` | who decides which block is next: candidates, eras, punishment |
@@ -46,6 +46,7 @@ mod changes;
 mod committee;
 mod decay;
 mod dissolution;
+mod effect;
 mod emission;
 mod epoch;
 mod fees;
@@ -71,13 +72,14 @@ use agon_protocol::id::Digest;
 
 pub use self::accounts::{Transfer, TransferRefusal};
 pub use self::axon::{Announcement, ServeAxonRefusal};
-pub use self::block::{Applied, BlockInput, Checked, Effect};
+pub use self::block::{Applied, BlockInput, Checked};
 pub use self::changes::NeuronChange;
 pub use self::committee::{
     BadProof, Bond, CommitteeReadyRefusal, JoinCommitteeRefusal, LeaveCommitteeRefusal, Leaving,
     NotCandidate, RECENT_BLOCKS, Readiness, ReportEquivocationRefusal, Slash,
 };
 pub use self::dissolution::{DissolveSubnetRefusal, SubnetDissolution};
+pub use self::effect::Effect;
 pub use self::emission::{Dust, Payouts};
 pub use self::epoch::{EPOCH_RECORDS_MAX, EpochRecord};
 pub use self::fees::FeeRefusal;

@@ -2,6 +2,7 @@
 
 use futures::StreamExt;
 use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
 use tonic::{Code, Status};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;

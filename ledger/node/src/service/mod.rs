@@ -4,6 +4,9 @@
 //! thread. Submissions go to the clerk, questions about the past to the archive. What a stream has not been told
 //! yet it reads from the archive, so that a reader may be as slow as it likes and misses nothing.
 
+mod status;
+mod streams;
+
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,18 +18,17 @@ use agon_protocol::grpc::v1::ledger_server::{Ledger, LedgerServer};
 use agon_protocol::grpc::{LEDGER_MESSAGE_BYTES_MAX, v1};
 use agon_protocol::id::{Account, BlockNumber, Digest, Netuid};
 use agon_protocol::message::{
-    self, AtRiskView, EventView, MessageError, Metagraph, MetagraphChanges, Signed, SubnetView, Transaction,
-    UidAtRisk,
+    self, AtRiskView, MessageError, Metagraph, MetagraphChanges, Signed, SubnetView, Transaction, UidAtRisk,
 };
 use agon_protocol::proof::ProofTarget;
 use agon_runtime::Shutdown;
-use agon_runtime::flags::sentence;
 use futures::Stream;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc};
 use tonic::{Request, Response, Status};
-use tracing::error;
 
-use crate::archive::{self, Archive, ArchiveError};
+use self::status::{archive_status, desk_status, no_such_block, no_such_subnet, submit_status};
+use self::streams::{Follower, send_snapshot};
+use crate::archive::{self, Archive};
 use crate::bulletin::Reader;
 use crate::clerk::{Clerk, News};
 use crate::desk::{Desk, DeskError};
@@ -34,7 +36,6 @@ use crate::intake::Intake;
 use crate::mempool::{SubmitError, Verdict};
 use crate::metrics;
 use crate::relay;
-use crate::snapshot::ServedFile;
 
 /// Longest wait of a submission for its block: less than a server works on a request, so that the answer is ours.
 const SUBMIT_WAIT: Duration = Duration::from_secs(25);
@@ -44,10 +45,6 @@ const EVENT_STREAMS_MAX: usize = 256;
 const REQUEST_BYTES_MAX: usize = relay::REQUEST_BYTES_MAX;
 /// Snapshots that are sent at once; each takes turns with questions about the past.
 const SNAPSHOT_STREAMS_MAX: usize = 4;
-/// Bytes of a chunk of a snapshot.
-const SNAPSHOT_CHUNK_BYTES: u64 = 256 * 1_024;
-/// Longest wait for a client to take a chunk.
-const SNAPSHOT_CHUNK_WAIT: Duration = Duration::from_secs(30);
 
 type Reply<T> = Result<Response<T>, Status>;
 
@@ -439,98 +436,6 @@ impl Ledger for Service {
     }
 }
 
-/// Sends a snapshot chunk by chunk, until all of it is sent or the client is gone or too slow.
-async fn send_snapshot(
-    file: ServedFile,
-    archive: Desk<Archive>,
-    chunks: mpsc::Sender<Result<v1::SnapshotChunk, Status>>,
-    _permit: OwnedSemaphorePermit,
-) {
-    let mut offset = 0;
-    while offset < file.bytes {
-        let reading = file.clone();
-        let read = archive
-            .ask_in_turn(move |_| reading.read(offset, SNAPSHOT_CHUNK_BYTES))
-            .await;
-        let chunk = match read {
-            Ok(Ok(data)) => {
-                offset += data.len() as u64;
-                Ok(v1::SnapshotChunk {
-                    height: file.height.0,
-                    bytes: file.bytes,
-                    data,
-                })
-            }
-            Ok(Err(failure)) => {
-                error!(reason = sentence(&failure), "a snapshot cannot be read");
-                Err(Status::internal("the node cannot read its snapshot: see its log"))
-            }
-            Err(closed) => Err(desk_status(closed)),
-        };
-        let is_last = chunk.is_err();
-        if chunks.send_timeout(chunk, SNAPSHOT_CHUNK_WAIT).await.is_err() || is_last {
-            return;
-        }
-    }
-}
-
-/// A reader of events: tells each height once, in order.
-struct Follower {
-    news: Reader<News>,
-    archive: Desk<Archive>,
-    next: BlockNumber,
-    shutdown: Shutdown,
-    _permit: OwnedSemaphorePermit,
-}
-
-impl Drop for Follower {
-    fn drop(&mut self) {
-        metrics::event_stream_closed();
-    }
-}
-
-impl Follower {
-    fn stream(self) -> impl Stream<Item = Result<v1::Event, Status>> + Send {
-        futures::stream::unfold(Some(self), |follower| async {
-            let mut follower = follower?;
-            match follower.next_or_end().await {
-                Ok(event) => Some((Ok(event.into()), Some(follower))),
-                Err(status) => Some((Err(status), None)),
-            }
-        })
-    }
-
-    async fn next_or_end(&mut self) -> Result<EventView, Status> {
-        let requested = self.shutdown.requested();
-        tokio::select! {
-            biased;
-            () = requested => Err(desk_status(DeskError::Closed)),
-            event = self.next() => event,
-        }
-    }
-
-    async fn next(&mut self) -> Result<EventView, Status> {
-        let height = self.next;
-        let heard = self.news.wait_for(|news| news.head.height >= height).await;
-        let live = heard.ok_or_else(|| desk_status(DeskError::Closed))?.event;
-        let event = match live.filter(|event| event.height == height) {
-            Some(event) => EventView::clone(&event),
-            None => self.read(height).await?,
-        };
-        self.next = height.next();
-        Ok(event)
-    }
-
-    async fn read(&self, height: BlockNumber) -> Result<EventView, Status> {
-        let read = self
-            .archive
-            .ask_in_turn(move |archive| archive.event(height))
-            .await
-            .map_err(desk_status)?;
-        read.map_err(|error| archive_status(&error))
-    }
-}
-
 fn transaction(request: v1::SubmitRequest) -> Result<Signed<Transaction>, Status> {
     Signed::try_from(request).map_err(|error: MessageError| Status::invalid_argument(error.to_string()))
 }
@@ -558,53 +463,4 @@ fn netuid(number: u32) -> Result<Netuid, Status> {
     let narrow = u16::try_from(number)
         .map_err(|_| Status::invalid_argument(format!("netuid is {number}, {} at most", u16::MAX)))?;
     Ok(Netuid(narrow))
-}
-
-fn no_such_subnet(netuid: Netuid) -> Status {
-    Status::not_found(format!("there is no subnet {netuid}"))
-}
-
-fn no_such_block(height: BlockNumber, newest: BlockNumber) -> Status {
-    archive_status(&ArchiveError::NoSuchBlock { height, newest })
-}
-
-fn submit_status(error: &SubmitError) -> Status {
-    let message = error.to_string();
-    match error {
-        // Told in the reply, not as a status, wherever there is a reply.
-        SubmitError::Refused(_) => Status::failed_precondition(message),
-        SubmitError::Full | SubmitError::FullForAccount | SubmitError::Watched => {
-            Status::resource_exhausted(message)
-        }
-        SubmitError::Closed => Status::unavailable(message),
-    }
-}
-
-fn desk_status(error: DeskError) -> Status {
-    match error {
-        DeskError::Busy => Status::resource_exhausted(error.to_string()),
-        DeskError::Closed => Status::unavailable(error.to_string()),
-    }
-}
-
-fn archive_status(failure: &ArchiveError) -> Status {
-    match failure {
-        ArchiveError::NoSuchBlock { .. }
-        | ArchiveError::BeforeFirst { .. }
-        | ArchiveError::NotKept { .. }
-        | ArchiveError::NoHeader
-        | ArchiveError::NoCommittee { .. }
-        | ArchiveError::NoSuchSubnet { .. } => Status::not_found(failure.to_string()),
-        ArchiveError::ProofTooLong { .. } => Status::out_of_range(failure.to_string()),
-        ArchiveError::Unfinished { .. } => Status::resource_exhausted(failure.to_string()),
-        ArchiveError::NoFolder => Status::unimplemented(failure.to_string()),
-        ArchiveError::Blocks(_)
-        | ArchiveError::Store(_)
-        | ArchiveError::Base(_)
-        | ArchiveError::Export(_)
-        | ArchiveError::Replay { .. } => {
-            error!(reason = sentence(failure), "the past cannot be read");
-            Status::internal("the node cannot read its past: see its log")
-        }
-    }
 }
