@@ -5,10 +5,8 @@ use std::path::PathBuf;
 
 use agon_model::{DeviceChoice, Dtype};
 use agon_protocol::id::Netuid;
-use agon_protocol::sign::Keypair;
-use agon_protocol::wallet::Wallet;
+use agon_protocol::wallet::{HotkeyName, role_folder};
 use agon_runtime::flags::{ChildFlags, LedgerFlags, LogFlags, MetricsFlags, WalletFlags};
-use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 
 use crate::Config;
@@ -126,12 +124,16 @@ impl MinerArgs {
     ///
     /// When wallet or hotkey cannot be read.
     pub fn config(&self, ledger: &LedgerFlags) -> anyhow::Result<Config> {
-        let dir = self.wallet.wallets.dir()?;
-        let pair = self.hotkey(&dir)?;
-        let state_dir = self.state_dir.clone().unwrap_or_else(|| {
-            let base = dir.parent().unwrap_or(&dir);
-            base.join(format!("miner-{}-{}", self.netuid, pair.hotkey()))
-        });
+        let WalletFlags {
+            wallet,
+            hotkey,
+            wallets,
+        } = &self.wallet;
+        let wallets = wallets.dir()?;
+        let pair = HotkeyName { wallet, hotkey }.read(&wallets)?;
+        let state_dir = self.state_dir.clone();
+        let state_dir =
+            state_dir.unwrap_or_else(|| role_folder(&wallets, "miner", self.netuid, pair.hotkey()));
         Ok(Config {
             pair,
             netuid: self.netuid,
@@ -140,13 +142,5 @@ impl MinerArgs {
             announce: self.announce,
             state_dir: Some(state_dir),
         })
-    }
-
-    fn hotkey(&self, dir: &std::path::Path) -> anyhow::Result<Keypair> {
-        let WalletFlags { wallet, hotkey, .. } = &self.wallet;
-        let opened = Wallet::open(dir, wallet).with_context(|| format!("open wallet {wallet}"))?;
-        opened
-            .hotkey(hotkey)
-            .with_context(|| format!("read hotkey {hotkey} of wallet {wallet}"))
     }
 }

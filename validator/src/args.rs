@@ -3,9 +3,8 @@
 use std::path::PathBuf;
 
 use agon_protocol::id::Netuid;
-use agon_protocol::wallet::Wallet;
+use agon_protocol::wallet::{HotkeyName, role_folder};
 use agon_runtime::flags::{ChildFlags, LedgerFlags, LogFlags, MetricsFlags, WalletFlags};
-use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 
 use crate::Config;
@@ -139,16 +138,15 @@ impl RunArgs {
     ///
     /// When wallet or hotkey cannot be read.
     pub fn config(&self, ledger: &LedgerFlags) -> anyhow::Result<Config> {
-        let wallets = self.wallet.wallets.dir()?;
-        let WalletFlags { wallet, hotkey, .. } = &self.wallet;
-        let opened = Wallet::open(&wallets, wallet).with_context(|| format!("open wallet {wallet}"))?;
-        let pair = opened
-            .hotkey(hotkey)
-            .with_context(|| format!("read hotkey {hotkey} of wallet {wallet}"))?;
-        let dir = self.dir.clone().unwrap_or_else(|| {
-            let base = wallets.parent().unwrap_or(&wallets);
-            base.join(format!("validator-{}-{}", self.netuid, pair.hotkey()))
-        });
+        let WalletFlags {
+            wallet,
+            hotkey,
+            wallets,
+        } = &self.wallet;
+        let wallets = wallets.dir()?;
+        let pair = HotkeyName { wallet, hotkey }.read(&wallets)?;
+        let dir = self.dir.clone();
+        let dir = dir.unwrap_or_else(|| role_folder(&wallets, "validator", self.netuid, pair.hotkey()));
         Ok(Config {
             pair,
             netuid: self.netuid,

@@ -10,7 +10,7 @@ use agon_protocol::amount::Amount;
 use agon_protocol::id::{BlockNumber, Coldkey};
 use agon_protocol::message::{Genesis, GenesisAccount, GenesisMember, Preset};
 use agon_protocol::sign::Keypair;
-use agon_protocol::wallet::Wallet;
+use agon_protocol::wallet::HotkeyName;
 use agon_runtime::flags::{ChildFlags, LogFlags, MetricsFlags, WalletsDirFlag};
 use agon_runtime::{Clock, Net, Shutdown, telemetry};
 use anyhow::Context;
@@ -351,10 +351,7 @@ fn run_node(args: RunArgs) -> anyhow::Result<()> {
 }
 
 fn member_hotkey(wallets: &WalletsDirFlag, wallet: &str, hotkey: &str) -> anyhow::Result<Keypair> {
-    let opened = Wallet::open(&wallets.dir()?, wallet).with_context(|| format!("open wallet {wallet}"))?;
-    opened
-        .hotkey(hotkey)
-        .with_context(|| format!("read hotkey {hotkey} of wallet {wallet}"))
+    Ok(HotkeyName { wallet, hotkey }.read(&wallets.dir()?)?)
 }
 
 #[expect(

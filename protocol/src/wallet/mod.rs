@@ -23,6 +23,7 @@ mod exchange;
 mod file;
 mod keyfile;
 mod nacl;
+mod role;
 mod seal;
 #[cfg(test)]
 mod tests;
@@ -36,6 +37,7 @@ use zeroize::Zeroizing;
 pub use error::{KeyFileError, WalletError};
 pub use exchange::{ExportForm, ForeignFile, ForeignKey, NACL_MEMORY_KIB};
 pub use file::Existing;
+pub use role::{HotkeyError, HotkeyName, role_folder};
 pub use seal::{KdfCost, PASSWORD_BYTES_MAX, PASSWORD_CHARS_MIN};
 
 use crate::derive::{Mnemonic, SecretUri};
