@@ -2,8 +2,8 @@
 
 use agon_ledger_client::LedgerClient;
 use agon_protocol::amount::Amount;
-use agon_protocol::id::{Coldkey, Hotkey, Netuid};
-use agon_protocol::message::{AccountView, Call, StakeView};
+use agon_protocol::id::{BlockNumber, Coldkey, Hotkey, Netuid};
+use agon_protocol::message::{AccountView, Call, ColdkeySwapView, ColdkeyView, OwnedHotkeyView, StakeView};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
@@ -11,9 +11,18 @@ use crate::keys::ColdkeyFlags;
 use crate::output::{Align, Table};
 use crate::session::{Caution, Session, SubmitFlags, submit, told};
 
+/// Hotkeys that people are shown; programs get all.
+const HOTKEYS_SHOWN: usize = 16;
+
 const BALANCE_EXAMPLES: &str = "Examples:
   agon balance --wallet mine
-  agon balance 5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY --json";
+  agon balance 5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY --json
+
+Told as well: its hotkeys with the takes they keep, and who was announced to take over from it.";
+
+const SHOW_EXAMPLES: &str = "Examples:
+  agon stake show --wallet house
+  agon stake show 5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY --json";
 
 const TRANSFER_EXAMPLES: &str = "Examples:
   agon transfer --wallet mine --to 5Grw... --amount 12.5
@@ -75,6 +84,7 @@ enum StakeCommand {
     /// Set the share of its dividends that a hotkey keeps from those who stake on it
     Take(SetTake),
     /// Show what a coldkey has staked, where
+    #[command(after_help = SHOW_EXAMPLES)]
     Show(BalanceArgs),
 }
 
@@ -177,18 +187,88 @@ fn part(text: &str) -> Result<Part, String> {
 /// When wallet or ledger cannot be read.
 pub async fn balance(session: &Session, args: &BalanceArgs) -> anyhow::Result<()> {
     let account = account(session, args).await?;
-    session.show(&account_json(&account), || {
-        let staked: Amount = account.stakes.iter().map(|stake| stake.amount).sum();
-        let AccountView {
-            account: address,
-            free,
-            ..
-        } = &account;
-        format!(
-            "address  {address}\nfree     {free}\nstaked   {staked}\ntotal    {}",
-            free.saturating_add(staked)
-        )
+    let coldkey = session.client()?.coldkey(Coldkey(account.account.0)).await;
+    let coldkey = coldkey.map_err(told)?;
+    session.show(&balance_json(&account, &coldkey), || {
+        balance_text(&account, &coldkey)
     })
+}
+
+fn balance_json(account: &AccountView, coldkey: &ColdkeyView) -> Value {
+    let mut value = account_json(account);
+    let height = |height: Option<BlockNumber>| height.map(|height| height.0);
+    let hotkeys = coldkey.hotkeys.iter().map(|owned| {
+        json!({
+            "hotkey": owned.hotkey.to_string(),
+            "take_ppm": owned.take_ppm,
+            "take_changed": height(owned.take_changed),
+            "raise_from": owned.raise_from.0,
+        })
+    });
+    value["hotkeys"] = hotkeys.collect();
+    value["hotkey_count"] = coldkey.hotkey_count.into();
+    value["swap"] = coldkey.swap.map_or(Value::Null, |swap| {
+        json!({
+            "new_coldkey": swap.new_coldkey.to_string(),
+            "due": swap.due.0,
+            "disputed": height(swap.disputed),
+            "announce_from": height(swap.announce_from),
+        })
+    });
+    value
+}
+
+fn balance_text(account: &AccountView, coldkey: &ColdkeyView) -> String {
+    let staked: Amount = account.stakes.iter().map(|stake| stake.amount).sum();
+    let AccountView {
+        account: address,
+        free,
+        ..
+    } = account;
+    let total = free.saturating_add(staked);
+    let mut lines = vec![format!(
+        "address  {address}\nfree     {free}\nstaked   {staked}\ntotal    {total}"
+    )];
+    lines.extend(coldkey.hotkeys.iter().take(HOTKEYS_SHOWN).map(hotkey_text));
+    let shown = coldkey.hotkeys.len().min(HOTKEYS_SHOWN) as u64;
+    if coldkey.hotkey_count > shown {
+        let more = coldkey.hotkey_count - shown;
+        lines.push(format!("hotkey   and {more} more: --json lists them"));
+    }
+    lines.extend(coldkey.swap.map(|swap| swap_text(&swap, coldkey.height)));
+    lines.join("\n")
+}
+
+fn hotkey_text(owned: &OwnedHotkeyView) -> String {
+    let OwnedHotkeyView { hotkey, take_ppm, .. } = owned;
+    let (whole, decimals) = (take_ppm / 10_000, take_ppm % 10_000);
+    let percent = format!("{whole}.{decimals:04}");
+    let percent = percent.trim_end_matches('0').trim_end_matches('.');
+    match owned.take_changed {
+        Some(height) => format!("hotkey   {hotkey}  take {percent} % since block {height}"),
+        None => format!("hotkey   {hotkey}  take {percent} %, never set"),
+    }
+}
+
+/// What is coming, as of the block at `now`.
+fn swap_text(swap: &ColdkeySwapView, now: BlockNumber) -> String {
+    let ColdkeySwapView { new_coldkey, due, .. } = swap;
+    match (swap.disputed, swap.announce_from) {
+        (Some(disputed), Some(from)) => {
+            format!(
+                "swap     to {new_coldkey} was disputed at block {disputed}; the next can be announced at block {from}"
+            )
+        }
+        _ if *due <= now.next() => {
+            format!("swap     to {new_coldkey} is due: either of the two coldkeys can carry it out")
+        }
+        _ => {
+            let blocks = due.0.saturating_sub(now.0);
+            format!(
+                "swap     to {new_coldkey} is announced and due at block {due}, in {blocks} blocks; `agon wallet swap-coldkey dispute` cancels it"
+            )
+        }
+    }
 }
 
 /// Runs `agon transfer`.
@@ -334,20 +414,21 @@ async fn account(session: &Session, args: &BalanceArgs) -> anyhow::Result<Accoun
     session.client()?.account(coldkey.into()).await.map_err(told)
 }
 
+pub(crate) fn stake_json(stake: &StakeView) -> Value {
+    let StakeView {
+        netuid,
+        hotkey,
+        amount,
+    } = stake;
+    json!({ "netuid": netuid.0, "hotkey": hotkey.to_string(), "amount": amount.base_units() })
+}
+
 pub(crate) fn account_json(account: &AccountView) -> Value {
-    let stake = |stake: &StakeView| {
-        let StakeView {
-            netuid,
-            hotkey,
-            amount,
-        } = stake;
-        json!({ "netuid": netuid.0, "hotkey": hotkey.to_string(), "amount": amount.base_units() })
-    };
     json!({
         "address": account.account.to_string(),
         "nonce": account.nonce,
         "free": account.free.base_units(),
-        "stakes": account.stakes.iter().map(stake).collect::<Vec<_>>(),
+        "stakes": account.stakes.iter().map(stake_json).collect::<Vec<_>>(),
     })
 }
 

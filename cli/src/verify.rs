@@ -8,16 +8,16 @@ use agon_ledger_client::LedgerClient;
 use agon_ledger_client::light::{self, FollowError, Trust};
 use agon_ledger_state::{EpochRecord, Row, State, verify_row};
 use agon_protocol::amount::Amount;
-use agon_protocol::id::{Account, BlockNumber, Digest, Netuid, Uid};
+use agon_protocol::id::{Account, BlockNumber, Digest, Hotkey, Netuid, Uid};
 use agon_protocol::light::{Finality, LightChain};
-use agon_protocol::message::{AccountView, Header, NeuronView, SubnetView, WeightRowView};
+use agon_protocol::message::{AccountView, Header, NeuronView, StakeView, SubnetView, WeightRowView};
 use agon_protocol::proof::ProofTarget;
 use agon_runtime::flags::ExitWith;
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use crate::account::account_json;
+use crate::account::{account_json, stake_json};
 use crate::metagraph::{neuron_json, row_json};
 use crate::output::{percent, yes};
 use crate::session::{Session, told};
@@ -28,6 +28,7 @@ const EXAMPLES: &str = "Examples:
   agon verify --light --trust 400:HASH neuron 1 5
   agon verify --light --trust GENESIS --height 1200 weights 1 0 --json
   agon verify --light --trust GENESIS epoch 1 12
+  agon verify --light --trust GENESIS stake 5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY 1 5Grw...
 
 GENESIS is the digest that names the ledger, HASH a block's, both 64 hex digits from somebody you trust. A later \
 block spares headers: 150 bytes each.
@@ -80,6 +81,15 @@ enum RowArgs {
         /// Its UID
         uid: Uid,
     },
+    /// What an account has staked on one hotkey
+    Stake {
+        /// Address of the account
+        address: Account,
+        /// Number of the subnet
+        netuid: Netuid,
+        /// Address of the hotkey
+        hotkey: Hotkey,
+    },
     /// What an epoch paid
     Epoch {
         /// Number of the subnet
@@ -97,6 +107,11 @@ impl From<RowArgs> for ProofTarget {
             RowArgs::Neuron { netuid, uid } => Self::Neuron(netuid, uid),
             RowArgs::Weights { netuid, uid } => Self::Weights(netuid, uid),
             RowArgs::Epoch { netuid, tempo } => Self::Epoch(netuid, tempo),
+            RowArgs::Stake {
+                address,
+                netuid,
+                hotkey,
+            } => Self::Stake(address, netuid, hotkey),
         }
     }
 }
@@ -223,6 +238,7 @@ fn rows_json(row: &Row) -> Value {
         Row::Subnet(subnet) => subnet.as_ref().map_or(Value::Null, subnet_json),
         Row::Neuron(neuron) => neuron.as_ref().map_or(Value::Null, neuron_json),
         Row::Weights(row) => row.as_ref().map_or(Value::Null, row_json),
+        Row::Stake(stake) => stake.as_ref().map_or(Value::Null, stake_json),
         Row::Epoch(record) => record.as_ref().map_or(Value::Null, |record| epoch_json(record)),
         _ => Value::Null,
     }
@@ -256,6 +272,7 @@ fn row_text(row: &Row, target: &ProofTarget) -> String {
         Row::Neuron(Some(neuron)) => neuron_text(neuron),
         Row::Weights(Some(row)) => weights_text(row),
         Row::Epoch(Some(record)) => epoch_text(record),
+        Row::Stake(Some(stake)) => stake_text(stake),
         _ => format!("the ledger has no {}", target_text(target)),
     }
 }
@@ -266,6 +283,9 @@ fn target_text(target: &ProofTarget) -> String {
         ProofTarget::Subnet(netuid) => format!("subnet {netuid}"),
         ProofTarget::Neuron(netuid, uid) => format!("UID {uid} on subnet {netuid}"),
         ProofTarget::Weights(netuid, uid) => format!("weights or commits of UID {uid} on subnet {netuid}"),
+        ProofTarget::Stake(account, netuid, hotkey) => {
+            format!("stake of {account} on {hotkey} in subnet {netuid}")
+        }
         ProofTarget::Epoch(netuid, tempo) => {
             format!("record of the epoch of tempo {tempo} on subnet {netuid}: it has not run, or is not kept")
         }
@@ -280,13 +300,17 @@ fn account_text(account: &AccountView) -> String {
         stakes,
     } = account;
     let mut lines = vec![format!("account  {account}\nnonce    {nonce}\nfree     {free}")];
-    lines.extend(stakes.iter().map(|stake| {
-        format!(
-            "staked   {} on {} in subnet {}",
-            stake.amount, stake.hotkey, stake.netuid
-        )
-    }));
+    lines.extend(stakes.iter().map(stake_text));
     lines.join("\n")
+}
+
+fn stake_text(stake: &StakeView) -> String {
+    let StakeView {
+        netuid,
+        hotkey,
+        amount,
+    } = stake;
+    format!("staked   {amount} on {hotkey} in subnet {netuid}")
 }
 
 fn subnet_text(subnet: &SubnetView) -> String {

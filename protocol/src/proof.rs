@@ -37,7 +37,7 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use thiserror::Error;
 
 use crate::codec::{self, CodecError};
-use crate::id::{Account, Digest, Netuid, Uid};
+use crate::id::{Account, Digest, Hotkey, Netuid, Uid};
 
 /// Most bytes of a key. The longest of the ledger's are some 70.
 pub const KEY_BYTES_MAX: usize = 128;
@@ -247,13 +247,27 @@ pub struct StateProof {
 }
 
 impl StateProof {
-    /// Most canonical bytes of a proof: one message carries it, with the header that it is about.
-    pub const BYTES_MAX: usize = 3 * 1024 * 1024;
+    /// Most canonical bytes of a proof: above what the longest value of an entry takes, which has 64 MiB.
+    pub const BYTES_MAX: usize = 80 * 1024 * 1024;
 
     /// Canonical bytes.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         codec::encode(self)
+    }
+
+    /// How many bytes it adds to those of a [`RowProof`], a few less at most.
+    #[must_use]
+    pub fn encoded_len(&self) -> usize {
+        let end = match &self.end {
+            End::Nothing => 0,
+            End::Found(entries) => {
+                let bytes = |entry: &Entry| 8 + entry.key.len() + entry.value.len();
+                4 + entries.iter().map(bytes).sum::<usize>()
+            }
+            End::Other { key, .. } => 4 + key.len() + 32,
+        };
+        8 + 4 + 34 * self.steps.len() + 1 + end
     }
 
     /// Bounds and parses a proof; it shows nothing before it is verified.
@@ -428,6 +442,8 @@ pub enum ProofTarget {
     Weights(Netuid, Uid),
     /// Everything that explains the epoch that ended a tempo.
     Epoch(Netuid, u64),
+    /// What an account has staked on one hotkey in one subnet.
+    Stake(Account, Netuid, Hotkey),
 }
 
 /// The proofs of all entries that a row is made of, in the order in which they are read.
@@ -438,7 +454,8 @@ pub struct RowProof {
 }
 
 impl RowProof {
-    /// Most canonical bytes: one message carries it, with the header that it is about.
+    /// Most canonical bytes; they travel in chunks. Every row but one fits by construction: an account with tens of
+    /// thousands of stakes does not, and each of them is a row of its own ([`ProofTarget::Stake`]).
     pub const BYTES_MAX: usize = StateProof::BYTES_MAX;
 
     /// Canonical bytes.

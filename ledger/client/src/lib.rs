@@ -4,6 +4,7 @@
 //! A refusal by a rule of the ledger is told apart from a node that cannot be reached: the first will be refused
 //! again, the second may be tried again.
 
+mod chunks;
 pub mod follow;
 pub mod light;
 mod queries;

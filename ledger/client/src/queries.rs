@@ -1,16 +1,17 @@
 //! Questions to a node, one function for each call that changes nothing.
 
 use agon_protocol::codec::{self, CodecError};
-use agon_protocol::grpc::v1;
-use agon_protocol::id::{Account, BlockNumber, Netuid};
+use agon_protocol::grpc::{self, v1};
+use agon_protocol::id::{Account, BlockNumber, Coldkey, Netuid};
 use agon_protocol::light::LightHeader;
 use agon_protocol::message::{
-    AccountView, AtRiskView, CommitteeView, EventView, FinalBlock, Genesis, Head, Metagraph,
+    AccountView, AtRiskView, ColdkeyView, CommitteeView, EventView, FinalBlock, Genesis, Head, Metagraph,
     MetagraphChanges, SubnetView, WeightRowView,
 };
 use agon_protocol::proof::{ProofTarget, RowProof};
 use futures::{Stream, StreamExt};
 
+use crate::chunks::Chunks;
 use crate::snapshot::Snapshot;
 use crate::{ClientError, LedgerClient, SUBMIT_DEADLINE, failed, working};
 
@@ -38,6 +39,20 @@ impl LedgerClient {
         };
         let reply = self.ask("GetAccount", stub.get_account(request)).await?;
         working("GetAccount", reply)
+    }
+
+    /// The hotkeys of a coldkey with their takes, and who was announced to take over from it.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError`].
+    pub async fn coldkey(&self, coldkey: Coldkey) -> Result<ColdkeyView, ClientError> {
+        let mut stub = self.stub.clone();
+        let request = v1::GetColdkeyRequest {
+            coldkey: coldkey.0.to_vec(),
+        };
+        let reply = self.ask("GetColdkey", stub.get_coldkey(request)).await?;
+        working("GetColdkey", reply)
     }
 
     /// One subnet.
@@ -167,7 +182,11 @@ impl LedgerClient {
             netuid: netuid.0.into(),
             tempo,
         };
-        Ok(self.ask("GetEpoch", stub.get_epoch(request)).await?.record)
+        let stream = self.ask("GetEpoch", stub.get_epoch(request)).await?;
+        let mut chunks = Chunks::new("GetEpoch", &self.uri, grpc::EPOCH_BYTES_MAX);
+        chunks
+            .all(stream, |chunk: v1::EpochChunk| (chunk.bytes, chunk.data))
+            .await
     }
 
     /// A block by its height, with what made it final.
@@ -267,7 +286,19 @@ impl LedgerClient {
             target: Some(target.into()),
             height: height.map(|height| height.0),
         };
-        let reply = self.ask("GetProof", stub.get_proof(request)).await?;
-        working("GetProof", reply)
+        let stream = self.ask("GetProof", stub.get_proof(request)).await?;
+        let mut header = Vec::new();
+        let mut chunks = Chunks::new("GetProof", &self.uri, RowProof::BYTES_MAX);
+        let take = |chunk: v1::ProofChunk| {
+            if header.is_empty() {
+                header = chunk.header;
+            }
+            (chunk.bytes, chunk.data)
+        };
+        let proof = chunks.all(stream, take).await?;
+        grpc::proven(&header, &proof).map_err(|source| ClientError::Malformed {
+            call: "GetProof",
+            source,
+        })
     }
 }

@@ -18,7 +18,7 @@ use agon_protocol::grpc::LIGHT_HEADERS_MAX;
 use agon_protocol::id::{BlockNumber, Digest, Netuid};
 use agon_protocol::light::LightHeader;
 use agon_protocol::message::{Block, EventView, FinalBlock, Genesis, Metagraph};
-use agon_protocol::proof::{ProofTarget, RowProof};
+use agon_protocol::proof::ProofTarget;
 
 use crate::blocks::Blocks;
 use crate::chain::{self, Head};
@@ -304,8 +304,8 @@ impl Archive {
     ///
     /// # Errors
     ///
-    /// [`ArchiveError::NotKept`] where the state takes too long to replay, [`ArchiveError::ProofTooLong`] where the
-    /// proof does not fit a message, and the others.
+    /// [`ArchiveError::NotKept`] where the state takes too long to replay, [`ArchiveError::Row`] where the
+    /// row is too long to be proven, and the others.
     pub(crate) fn prove(
         &mut self,
         target: &ProofTarget,
@@ -314,15 +314,11 @@ impl Archive {
     ) -> Result<(LightHeader, Vec<u8>), ArchiveError> {
         let header = self.light_header(height)?;
         let proof = if newest.height() == height {
-            newest.prove(target)
+            newest.prove(target)?
         } else {
-            self.state_after(height)?.state.prove(target)
+            self.state_after(height)?.state.prove(target)?
         };
-        let (proof, bound) = (proof.encode(), RowProof::BYTES_MAX);
-        match proof.len() {
-            found if found > bound => Err(ArchiveError::ProofTooLong { found, bound }),
-            _ => Ok((header, proof)),
-        }
+        Ok((header, proof.encode()))
     }
 
     fn state_after(&mut self, height: BlockNumber) -> Result<Snapshot, ArchiveError> {

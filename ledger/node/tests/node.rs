@@ -250,11 +250,7 @@ async fn what_is_not_there_is_not_found() {
             .get_weights(v1::GetWeightsRequest { netuid })
             .await
             .unwrap_err(),
-        client
-            .stub
-            .get_epoch(v1::GetEpochRequest { netuid, tempo: 0 })
-            .await
-            .unwrap_err(),
+        client.epoch(netuid, 0).await.unwrap_err(),
         client
             .stub
             .get_block(v1::GetBlockRequest { height: 0 })
@@ -416,12 +412,7 @@ async fn what_an_epoch_paid_is_told_again_after_the_state_was_lost() {
         }
     };
     let v1::EpochOutcome { netuid, tempo, .. } = epoch.epochs[0];
-    let record = client
-        .stub
-        .get_epoch(v1::GetEpochRequest { netuid, tempo })
-        .await
-        .unwrap()
-        .into_inner();
+    let record = client.epoch(netuid, tempo).await.unwrap();
     let ledger = ledger
         .restart_after(|folder| fs::remove_dir_all(folder.state()).unwrap())
         .await;
@@ -436,13 +427,7 @@ async fn what_an_epoch_paid_is_told_again_after_the_state_was_lost() {
             .unwrap(),
         epoch
     );
-    let again = client
-        .stub
-        .get_epoch(v1::GetEpochRequest { netuid, tempo })
-        .await
-        .unwrap()
-        .into_inner();
-    assert_eq!(again, record);
+    assert_eq!(client.epoch(netuid, tempo).await.unwrap(), record);
 }
 
 /// After `damage` to the state store of a stopped node, it starts with everything that was stored; what is in

@@ -11,6 +11,7 @@
 //! | neuron | the subnet's record; the neuron; the owner's record of its hotkey; the pool of the name it tells |
 //! | weights | the row; the open commits |
 //! | epoch | the record |
+//! | stake | the hotkey's owner, for the pool's name; the shares; the pool |
 //!
 //! A key is a kind byte and fixed-length fields, numbers big-endian; a value is the canonical encoding of a record.
 //! What stands in the entries was agreed on with the root. Somebody who trusts a node for the root is still safe
@@ -49,6 +50,8 @@ pub enum Row {
     Weights(Option<WeightRowView>),
     /// The record of an epoch, if it has run and is still kept.
     Epoch(Option<Box<EpochRecord>>),
+    /// What an account has staked on a hotkey in a subnet, if anything.
+    Stake(Option<StakeView>),
 }
 
 /// Why proofs show no row.
@@ -64,6 +67,14 @@ pub enum RowError {
         /// How many came.
         found: usize,
     },
+    /// The proofs have more bytes than a row's may have.
+    #[error(
+        "the proofs of the row have more than {bound} bytes: ask for each stake of the account by itself"
+    )]
+    TooLong {
+        /// How many they may have.
+        bound: usize,
+    },
     /// An entry was proven that this build cannot read.
     #[error("a proven entry cannot be read: {0}; is this the ledger's version of the program?")]
     Value(#[from] CodecError),
@@ -77,16 +88,22 @@ pub enum RowError {
 
 impl State {
     /// Proves a row from [`State::root`].
-    #[must_use]
-    pub fn prove(&self, target: &ProofTarget) -> RowProof {
+    ///
+    /// # Errors
+    ///
+    /// [`RowError::TooLong`] for an account with tens of thousands of stakes.
+    pub fn prove(&self, target: &ProofTarget) -> Result<RowProof, RowError> {
         let mut prover = Prover {
             table: &self.table,
             proofs: Vec::new(),
+            bytes: 0,
         };
-        // What a row cannot be shown for, such as a pool that breaks an invariant, the verifier finds by itself.
-        let _ = row(&mut prover, target, self.height());
-        RowProof {
-            proofs: prover.proofs,
+        match row(&mut prover, target, self.height()) {
+            Err(error @ RowError::TooLong { .. }) => Err(error),
+            // What a row cannot be shown for, such as a pool that breaks an invariant, the verifier finds by itself.
+            _ => Ok(RowProof {
+                proofs: prover.proofs,
+            }),
         }
     }
 }
@@ -120,17 +137,32 @@ trait Reader {
 struct Prover<'a> {
     table: &'a Table,
     proofs: Vec<StateProof>,
+    /// Canonical bytes of the proofs so far, at least.
+    bytes: usize,
+}
+
+impl Prover<'_> {
+    fn prove(&mut self, query: Query<'_>) -> Result<(), RowError> {
+        let proof = self.table.prove(query);
+        self.bytes = self.bytes.saturating_add(proof.encoded_len());
+        self.proofs.push(proof);
+        let bound = RowProof::BYTES_MAX;
+        if self.bytes > bound {
+            return Err(RowError::TooLong { bound });
+        }
+        Ok(())
+    }
 }
 
 impl Reader for Prover<'_> {
     fn read<E: Entry>(&mut self, key: &E::Key) -> Result<Option<E>, RowError> {
-        self.proofs.push(self.table.prove(Query::Key(&E::key_bytes(key))));
+        self.prove(Query::Key(&E::key_bytes(key)))?;
         Ok(self.table.read(key))
     }
 
     fn scan<E: Entry>(&mut self, prefix: impl KeyField) -> Result<Vec<(E::Key, E)>, RowError> {
         let bytes = prefix_bytes::<E>(&prefix);
-        self.proofs.push(self.table.prove(Query::Prefix(&bytes)));
+        self.prove(Query::Prefix(&bytes))?;
         Ok(self.table.scan(prefix).collect())
     }
 }
@@ -176,6 +208,9 @@ fn row(reader: &mut impl Reader, target: &ProofTarget, height: BlockNumber) -> R
         ProofTarget::Neuron(netuid, uid) => Row::Neuron(neuron_row(reader, height, netuid, uid)?),
         ProofTarget::Weights(netuid, uid) => Row::Weights(weights_row(reader, netuid, uid)?),
         ProofTarget::Epoch(netuid, tempo) => Row::Epoch(reader.read(&(netuid, tempo))?.map(Box::new)),
+        ProofTarget::Stake(account, netuid, hotkey) => {
+            Row::Stake(stake_row(reader, account, netuid, hotkey)?)
+        }
     })
 }
 
@@ -185,21 +220,44 @@ fn account_row(reader: &mut impl Reader, account: Account) -> Result<AccountView
     for ((_, netuid, name), Shares(shares)) in reader.scan::<Shares>(Coldkey(account.0))? {
         let pool = pool(reader, netuid, name)?;
         let retired: Option<Retired> = reader.read(&name)?;
-        if shares > pool.shares {
-            let what = "more shares of a pool than it has";
-            return Err(RowError::Broken { what });
-        }
-        stakes.push(StakeView {
-            netuid,
-            hotkey: retired.map_or(name, |retired| retired.now),
-            amount: pool.worth(shares),
-        });
+        let hotkey = retired.map_or(name, |retired| retired.now);
+        stakes.push(stake_of(&pool, shares, netuid, hotkey)?);
     }
     Ok(AccountView {
         account,
         nonce,
         free,
         stakes,
+    })
+}
+
+fn stake_row(
+    reader: &mut impl Reader,
+    account: Account,
+    netuid: Netuid,
+    hotkey: Hotkey,
+) -> Result<Option<StakeView>, RowError> {
+    let owner: Option<HotkeyOwner> = reader.read(&hotkey)?;
+    let Some(HotkeyOwner { pools, .. }) = owner else {
+        return Ok(None);
+    };
+    let shares: Option<Shares> = reader.read(&(Coldkey(account.0), netuid, pools))?;
+    let Some(Shares(shares)) = shares else {
+        return Ok(None);
+    };
+    let pool = pool(reader, netuid, pools)?;
+    stake_of(&pool, shares, netuid, hotkey).map(Some)
+}
+
+fn stake_of(pool: &Pool, shares: u128, netuid: Netuid, hotkey: Hotkey) -> Result<StakeView, RowError> {
+    if shares > pool.shares {
+        let what = "more shares of a pool than it has";
+        return Err(RowError::Broken { what });
+    }
+    Ok(StakeView {
+        netuid,
+        hotkey,
+        amount: pool.worth(shares),
     })
 }
 

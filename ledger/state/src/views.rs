@@ -3,11 +3,11 @@
 use agon_protocol::amount::Amount;
 use agon_protocol::id::{Account, BlockNumber, Coldkey, Digest, Netuid, Uid};
 use agon_protocol::message::{
-    AccountView, AnnouncedView, Metagraph, NeuronView, StakeView, SubnetView, WeightRowView,
+    AccountView, AnnouncedView, ColdkeyView, Metagraph, NeuronView, StakeView, SubnetView, WeightRowView,
 };
 
 use crate::State;
-use crate::accounts::AccountRecord;
+use crate::accounts::{AccountRecord, OwnedHotkey};
 use crate::committee::Candidate;
 use crate::epoch::EpochRecord;
 use crate::neuron::Neuron;
@@ -132,6 +132,22 @@ impl State {
             nonce,
             free,
             stakes: shares.map(stake).collect(),
+        }
+    }
+
+    /// What belongs to a coldkey besides balances; `hotkeys_max` of its hotkeys at most.
+    #[must_use]
+    pub fn coldkey(&self, coldkey: Coldkey, hotkeys_max: usize) -> ColdkeyView {
+        let owned = || self.table.scan::<OwnedHotkey>(coldkey);
+        ColdkeyView {
+            height: self.height(),
+            coldkey,
+            hotkeys: owned()
+                .take(hotkeys_max)
+                .map(|((_, hotkey), _)| self.owned_hotkey(hotkey))
+                .collect(),
+            hotkey_count: owned().count() as u64,
+            swap: self.announced_swap(coldkey),
         }
     }
 

@@ -2,7 +2,10 @@
 
 use super::{amount, key, list, netuid, v1};
 use crate::id::{Account, BlockNumber, Coldkey, ConsensusKey, Hotkey};
-use crate::message::{AccountView, CommitteeView, MessageError, SeatView, StakeView};
+use crate::message::{
+    AccountView, ColdkeySwapView, ColdkeyView, CommitteeView, MessageError, OwnedHotkeyView, SeatView,
+    StakeView,
+};
 
 impl From<AccountView> for v1::Account {
     fn from(view: AccountView) -> Self {
@@ -100,6 +103,80 @@ impl TryFrom<v1::Seat> for SeatView {
             voting_power: wire.voting_power,
             ready_until: BlockNumber(wire.ready_until),
             leaving: wire.leaving.map(BlockNumber),
+        })
+    }
+}
+
+impl From<ColdkeyView> for v1::ColdkeyReply {
+    fn from(view: ColdkeyView) -> Self {
+        Self {
+            height: view.height.0,
+            coldkey: view.coldkey.0.to_vec(),
+            hotkeys: view.hotkeys.into_iter().map(Into::into).collect(),
+            hotkey_count: view.hotkey_count,
+            swap: view.swap.map(Into::into),
+        }
+    }
+}
+
+impl TryFrom<v1::ColdkeyReply> for ColdkeyView {
+    type Error = MessageError;
+
+    fn try_from(wire: v1::ColdkeyReply) -> Result<Self, MessageError> {
+        Ok(Self {
+            height: BlockNumber(wire.height),
+            coldkey: Coldkey(key("coldkey", &wire.coldkey)?),
+            hotkeys: list("hotkeys", wire.hotkeys)?,
+            hotkey_count: wire.hotkey_count,
+            swap: wire.swap.map(TryInto::try_into).transpose()?,
+        })
+    }
+}
+
+impl From<OwnedHotkeyView> for v1::OwnedHotkey {
+    fn from(view: OwnedHotkeyView) -> Self {
+        Self {
+            hotkey: view.hotkey.0.to_vec(),
+            take_ppm: view.take_ppm,
+            take_changed: view.take_changed.map(|height| height.0),
+            raise_from: view.raise_from.0,
+        }
+    }
+}
+
+impl TryFrom<v1::OwnedHotkey> for OwnedHotkeyView {
+    type Error = MessageError;
+
+    fn try_from(wire: v1::OwnedHotkey) -> Result<Self, MessageError> {
+        Ok(Self {
+            hotkey: Hotkey(key("hotkey", &wire.hotkey)?),
+            take_ppm: wire.take_ppm,
+            take_changed: wire.take_changed.map(BlockNumber),
+            raise_from: BlockNumber(wire.raise_from),
+        })
+    }
+}
+
+impl From<ColdkeySwapView> for v1::ColdkeySwap {
+    fn from(view: ColdkeySwapView) -> Self {
+        Self {
+            new_coldkey: view.new_coldkey.0.to_vec(),
+            due: view.due.0,
+            disputed: view.disputed.map(|height| height.0),
+            announce_from: view.announce_from.map(|height| height.0),
+        }
+    }
+}
+
+impl TryFrom<v1::ColdkeySwap> for ColdkeySwapView {
+    type Error = MessageError;
+
+    fn try_from(wire: v1::ColdkeySwap) -> Result<Self, MessageError> {
+        Ok(Self {
+            new_coldkey: Coldkey(key("new_coldkey", &wire.new_coldkey)?),
+            due: BlockNumber(wire.due),
+            disputed: wire.disputed.map(BlockNumber),
+            announce_from: wire.announce_from.map(BlockNumber),
         })
     }
 }

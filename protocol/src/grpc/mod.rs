@@ -16,6 +16,8 @@ use crate::id::{Digest, Netuid, Uid};
 use crate::message::{self, Message, MessageError, Signed, at_most};
 use crate::sign::Signature;
 
+pub use self::proofs::proven;
+
 /// The generated messages, clients and servers of `proto/agon/v1`.
 #[expect(missing_docs, reason = "generated code, documented in proto/")]
 pub mod v1 {
@@ -37,6 +39,11 @@ pub const LEDGER_MESSAGE_BYTES_MAX: usize = message::Block::BYTES_MAX + 1024;
 
 /// Most headers of one reply.
 pub const LIGHT_HEADERS_MAX: usize = 1_000;
+
+/// Most bytes of the record of an epoch: the longest value of an entry of the state.
+pub const EPOCH_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Most hotkeys that one reply tells of a coldkey.
+pub const HOTKEYS_MAX: usize = 4_096;
 
 /// Most entries of any list in a reply of a node; more than any honest node sends.
 const LIST_MAX: usize = 65_536;

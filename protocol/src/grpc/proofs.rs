@@ -2,7 +2,7 @@
 
 use super::{LIGHT_HEADERS_MAX, key, netuid, uid, v1};
 use crate::codec;
-use crate::id::{Account, Netuid, Uid};
+use crate::id::{Account, Hotkey, Netuid, Uid};
 use crate::light::LightHeader;
 use crate::message::{self, MessageError, at_most};
 use crate::proof::{ProofTarget, RowProof};
@@ -18,6 +18,11 @@ impl From<ProofTarget> for v1::get_proof_request::Target {
             ProofTarget::Subnet(netuid) => Self::Subnet(netuid.0.into()),
             ProofTarget::Neuron(netuid, uid) => Self::Neuron(neuron(netuid, uid)),
             ProofTarget::Weights(netuid, uid) => Self::Weights(neuron(netuid, uid)),
+            ProofTarget::Stake(account, netuid, hotkey) => Self::Stake(v1::StakeTarget {
+                account: account.0.to_vec(),
+                netuid: netuid.0.into(),
+                hotkey: hotkey.0.to_vec(),
+            }),
             ProofTarget::Epoch(netuid, tempo) => Self::Epoch(v1::EpochTarget {
                 netuid: netuid.0.into(),
                 tempo,
@@ -36,6 +41,11 @@ impl TryFrom<v1::get_proof_request::Target> for ProofTarget {
             Target::Subnet(number) => Self::Subnet(netuid(number)?),
             Target::Neuron(at) => Self::Neuron(netuid(at.netuid)?, uid(at.uid)?),
             Target::Weights(at) => Self::Weights(netuid(at.netuid)?, uid(at.uid)?),
+            Target::Stake(at) => Self::Stake(
+                Account(key("account", &at.account)?),
+                netuid(at.netuid)?,
+                Hotkey(key("hotkey", &at.hotkey)?),
+            ),
             Target::Epoch(at) => Self::Epoch(netuid(at.netuid)?, at.tempo),
         })
     }
@@ -51,13 +61,14 @@ impl TryFrom<v1::GetHeadersReply> for Vec<LightHeader> {
     }
 }
 
-impl TryFrom<v1::GetProofReply> for (LightHeader, RowProof) {
-    type Error = MessageError;
-
-    fn try_from(wire: v1::GetProofReply) -> Result<Self, MessageError> {
-        let header = codec::decode(&wire.header, LightHeader::BYTES_MAX)?;
-        Ok((header, codec::decode(&wire.proof, RowProof::BYTES_MAX)?))
-    }
+/// The header and the proofs of a row, from the bytes that a node sent in chunks.
+///
+/// # Errors
+///
+/// [`MessageError`] when either is too long or malformed; neither is verified.
+pub fn proven(header: &[u8], proof: &[u8]) -> Result<(LightHeader, RowProof), MessageError> {
+    let header = codec::decode(header, LightHeader::BYTES_MAX)?;
+    Ok((header, codec::decode(proof, RowProof::BYTES_MAX)?))
 }
 
 impl TryFrom<v1::GetGenesisReply> for message::Genesis {

@@ -29,9 +29,9 @@ pub use self::receipt::{Environment, FinishReason, Receipt, answer_digest};
 pub use self::trace::{CODE_BYTES, Code, OpenedWindow, Trace, WINDOW_TOKENS, codes_root, tokens_digest};
 pub use self::transaction::{Axon, Call, Transaction};
 pub use self::view::{
-    AccountView, AnnouncedView, AtRiskView, CommitteeView, EpochView, EventView, Head, Metagraph,
-    MetagraphChanges, NeuronView, RefusalView, SeatView, StakeView, SubnetView, TransactionView, UidAtRisk,
-    WeightRowView,
+    AccountView, AnnouncedView, AtRiskView, ColdkeySwapView, ColdkeyView, CommitteeView, EpochView,
+    EventView, Head, Metagraph, MetagraphChanges, NeuronView, OwnedHotkeyView, RefusalView, SeatView,
+    StakeView, SubnetView, TransactionView, UidAtRisk, WeightRowView,
 };
 pub use self::weights::{Weights, WeightsCommit};
 

@@ -61,6 +61,47 @@ pub struct StakeView {
     pub amount: Amount,
 }
 
+/// What belongs to a coldkey besides balances, and who was announced to take over from it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ColdkeyView {
+    /// Height of the state it was read from.
+    pub height: BlockNumber,
+    /// The coldkey.
+    pub coldkey: Coldkey,
+    /// Its hotkeys, ordered by key; as many as were asked for.
+    pub hotkeys: Vec<OwnedHotkeyView>,
+    /// How many there are.
+    pub hotkey_count: u64,
+    /// The swap that was announced, or disputed since; `None` when there is none.
+    pub swap: Option<ColdkeySwapView>,
+}
+
+/// A hotkey as its coldkey sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OwnedHotkeyView {
+    /// The hotkey.
+    pub hotkey: Hotkey,
+    /// Share of its dividends that the coldkey keeps before stakers share the rest, in parts per million.
+    pub take_ppm: u32,
+    /// Block of the newest change of the take; `None` when it was never set.
+    pub take_changed: Option<BlockNumber>,
+    /// First block that takes a raise.
+    pub raise_from: BlockNumber,
+}
+
+/// An announced change of a coldkey.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ColdkeySwapView {
+    /// Who takes over.
+    pub new_coldkey: Coldkey,
+    /// First block that carries it out.
+    pub due: BlockNumber,
+    /// Block of the dispute that cancelled it.
+    pub disputed: Option<BlockNumber>,
+    /// First block that takes another announcement, after a dispute.
+    pub announce_from: Option<BlockNumber>,
+}
+
 /// A subnet's record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SubnetView {

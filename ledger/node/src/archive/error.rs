@@ -3,6 +3,7 @@
 use std::ops::RangeInclusive;
 
 use agon_ledger_replay::export::ExportError;
+use agon_ledger_state::RowError;
 use agon_protocol::id::{BlockNumber, Netuid};
 use thiserror::Error;
 
@@ -70,14 +71,9 @@ pub enum ArchiveError {
     /// The genesis was asked for as if it were a block.
     #[error("height 0 is the genesis, which has no header: ask for 1 or more")]
     NoHeader,
-    /// A proof does not fit a message.
-    #[error("the proof has {found} bytes, {bound} at most fit a message: read the record without a proof")]
-    ProofTooLong {
-        /// How many it has.
-        found: usize,
-        /// How many it may have.
-        bound: usize,
-    },
+    /// A row is too long to be proven.
+    #[error(transparent)]
+    Row(#[from] RowError),
     /// The committee that a header names was before this node's time.
     #[error("the committee of block {height} is not kept here: begin at a later block, or ask another node")]
     NoCommittee {

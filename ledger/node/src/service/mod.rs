@@ -4,6 +4,7 @@
 //! thread. Submissions go to the clerk, questions about the past to the archive. What a stream has not been told
 //! yet it reads from the archive, so that a reader may be as slow as it likes and misses nothing.
 
+mod chunks;
 mod status;
 mod streams;
 
@@ -15,8 +16,8 @@ use agon_ledger_state::{AtRisk, Checked, Refusal};
 use agon_protocol::amount::Amount;
 use agon_protocol::codec;
 use agon_protocol::grpc::v1::ledger_server::{Ledger, LedgerServer};
-use agon_protocol::grpc::{LEDGER_MESSAGE_BYTES_MAX, v1};
-use agon_protocol::id::{Account, BlockNumber, Digest, Netuid};
+use agon_protocol::grpc::{HOTKEYS_MAX, LEDGER_MESSAGE_BYTES_MAX, v1};
+use agon_protocol::id::{Account, BlockNumber, Coldkey, Digest, Netuid};
 use agon_protocol::message::{
     self, AtRiskView, MessageError, Metagraph, MetagraphChanges, Signed, SubnetView, Transaction, UidAtRisk,
 };
@@ -26,6 +27,7 @@ use futures::Stream;
 use tokio::sync::{Semaphore, mpsc};
 use tonic::{Request, Response, Status};
 
+use self::chunks::{Chunk, Chunks, LongReplies};
 use self::status::{archive_status, desk_status, no_such_block, no_such_subnet, submit_status};
 use self::streams::{Follower, send_snapshot};
 use crate::archive::{self, Archive};
@@ -67,6 +69,7 @@ pub(crate) struct Service {
     shutdown: Shutdown,
     streams: Arc<Semaphore>,
     snapshots: Arc<Semaphore>,
+    long_replies: LongReplies,
 }
 
 impl Service {
@@ -79,6 +82,7 @@ impl Service {
     ) -> Self {
         let streams = Arc::new(Semaphore::new(EVENT_STREAMS_MAX));
         let snapshots = Arc::new(Semaphore::new(SNAPSHOT_STREAMS_MAX));
+        let long_replies = LongReplies::new(shutdown.clone());
         Self {
             identity,
             intake,
@@ -88,6 +92,7 @@ impl Service {
             shutdown,
             streams,
             snapshots,
+            long_replies,
         }
     }
 
@@ -222,6 +227,12 @@ impl Ledger for Service {
         Ok(Response::new(self.newest().state.account(&account).into()))
     }
 
+    async fn get_coldkey(&self, request: Request<v1::GetColdkeyRequest>) -> Reply<v1::ColdkeyReply> {
+        let Account(coldkey) = account(&request.into_inner().coldkey)?;
+        let view = self.newest().state.coldkey(Coldkey(coldkey), HOTKEYS_MAX);
+        Ok(Response::new(view.into()))
+    }
+
     async fn get_subnet(&self, request: Request<v1::GetSubnetRequest>) -> Reply<v1::Subnet> {
         let netuid = netuid(request.into_inner().netuid)?;
         let subnet: Option<SubnetView> = self.newest().state.subnet(netuid);
@@ -314,7 +325,9 @@ impl Ledger for Service {
         }))
     }
 
-    async fn get_epoch(&self, request: Request<v1::GetEpochRequest>) -> Reply<v1::GetEpochReply> {
+    type GetEpochStream = Chunks<v1::EpochChunk>;
+
+    async fn get_epoch(&self, request: Request<v1::GetEpochRequest>) -> Reply<Self::GetEpochStream> {
         let v1::GetEpochRequest {
             netuid: number,
             tempo,
@@ -326,9 +339,9 @@ impl Ledger for Service {
                 "the epoch of tempo {tempo} on subnet {netuid} has not run, or is not kept"
             ))
         })?;
-        Ok(Response::new(v1::GetEpochReply {
-            record: codec::encode(&record),
-        }))
+        let chunk = |Chunk { bytes, data, .. }| v1::EpochChunk { bytes, data };
+        let chunks = self.long_replies.send(codec::encode(&record), chunk)?;
+        Ok(Response::new(chunks))
     }
 
     async fn get_genesis(&self, _: Request<v1::GetGenesisRequest>) -> Reply<v1::GetGenesisReply> {
@@ -354,7 +367,9 @@ impl Ledger for Service {
         }))
     }
 
-    async fn get_proof(&self, request: Request<v1::GetProofRequest>) -> Reply<v1::GetProofReply> {
+    type GetProofStream = Chunks<v1::ProofChunk>;
+
+    async fn get_proof(&self, request: Request<v1::GetProofRequest>) -> Reply<Self::GetProofStream> {
         let v1::GetProofRequest { target, height } = request.into_inner();
         let target = target.ok_or(MessageError::Missing { field: "target" });
         let target = target
@@ -369,7 +384,12 @@ impl Ledger for Service {
             .map_err(desk_status)?;
         let (header, proof) = proven.map_err(|error| archive_status(&error))?;
         let header = codec::encode(&header);
-        Ok(Response::new(v1::GetProofReply { header, proof }))
+        let chunk = move |Chunk { index, bytes, data }| v1::ProofChunk {
+            header: if index == 0 { header.clone() } else { Vec::new() },
+            bytes,
+            data,
+        };
+        Ok(Response::new(self.long_replies.send(proof, chunk)?))
     }
 
     async fn get_block(&self, request: Request<v1::GetBlockRequest>) -> Reply<v1::GetBlockReply> {

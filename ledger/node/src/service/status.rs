@@ -44,7 +44,7 @@ pub(super) fn archive_status(failure: &ArchiveError) -> Status {
         | ArchiveError::NoHeader
         | ArchiveError::NoCommittee { .. }
         | ArchiveError::NoSuchSubnet { .. } => Status::not_found(failure.to_string()),
-        ArchiveError::ProofTooLong { .. } => Status::out_of_range(failure.to_string()),
+        ArchiveError::Row(_) => Status::out_of_range(failure.to_string()),
         ArchiveError::Unfinished { .. } => Status::resource_exhausted(failure.to_string()),
         ArchiveError::NoFolder => Status::unimplemented(failure.to_string()),
         ArchiveError::Blocks(_)

@@ -10,7 +10,7 @@ use std::path::Path;
 use agon_ledger_node::folder::Folder;
 use agon_ledger_node::{Config, NodeError, Peers, Storage};
 use agon_protocol::amount::Amount;
-use agon_protocol::grpc::v1::{self, ledger_client::LedgerClient};
+use agon_protocol::grpc::{self, v1, v1::ledger_client::LedgerClient};
 use agon_protocol::id::{Account, Coldkey, Digest};
 use agon_protocol::light::LightHeader;
 use agon_protocol::message::{
@@ -126,8 +126,24 @@ impl Client {
     ) -> Result<(LightHeader, RowProof), Status> {
         let target = target.map(Into::into);
         let request = v1::GetProofRequest { target, height };
-        let reply = self.stub.get_proof(request).await?;
-        Ok(reply.into_inner().try_into().unwrap())
+        let mut stream = self.stub.get_proof(request).await?.into_inner();
+        let (mut header, mut proof) = (Vec::new(), Vec::new());
+        while let Some(chunk) = stream.message().await? {
+            header.extend(chunk.header);
+            proof.extend(chunk.data);
+        }
+        Ok(grpc::proven(&header, &proof).unwrap())
+    }
+
+    /// Canonical bytes of the record of an epoch.
+    pub(crate) async fn epoch(&mut self, netuid: u32, tempo: u64) -> Result<Vec<u8>, Status> {
+        let request = v1::GetEpochRequest { netuid, tempo };
+        let mut stream = self.stub.get_epoch(request).await?.into_inner();
+        let mut record = Vec::new();
+        while let Some(chunk) = stream.message().await? {
+            record.extend(chunk.data);
+        }
+        Ok(record)
     }
 
     pub(crate) async fn headers(&mut self, from: u64, to: u64) -> Result<Vec<LightHeader>, Status> {

@@ -30,6 +30,7 @@ use agon_ledger_state::{GenesisError, LoadError, State};
 use agon_protocol::codec::CodecError;
 use agon_protocol::id::{BlockNumber, Digest};
 use agon_protocol::message::{FinalBlock, Genesis};
+use agon_protocol::proof::RowProof;
 use agon_runtime::framed_log::{LogError, LogOptions};
 use borsh::{BorshDeserialize, BorshSerialize};
 use thiserror::Error;
@@ -50,6 +51,10 @@ pub(crate) const LOG_OPTIONS: LogOptions = LogOptions {
     frame_bytes_max: FRAME_BYTES_MAX,
 };
 
+const _: () = assert!(
+    State::VALUE_BYTES_MAX + 1024 * 1024 < RowProof::BYTES_MAX,
+    "every value can be proven"
+);
 const _: () = assert!(
     FinalBlock::BYTES_MAX < FRAME_BYTES_MAX as usize,
     "every block fits a frame"

@@ -16,6 +16,7 @@ use std::fmt;
 
 use agon_protocol::amount::Amount;
 use agon_protocol::id::{BlockNumber, Coldkey, Hotkey, Netuid};
+use agon_protocol::message::OwnedHotkeyView;
 use borsh::{BorshDeserialize, BorshSerialize};
 use thiserror::Error;
 
@@ -125,6 +126,24 @@ impl State {
         )
     }
 
+    /// A hotkey as its coldkey sees it.
+    pub(crate) fn owned_hotkey(&self, hotkey: Hotkey) -> OwnedHotkeyView {
+        let take: Option<Take> = self.table.read(&hotkey);
+        let take_ppm = self.take_ppm(hotkey);
+        OwnedHotkeyView {
+            hotkey,
+            take_ppm: u32::try_from(take_ppm).unwrap_or(u32::MAX),
+            take_changed: take.map(|take| take.changed),
+            raise_from: take.map_or(BlockNumber(0), |take| self.raise_allowed(&take)),
+        }
+    }
+
+    /// First block that takes a raise.
+    fn raise_allowed(&self, take: &Take) -> BlockNumber {
+        let interval = self.network(NetworkParameterId::TakeRaiseBlocks);
+        BlockNumber(take.changed.0.saturating_add(interval))
+    }
+
     pub(crate) fn check_set_take(
         &self,
         signer: Coldkey,
@@ -156,15 +175,14 @@ impl State {
     }
 
     fn check_raise(&self, hotkey: Hotkey, now: BlockNumber) -> Result<(), SetTakeRefusal> {
-        let Some(Take { changed, .. }) = self.table.read(&hotkey) else {
+        let Some(take) = self.table.read::<Take>(&hotkey) else {
             return Ok(());
         };
-        let interval = self.network(NetworkParameterId::TakeRaiseBlocks);
-        let allowed = BlockNumber(changed.0.saturating_add(interval));
+        let allowed = self.raise_allowed(&take);
         if now < allowed {
             return Err(SetTakeRefusal::RaiseInterval {
                 hotkey,
-                changed,
+                changed: take.changed,
                 allowed,
             });
         }

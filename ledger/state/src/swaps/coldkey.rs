@@ -23,6 +23,7 @@ use std::fmt;
 
 use agon_protocol::amount::Amount;
 use agon_protocol::id::{BlockNumber, Coldkey, Hotkey, Netuid};
+use agon_protocol::message::ColdkeySwapView;
 use borsh::{BorshDeserialize, BorshSerialize};
 use thiserror::Error;
 
@@ -225,6 +226,20 @@ impl fmt::Display for ColdkeyHandover {
 }
 
 impl State {
+    /// The swap of a coldkey that was announced, or disputed since.
+    pub(crate) fn announced_swap(&self, coldkey: Coldkey) -> Option<ColdkeySwapView> {
+        let delay_blocks = self.network(NetworkParameterId::ColdkeySwapDelayBlocks);
+        let view = |swap: ColdkeySwap| ColdkeySwapView {
+            new_coldkey: swap.new_coldkey,
+            due: swap.due,
+            disputed: swap.disputed,
+            announce_from: swap
+                .disputed
+                .map(|disputed| BlockNumber(disputed.0.saturating_add(delay_blocks))),
+        };
+        self.table.read(&coldkey).map(view)
+    }
+
     pub(crate) fn check_announce_coldkey_swap(
         &self,
         coldkey: Coldkey,
