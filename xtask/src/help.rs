@@ -3,7 +3,7 @@
 use std::fmt;
 use std::process::ExitCode;
 
-use crate::{USAGE_EXIT_CODE, bench, check, docs, doctor, golden, localnet, setup, test, tidy, train};
+use crate::{USAGE_EXIT_CODE, bench, check, docs, doctor, fuzz, golden, localnet, setup, test, tidy, train};
 
 /// One chore of the table.
 pub(crate) struct Chore {
@@ -67,6 +67,13 @@ const CHORES: &[Chore] = &[
         text: golden::HELP,
         passes_args_on: true,
         run: golden::run,
+    },
+    Chore {
+        name: "fuzz",
+        summary: "look for inputs that break a decoder or the ledger's rules",
+        text: fuzz::HELP,
+        passes_args_on: true,
+        run: fuzz::run,
     },
     Chore {
         name: "docs",

@@ -20,6 +20,7 @@ mod bench;
 mod check;
 mod docs;
 mod doctor;
+mod fuzz;
 mod golden;
 mod help;
 mod host;

@@ -5,7 +5,7 @@ use super::{Tree, Violation};
 use crate::repo::package_of;
 
 /// Folder of each member with its height; a package depends on lower ones only, so neighbours never meet.
-const HEIGHTS: [(&str, u8); 17] = [
+const HEIGHTS: [(&str, u8); 18] = [
     ("protocol", 0),
     ("scoring", 1),
     ("runtime", 1),
@@ -20,6 +20,7 @@ const HEIGHTS: [(&str, u8); 17] = [
     ("miner", 3),
     ("validator", 3),
     ("trainer", 3),
+    ("fuzz", 4),
     ("cli", 5),
     ("tests", 6),
     ("xtask", 0),
