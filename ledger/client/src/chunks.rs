@@ -31,7 +31,7 @@ impl<'a> Chunks<'a> {
     ///
     /// [`ClientError`] when the node goes away, is too slow, or sends more or less than it said.
     pub(crate) async fn all<T>(
-        &mut self,
+        &self,
         mut stream: Streaming<T>,
         mut take: impl FnMut(T) -> (u64, Vec<u8>),
     ) -> Result<Vec<u8>, ClientError> {

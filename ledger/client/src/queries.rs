@@ -183,7 +183,7 @@ impl LedgerClient {
             tempo,
         };
         let stream = self.ask("GetEpoch", stub.get_epoch(request)).await?;
-        let mut chunks = Chunks::new("GetEpoch", &self.uri, grpc::EPOCH_BYTES_MAX);
+        let chunks = Chunks::new("GetEpoch", &self.uri, grpc::EPOCH_BYTES_MAX);
         chunks
             .all(stream, |chunk: v1::EpochChunk| (chunk.bytes, chunk.data))
             .await
@@ -288,7 +288,7 @@ impl LedgerClient {
         };
         let stream = self.ask("GetProof", stub.get_proof(request)).await?;
         let mut header = Vec::new();
-        let mut chunks = Chunks::new("GetProof", &self.uri, RowProof::BYTES_MAX);
+        let chunks = Chunks::new("GetProof", &self.uri, RowProof::BYTES_MAX);
         let take = |chunk: v1::ProofChunk| {
             if header.is_empty() {
                 header = chunk.header;

@@ -137,6 +137,7 @@ pub(crate) fn wire(cases: &mut Cases) {
         "Relay",
         "DryRun",
         "GetAccount",
+        "GetColdkey",
         "GetSubnet",
         "GetMetagraph",
         "GetMetagraphChanges",

@@ -15,7 +15,6 @@ pub(crate) fn queries(cases: &mut Cases) {
         };
         cases.query(
             "GetAccount",
-            "GetColdkey",
             &format!("{len} bytes"),
             &request,
             invalid("an account has 32 bytes"),
