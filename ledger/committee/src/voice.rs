@@ -198,7 +198,16 @@ mod tests {
     }
 
     fn voice(dir: &Path, next: u64) -> Voice {
-        Voice::open(dir, &pair(), BlockNumber(next), &dir.join("votes.wal"), START_MS).unwrap()
+        voice_beside(dir, next, None)
+    }
+
+    /// A voice beside an engine's log of that height, without entries.
+    fn voice_beside(dir: &Path, next: u64, height: Option<u64>) -> Voice {
+        let engine_log = EngineLog {
+            height: height.map(BlockNumber),
+            ..EngineLog::default()
+        };
+        Voice::open(dir, &pair(), BlockNumber(next), &engine_log, START_MS).unwrap()
     }
 
     fn prevote(height: u64) -> Vote {
