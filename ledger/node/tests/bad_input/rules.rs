@@ -189,7 +189,7 @@ fn subnets() -> Vec<Rule> {
                 hotkey,
                 price_max: most,
             },
-            "hotkey owner",
+            "registered",
         ),
     ]
 }
@@ -376,6 +376,10 @@ fn neurons() -> Vec<Rule> {
         salt: [0; 32],
         version: 0,
     };
+    let well_formed = Weights {
+        uids: vec![Uid(0)],
+        ..weights.clone()
+    };
     let axon = Axon {
         ip: [10, 0, 0, 1].into(),
         port: 1,
@@ -410,7 +414,7 @@ fn neurons() -> Vec<Rule> {
             150,
             Call::RevealWeights {
                 netuid,
-                weights: weights.clone(),
+                weights: well_formed,
             },
             "registered",
         ),
