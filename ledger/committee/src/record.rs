@@ -410,6 +410,7 @@ mod tests {
         let precommit = record
             .sign(vote(3, 0, VoteKind::Precommit, Some(1)), &pair())
             .unwrap();
+        drop(record);
         let prevote = |engine_log: &[u8], round, block| {
             let mut record = open(dir.path()).unwrap();
             record.compare(engine_log);

@@ -115,6 +115,11 @@ impl Voice {
         }
     }
 
+    /// Lets go of the record, whoever else still holds the key: it says nothing from here on.
+    pub(crate) fn close(&mut self) {
+        self.record = None;
+    }
+
     /// A block was stored: whether the node may sign from the next one on.
     pub(crate) fn stored(
         &mut self,

@@ -147,14 +147,15 @@ mod tests {
         let (intake, clerk) = open(&mut tasks);
         let (good, other) = (transfer(1, 0, 2, 1), transfer(3, 0, 2, 1));
         let forged = Signed::from_parts(good.bytes().to_vec(), *other.signature()).unwrap();
-        let brought = [forged.clone(), other, good].map(|it| intake.bring(vec![it], submit));
-        let [refused, taken, also_taken] =
-            <[_; 3]>::try_from(futures::future::join_all(brought).await).unwrap();
+        let asked = forged.clone();
         let expected = clerk
-            .ask(move |clerk| clerk.dry_run(&forged))
+            .ask(move |clerk| clerk.dry_run(&asked))
             .await
             .unwrap()
             .unwrap_err();
+        let brought = [forged, other, good].map(|it| intake.bring(vec![it], submit));
+        let [refused, taken, also_taken] =
+            <[_; 3]>::try_from(futures::future::join_all(brought).await).unwrap();
         assert_eq!(refused.unwrap().unwrap_err().to_string(), expected.to_string());
         taken.unwrap().unwrap();
         also_taken.unwrap().unwrap();

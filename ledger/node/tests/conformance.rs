@@ -46,6 +46,7 @@ async fn what_one_node_acknowledges_every_node_has() {
             assert_eq!(reply.refusal, None);
             newest = newest.max(reply.height);
         }
+        cluster.reached(0, newest).await;
         let expected = cluster.client(0).block(newest).await.hash();
         for index in 0..count {
             cluster.reached(index, newest).await;

@@ -88,6 +88,8 @@ async fn take_part(
         wal::set_aside_if_blamed(&votes, &mut events)?;
     }
     stop(engine).await;
+    // The engine may let go of the key a little later than it ends.
+    node.keys.voice().close();
     result
 }
 
