@@ -44,6 +44,10 @@ use crate::pending::Pending;
 use crate::voice::{EngineLog, Voice};
 use crate::{Application, CommitteeError, Config, Next};
 
+/// How long an address may still be taken by an engine that has ended.
+const ADDRESS_WITHIN: Duration = Duration::from_secs(2);
+/// From one look at it to the next.
+const ADDRESS_PAUSE: Duration = Duration::from_millis(20);
 /// How long the engine may take to end.
 const STOP_WITHIN: Duration = Duration::from_secs(2);
 
@@ -125,6 +129,20 @@ async fn stop(engine: EngineHandle) {
     }
 }
 
+/// Whether one can listen there. An engine that has just ended lets go of its address a little later.
+async fn check_free(addr: std::net::SocketAddr) -> Result<(), CommitteeError> {
+    let until = tokio::time::Instant::now() + ADDRESS_WITHIN;
+    loop {
+        match std::net::TcpListener::bind(addr) {
+            Ok(_) => return Ok(()),
+            Err(source) if tokio::time::Instant::now() >= until => {
+                return Err(CommitteeError::Listen { addr, source });
+            }
+            Err(_) => tokio::time::sleep(ADDRESS_PAUSE).await,
+        }
+    }
+}
+
 async fn open_pending(dir: &Path, next: BlockNumber) -> Result<Shared, CommitteeError> {
     let path = dir.join("pending.log");
     let opened = tokio::task::spawn_blocking(move || Pending::open(path, next)).await;
@@ -134,12 +152,7 @@ async fn open_pending(dir: &Path, next: BlockNumber) -> Result<Shared, Committee
 
 async fn start(config: &Config, keys: &Keys) -> Result<(Channels<Context>, EngineHandle), CommitteeError> {
     // The engine would only say in its log that it cannot listen, and wait.
-    drop(
-        std::net::TcpListener::bind(config.listen).map_err(|source| CommitteeError::Listen {
-            addr: config.listen,
-            source,
-        })?,
-    );
+    check_free(config.listen).await?;
     let failed = |reason: String| CommitteeError::Start { reason };
     let transport =
         Keypair::ed25519_from_bytes(config.transport).map_err(|error| failed(error.to_string()))?;
