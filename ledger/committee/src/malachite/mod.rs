@@ -122,7 +122,15 @@ async fn node(
 }
 
 async fn stop(engine: EngineHandle) {
-    let stopped = engine.actor.stop_and_wait(None, None);
+    let stopped = async {
+        // The first actor that ends ends their supervisor, and that kills the others; each on its own writes out what
+        // it has and closes its sockets.
+        let supervisor = engine.actor.get_cell();
+        let actors = supervisor.get_children();
+        actors.iter().for_each(|actor| actor.unlink(supervisor.clone()));
+        futures::future::join_all(actors.iter().map(|actor| actor.stop_and_wait(None, None))).await;
+        engine.actor.stop_and_wait(None, None).await
+    };
     if tokio::time::timeout(STOP_WITHIN, stopped).await.is_err() {
         warn!("the consensus engine did not end in time");
         engine.actor.kill();
