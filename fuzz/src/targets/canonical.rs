@@ -7,8 +7,8 @@ use agon_ledger_state::State;
 use agon_protocol::codec;
 use agon_protocol::id::{BlockNumber, Digest, Netuid};
 use agon_protocol::message::{
-    Block, Call, Certificate, Challenge, Committee, Environment, Equivocation, FinalBlock, FinishReason,
-    Genesis, Message, Receipt, Sampling, Signed, Trace, Transaction, answer_digest,
+    Block, CODE_BYTES, Call, Certificate, Challenge, Committee, Environment, Equivocation, FinalBlock,
+    FinishReason, Genesis, Message, Receipt, Sampling, Signed, Trace, Transaction, answer_digest,
 };
 use agon_protocol::sign::{DrawInput, Signature};
 use borsh::{BorshDeserialize, BorshSerialize};
@@ -271,7 +271,7 @@ pub(super) fn challenge_seeds() -> Vec<Vec<u8>> {
             seed: 3,
         },
         tokens_max: 32,
-        tokens_min: 8,
+        tokens_min: 0,
     };
     vec![codec::encode(&challenge)]
 }
@@ -292,7 +292,7 @@ pub(super) fn receipt_seeds() -> Vec<Vec<u8>> {
         miner: hotkey(18),
         prompt_tokens: 5,
         answer_tokens: 1,
-        trace: Trace::of(&[7, 0], &[[1; 16], [2; 16]]),
+        trace: Trace::of(&[7, 8], &[[3; CODE_BYTES]; 2]),
         received_ms: 1,
         first_token_ms: 2,
         finished_ms: 3,

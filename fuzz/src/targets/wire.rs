@@ -7,8 +7,9 @@ use agon_protocol::grpc::v1;
 use agon_protocol::id::{Account, BlockNumber, Digest, Netuid};
 use agon_protocol::light::LightHeader;
 use agon_protocol::message::{
-    self, AccountView, AtRiskView, Challenge, ColdkeyView, CommitteeView, EventView, Metagraph,
-    MetagraphChanges, RefusalView, Signed, SubnetView, Transaction, TransactionView, WeightRowView,
+    self, AccountView, AtRiskView, CODE_BYTES, Challenge, ColdkeyView, CommitteeView, EventView, Metagraph,
+    MetagraphChanges, OpenedWindow, RefusalView, Signed, SubnetView, Trace, Transaction, TransactionView,
+    WeightRowView,
 };
 use agon_protocol::proof::ProofTarget;
 use prost::Message;
@@ -19,7 +20,7 @@ use super::sample::{self, pair};
 type Kind = fn(&[u8]);
 
 /// By the first byte of an input.
-const KINDS: [Kind; 19] = [
+const KINDS: [Kind; 20] = [
     both::<v1::SubmitRequest, Signed<Transaction>>,
     back_by_ref::<v1::AskRequest, Signed<Challenge>>,
     back_by_ref::<v1::SignedReceipt, Signed<message::Receipt>>,
@@ -39,6 +40,7 @@ const KINDS: [Kind; 19] = [
     proven,
     once::<v1::GetGenesisReply, message::Genesis>,
     back::<v1::ColdkeyReply, ColdkeyView>,
+    window,
 ];
 
 pub(super) fn run(bytes: &[u8]) {
@@ -95,6 +97,25 @@ where
             .into_iter()
             .map(Signed::<Transaction>::try_from);
         let _ = transactions.filter(Result::is_ok).count();
+    }
+}
+
+/// Codes of an answer of two windows and a bit.
+fn codes() -> Vec<[u8; CODE_BYTES]> {
+    (0..70).map(|token| [token; CODE_BYTES]).collect()
+}
+
+/// A window is of an answer only if it is the one that the answer has.
+fn window(bytes: &[u8]) {
+    back_by_ref::<v1::Window, OpenedWindow>(bytes);
+    let wire = v1::Window::decode(bytes).ok();
+    let Some(Ok(window)) = wire.map(OpenedWindow::try_from) else {
+        return;
+    };
+    let codes = codes();
+    let tokens: Vec<u32> = (0..70).collect();
+    if window.is_of(&Trace::of(&tokens, &codes)) {
+        assert_eq!(OpenedWindow::open(&codes, window.index), Some(window));
     }
 }
 
@@ -177,7 +198,8 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
         metagraph: metagraph.clone(),
     };
     let weights = state.weights(netuid).and_then(|rows| rows.into_iter().next());
-    let messages: [Vec<u8>; 19] = [
+    let opened = OpenedWindow::open(&codes(), 1);
+    let messages: [Vec<u8>; 20] = [
         submit.encode_to_vec(),
         ask.encode_to_vec(),
         receipt.encode_to_vec(),
@@ -214,6 +236,10 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
         }
         .encode_to_vec(),
         v1::ColdkeyReply::from(state.coldkey(sample::coldkey(1), 4)).encode_to_vec(),
+        opened
+            .as_ref()
+            .map(|it| v1::Window::from(it).encode_to_vec())
+            .unwrap_or_default(),
     ];
     let relay = v1::RelayRequest {
         transactions: vec![submit],
