@@ -152,7 +152,11 @@ impl Stage {
         self.dir.join("validator")
     }
 
+    /// What the validator has written; nothing when it was killed before it began.
     fn records(&self) -> Vec<Record> {
+        if !self.validator_dir().join(evidence::FILE_NAME).exists() {
+            return Vec::new();
+        }
         evidence::read(&self.validator_dir())
             .unwrap()
             .map(Result::unwrap)
