@@ -3,19 +3,24 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use agon_model::{DeviceChoice, Dtype};
+use agon_model::{DeviceChoice, Dtype, LoadOptions};
 use agon_protocol::id::Netuid;
 use agon_protocol::wallet::{HotkeyName, role_folder};
 use agon_runtime::flags::{ChildFlags, LedgerFlags, LogFlags, MetricsFlags, WalletFlags};
 use clap::{Args, Parser, Subcommand};
 
 use crate::Config;
+use crate::hub::name::ModelSource;
 
 const EXAMPLES: &str = "Examples:
   agon-miner serve --wallet mine --hotkey gpu0 --netuid 1 --model models/large
-  agon-miner serve --wallet mine --hotkey gpu0 --netuid 1 --model ~/models/Qwen2.5-0.5B-Instruct \\
+  agon-miner fit --model Qwen/Qwen2.5-0.5B-Instruct --device cuda:0
+  agon-miner serve --wallet mine --hotkey gpu0 --netuid 1 --model Qwen/Qwen2.5-0.5B-Instruct \\
       --device cuda:0 --listen 0.0.0.0:8091 --announce 203.0.113.7:8091
   agon-miner hash --model models/large
+
+Models by name are looked for in the cache of Hugging Face's tools, then fetched into it; HF_HOME, HF_TOKEN,
+HF_ENDPOINT and HF_HUB_OFFLINE mean what they mean there.
 
 Exit codes: 0 stopped as asked, 1 failure, 2 usage, 3 refused by the ledger, 4 ledger out of reach.";
 
@@ -39,6 +44,8 @@ pub struct Cli {
 pub enum Command {
     /// Serve a model: announce, answer, sign receipts
     Serve(Box<ServeArgs>),
+    /// Say whether a model fits a device and how fast it can be, without fetching it
+    Fit(FitArgs),
     /// Print the digest of a model, by which tasks pin it and receipts name it
     Hash(HashArgs),
 }
@@ -46,9 +53,9 @@ pub enum Command {
 /// Flags of `hash`.
 #[derive(Debug, Args)]
 pub struct HashArgs {
-    /// Folder of the model, in Hugging Face's layout
-    #[arg(long, value_name = "DIR")]
-    pub model: PathBuf,
+    /// Folder of the model in Hugging Face's layout, or its name on the hub: ORG/NAME or ORG/NAME@REVISION
+    #[arg(long, value_name = "MODEL")]
+    pub model: ModelSource,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
@@ -91,12 +98,23 @@ pub struct ServeArgs {
     pub model: ModelArgs,
 }
 
+/// Flags of `fit`.
+#[derive(Debug, Args)]
+pub struct FitArgs {
+    /// Model.
+    #[command(flatten)]
+    pub model: ModelArgs,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// Flags that name the model and how it runs.
 #[derive(Debug, Args)]
 pub struct ModelArgs {
-    /// Folder of the model, in Hugging Face's layout
-    #[arg(long, value_name = "DIR")]
-    pub model: PathBuf,
+    /// Folder of the model in Hugging Face's layout, or its name on the hub: ORG/NAME or ORG/NAME@REVISION
+    #[arg(long, value_name = "MODEL")]
+    pub model: ModelSource,
     /// Where to compute: auto, cpu or cuda:N
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     pub device: DeviceChoice,
@@ -115,6 +133,21 @@ pub struct ModelArgs {
     /// Threads that compute
     #[arg(long, value_name = "COUNT", default_value_t = 1)]
     pub threads: usize,
+}
+
+impl ModelArgs {
+    /// How the model is to be held.
+    #[must_use]
+    pub fn options(&self) -> LoadOptions {
+        LoadOptions {
+            device: self.device,
+            dtype: self.dtype,
+            slots: self.slots,
+            context_tokens_max: self.context,
+            queue_max: self.queue,
+            threads: self.threads,
+        }
+    }
 }
 
 impl MinerArgs {

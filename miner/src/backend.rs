@@ -118,6 +118,13 @@ impl ModelBackend {
         };
         Self { engine, identity }
     }
+
+    /// The same back end under another name: that of the hub, where the folder is named by a hash.
+    #[must_use]
+    pub fn with_name(mut self, name: String) -> Self {
+        self.identity.name = name;
+        self
+    }
 }
 
 impl Backend for ModelBackend {

@@ -9,6 +9,8 @@
 //! | [`follow`] | keeps permits, tempo and beacons fresh from the ledger |
 //! | [`announce`] | keeps the axon on the ledger fresh |
 //! | [`backend`] | the seam to inference |
+//! | [`hub`] | models by name: the cache, and downloads into it |
+//! | [`fit`] | whether a model fits, and how fast it can be |
 //! | [`args`] | what was typed, and what it means |
 //!
 //! [`run`] puts them together. Clock, transport and back end come from outside, so that tests run a miner on
@@ -18,7 +20,9 @@ pub mod admission;
 pub mod announce;
 pub mod args;
 pub mod backend;
+pub mod fit;
 pub mod follow;
+pub mod hub;
 pub mod replay;
 pub mod serve;
 pub mod traces;

@@ -1,11 +1,14 @@
 //! `agon-miner`: loads a model, then serves it.
 
+use std::io::Write;
 use std::process::ExitCode;
 
-use agon_miner::args::{Cli, Command, HashArgs, ModelArgs, ServeArgs};
+use agon_miner::args::{Cli, Command, FitArgs, HashArgs, ModelArgs, ServeArgs};
 use agon_miner::backend::ModelBackend;
+use agon_miner::fit::{Fit, Verdict};
+use agon_miner::hub::{self, Found, settings::Settings};
 use agon_miner::{World, check, run};
-use agon_model::{Engine, LoadOptions, LoadProgress};
+use agon_model::{DeviceProbe, Engine};
 use agon_runtime::clock::Clock;
 use agon_runtime::flags::ExitWith;
 use agon_runtime::net::Net;
@@ -13,6 +16,7 @@ use agon_runtime::shutdown::Shutdown;
 use agon_runtime::{flags, telemetry};
 use anyhow::Context;
 use clap::Parser;
+use tokio::sync::oneshot;
 use tracing::info;
 
 fn main() -> ExitCode {
@@ -29,6 +33,7 @@ async fn start(cli: &Cli) -> anyhow::Result<()> {
     cli.log.init()?;
     match &cli.command {
         Command::Serve(args) => serve(cli, args).await,
+        Command::Fit(args) => fit(args),
         Command::Hash(args) => hash(args),
     }
 }
@@ -44,9 +49,13 @@ async fn serve(cli: &Cli, args: &ServeArgs) -> anyhow::Result<()> {
         clock: Clock::system(),
         net: Net::tcp(),
     };
-    // What can be refused is refused before a large model is read.
+    // What can be refused is refused before a large model is fetched or read.
     check(&config, &world.net).await.map_err(ExitWith::from)?;
-    let backend = load(&args.model)?;
+    let found = tokio::select! {
+        found = find(&args.model) => found?,
+        () = shutdown.requested() => anyhow::bail!("stopped while the model was fetched; what came is kept"),
+    };
+    let backend = load(&args.model, found)?;
     run(config, backend, world, shutdown, |_| ())
         .await
         .map_err(ExitWith::from)?;
@@ -55,8 +64,12 @@ async fn serve(cli: &Cli, args: &ServeArgs) -> anyhow::Result<()> {
 
 #[expect(clippy::print_stdout, reason = "the digest is the product of the command")]
 fn hash(args: &HashArgs) -> anyhow::Result<()> {
-    let digest =
-        agon_model::digest_of(&args.model).with_context(|| format!("read model {}", args.model.display()))?;
+    let mut tell = tell_tenths("fetching the model");
+    let found = hub::find_or_fetch(&args.model, &Settings::from_env(), |progress| {
+        tell(progress.bytes_done, progress.bytes_total);
+    });
+    let dir = found.with_context(|| format!("find model {}", args.model))?.dir;
+    let digest = agon_model::digest_of(&dir).with_context(|| format!("read model {}", args.model))?;
     let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
     let task = format!("inference-{}", &digest[..32]);
     if args.json {
@@ -67,34 +80,76 @@ fn hash(args: &HashArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn load(args: &ModelArgs) -> anyhow::Result<ModelBackend> {
-    let options = LoadOptions {
-        device: args.device,
-        dtype: args.dtype,
-        slots: args.slots,
-        context_tokens_max: args.context,
-        queue_max: args.queue,
-        threads: args.threads,
-    };
-    let engine = Engine::load(&args.model, &options, tell_tenths())
-        .with_context(|| format!("load model {}", args.model.display()))?;
-    Ok(ModelBackend::new(engine))
+/// Finds or fetches the model on a thread of its own, which ends with the process when nobody waits any more.
+async fn find(args: &ModelArgs) -> anyhow::Result<Found> {
+    let source = args.model.clone();
+    let (sender, receiver) = oneshot::channel();
+    std::thread::Builder::new()
+        .name("agon-hub".to_owned())
+        .spawn(move || {
+            let mut tell = tell_tenths("fetching the model");
+            let found = hub::find_or_fetch(&source, &Settings::from_env(), |progress| {
+                tell(progress.bytes_done, progress.bytes_total);
+            });
+            // Nobody waits when the process is about to end.
+            let _ = sender.send(found);
+        })
+        .context("start the thread that fetches models")?;
+    let found = receiver.await.context("fetch the model")?;
+    found.with_context(|| format!("find model {}", args.model))
 }
 
-/// Tells how much is loaded, ten times in all however often it is called.
-fn tell_tenths() -> impl FnMut(LoadProgress) {
+fn load(args: &ModelArgs, found: Found) -> anyhow::Result<ModelBackend> {
+    let mut tell = tell_tenths("loading the model");
+    let engine = Engine::load(&found.dir, &args.options(), |progress| {
+        tell(progress.bytes_done, progress.bytes_total);
+    })
+    .with_context(|| format!("load model {}", args.model))?;
+    let backend = ModelBackend::new(engine);
+    Ok(match found.name {
+        Some(name) => backend.with_name(name),
+        None => backend,
+    })
+}
+
+fn fit(args: &FitArgs) -> anyhow::Result<()> {
+    let model = &args.model;
+    let plan = hub::plan(&model.model, &Settings::from_env())
+        .with_context(|| format!("read what {} is", model.model))?;
+    let fit = Fit {
+        model: model.model.to_string(),
+        need: plan.need(&model.options())?,
+        plan,
+        device: DeviceProbe::measure(model.device, model.threads)?,
+    };
+    let report = if args.json {
+        format!("{}\n", fit.json())
+    } else {
+        fit.text()
+    };
+    std::io::stdout()
+        .write_all(report.as_bytes())
+        .context("print the report")?;
+    anyhow::ensure!(
+        fit.verdict() != Verdict::TooLarge,
+        "{} does not fit {}",
+        fit.model,
+        fit.device.device
+    );
+    Ok(())
+}
+
+/// Tells how much is done, ten times in all however often it is called.
+fn tell_tenths(doing: &'static str) -> impl FnMut(u64, u64) {
     let mut told = 0;
-    move |LoadProgress {
-              bytes_done,
-              bytes_total,
-          }| {
+    move |bytes_done, bytes_total| {
         let percent = bytes_done
             .saturating_mul(100)
             .checked_div(bytes_total)
             .unwrap_or(100);
         if percent / 10 > told {
             told = percent / 10;
-            info!(percent, bytes_total, "loading the model");
+            info!(percent, bytes_total, "{doing}");
         }
     }
 }

@@ -11,6 +11,7 @@ use thiserror::Error;
 use tokenizers::Tokenizer;
 
 use crate::channel::{Generation, events};
+use crate::chat::{ChatError, ChatOptions, ChatTemplate, Message};
 use crate::decoder::Backend;
 use crate::load::{LoadError, LoadOptions, LoadProgress, Loaded, ModelInfo, load};
 use crate::request::{Event, Finish, FinishReason, Request, Sampling, Trace};
@@ -117,6 +118,9 @@ pub enum SubmitError {
         /// The tokenizer's own words.
         message: String,
     },
+    /// The conversation has no text.
+    #[error(transparent)]
+    Chat(#[from] ChatError),
     /// The engine was shut down, or its thread died.
     #[error("the engine is closed")]
     Closed,
@@ -126,6 +130,7 @@ pub enum SubmitError {
 struct Inner {
     info: ModelInfo,
     tokenizer: Arc<Tokenizer>,
+    chat: Option<ChatTemplate>,
     queue: Arc<Queue>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -148,16 +153,18 @@ impl Engine {
             decoder,
             tokenizer,
             end_of_text,
+            chat,
         } = load(dir, options, progress)?;
         let tokenizer = Arc::new(tokenizer);
         let schedule = Schedule::new(decoder, Arc::clone(&tokenizer), end_of_text, options.slots);
-        Engine::start(info, tokenizer, schedule, options).map_err(|source| LoadError::Thread { source })
+        Engine::start(info, tokenizer, chat, schedule, options).map_err(|source| LoadError::Thread { source })
     }
 
     /// Puts a schedule on a thread of its own.
     fn start<B: Backend + Send + 'static>(
         info: ModelInfo,
         tokenizer: Arc<Tokenizer>,
+        chat: Option<ChatTemplate>,
         schedule: Schedule<B>,
         options: &LoadOptions,
     ) -> std::io::Result<Engine> {
@@ -177,6 +184,7 @@ impl Engine {
             inner: Arc::new(Inner {
                 info,
                 tokenizer,
+                chat,
                 queue,
                 thread: Mutex::new(Some(thread)),
             }),
@@ -201,7 +209,36 @@ impl Engine {
     pub fn submit(&self, request: Request) -> Result<Generation, SubmitError> {
         check_sampling(&request.sampling)?;
         check_stops(&request.stop)?;
-        let prompt = self.encode(&request.prompt)?;
+        let prompt = self.encode(&request.prompt, true)?;
+        self.submit_tokens(prompt, request)
+    }
+
+    /// As [`Engine::submit`], for the next turn of a conversation: `messages`, rendered by the template that came with
+    /// the model, take the place of the request's prompt.
+    ///
+    /// # Errors
+    ///
+    /// [`SubmitError::Chat`] when there is no template or it refuses the conversation, else as [`Engine::submit`].
+    pub fn submit_chat(
+        &self,
+        messages: &[Message],
+        options: &ChatOptions,
+        request: Request,
+    ) -> Result<Generation, SubmitError> {
+        check_sampling(&request.sampling)?;
+        check_stops(&request.stop)?;
+        let template = self.inner.chat.as_ref().ok_or(ChatError::NoTemplate)?;
+        // The template writes the special tokens itself.
+        let prompt = self.encode(&template.render(messages, options)?, false)?;
+        self.submit_tokens(prompt, request)
+    }
+
+    /// The template that came with the model, if one did.
+    pub fn chat_template(&self) -> Option<&ChatTemplate> {
+        self.inner.chat.as_ref()
+    }
+
+    fn submit_tokens(&self, prompt: Vec<u32>, request: Request) -> Result<Generation, SubmitError> {
         let room = self.inner.info.context_tokens - prompt.len();
         let tokens_max = request.tokens_max.min(u32::try_from(room).unwrap_or(u32::MAX));
         let (sender, generation) = events();
@@ -250,7 +287,7 @@ impl Engine {
     }
 
     /// The prompt as tokens that the model knows and that leave room for at least one more.
-    fn encode(&self, prompt: &str) -> Result<Vec<u32>, SubmitError> {
+    fn encode(&self, prompt: &str, adds_special_tokens: bool) -> Result<Vec<u32>, SubmitError> {
         let info = &self.inner.info;
         let limit = info.context_tokens.saturating_mul(PROMPT_BYTES_PER_TOKEN);
         if prompt.len() > limit {
@@ -259,13 +296,13 @@ impl Engine {
                 limit,
             });
         }
-        let encoding =
-            self.inner
-                .tokenizer
-                .encode_fast(prompt, true)
-                .map_err(|error| SubmitError::Tokenizer {
-                    message: error.to_string(),
-                })?;
+        let encoding = self
+            .inner
+            .tokenizer
+            .encode_fast(prompt, adds_special_tokens)
+            .map_err(|error| SubmitError::Tokenizer {
+                message: error.to_string(),
+            })?;
         let tokens = encoding.get_ids().to_vec();
         if tokens.is_empty() {
             return Err(SubmitError::EmptyPrompt);
@@ -559,7 +596,7 @@ mod tests {
             queue_max: 1,
             ..LoadOptions::default()
         };
-        Engine::start(info, tokenizer, schedule, &options).unwrap()
+        Engine::start(info, tokenizer, None, schedule, &options).unwrap()
     }
 
     /// A scripted engine that makes a token each time the returned sender is used, and says when it begins one.
@@ -719,6 +756,35 @@ mod tests {
             error.to_string(),
             "the prompt contains token 8, the model knows 8"
         );
+    }
+
+    #[test]
+    fn a_conversation_is_continued_as_the_models_template_writes_it() {
+        let folder = Folder::new();
+        let source = "{% for turn in messages %}{{ turn.role }} {{ turn.content }} {% endfor %}\
+                      {% if add_generation_prompt %}is{% endif %}";
+        let config = serde_json::json!({ "chat_template": source });
+        folder.write("tokenizer_config.json", config.to_string());
+        let engine = Engine::load(folder.path(), &options(), |_| {}).unwrap();
+        let turns = [Message::new("mary", "where"), Message::new("john", "kitchen")];
+        let chat = ChatOptions {
+            opens_answer: true,
+            ..ChatOptions::default()
+        };
+        let found = engine
+            .submit_chat(&turns, &chat, request("", 3))
+            .unwrap()
+            .wait()
+            .unwrap();
+        let text = "mary where john kitchen is";
+        let expected = engine.submit(request(text, 3)).unwrap().wait().unwrap();
+        assert_eq!(found, expected);
+        assert_eq!(found.finish.prompt_tokens, 5);
+
+        let plain = Folder::new();
+        let engine = Engine::load(plain.path(), &options(), |_| {}).unwrap();
+        let error = engine.submit_chat(&turns, &chat, request("", 3)).unwrap_err();
+        assert_eq!(error, SubmitError::Chat(ChatError::NoTemplate));
     }
 
     #[test]

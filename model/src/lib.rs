@@ -2,7 +2,8 @@
 //!
 //! [`Engine`] is what a miner holds: a model on a thread of its own, which answers many [`Request`]s at once. It is
 //! loaded from a Hugging Face folder (`config.json`, `tokenizer.json`, `model.safetensors` in one piece or in
-//! shards) of the Llama, Mistral, Qwen2 or Qwen3 architecture. No type of tch appears in what this crate offers.
+//! shards) of the Llama, Mistral, Qwen2 or Qwen3 architecture. [`Encoder`] turns texts into vectors, [`Plan`] says
+//! what a model will need before it is fetched or loaded. No type of tch appears in what this crate offers.
 //!
 //! ```no_run
 //! use agon_model::{Engine, LoadOptions, Request};
@@ -21,12 +22,17 @@
 //! [`std::time::Instant`].
 
 mod channel;
+mod chat;
 mod code;
 mod config;
 mod decoder;
 mod device;
+mod encoder;
 mod engine;
+mod header;
 mod load;
+mod plan;
+mod probe;
 mod request;
 mod rope;
 mod runtime;
@@ -40,11 +46,15 @@ mod verify;
 mod weights;
 
 pub use channel::Generation;
+pub use chat::{ChatError, ChatOptions, ChatTemplate, Message};
 pub use code::{CODE_BYTES, Code, DISTANCE_MAX};
 pub use config::{Architecture, ConfigError};
 pub use device::{DeviceChoice, DeviceChoiceError, DeviceError, Dtype, DtypeError};
+pub use encoder::{EncodeError, Encoder, EncoderInfo};
 pub use engine::{Engine, EngineStats, SubmitError};
 pub use load::{LoadError, LoadOptions, LoadProgress, ModelInfo, digest_of};
+pub use plan::{ModelFiles, Need, Plan};
+pub use probe::{DeviceProbe, ProbeError};
 pub use request::{Answer, Event, Finish, FinishReason, GenerateError, Request, Sampling, Trace};
 pub use runtime::{LIBTORCH_VERSION, Runtime, start};
 pub use sample::MARGIN_MAX;

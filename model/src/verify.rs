@@ -149,6 +149,7 @@ impl Verifier {
             decoder,
             tokenizer,
             end_of_text,
+            ..
         } = load(dir, &options, progress)?;
         Ok(Verifier {
             info,

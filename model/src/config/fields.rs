@@ -16,6 +16,11 @@ const WINDOW_LAYERS: RangeInclusive<u64> = 0..=1 << 20;
 pub(crate) struct Fields<'json>(pub(super) &'json Map<String, Value>);
 
 impl<'json> Fields<'json> {
+    /// The fields of `value`, which has to be an object; `name` is what it is called in a complaint.
+    pub(crate) fn of(name: &'static str, value: &'json Value) -> Result<Fields<'json>, ConfigError> {
+        object(name, value).map(Fields)
+    }
+
     /// A field that is there and not null.
     pub(crate) fn find(&self, field: &str) -> Option<&'json Value> {
         self.0.get(field).filter(|value| !value.is_null())
@@ -212,7 +217,7 @@ impl<'json> Fields<'json> {
         let Some(parameters) = self.find("rope_parameters") else {
             return Ok(top);
         };
-        let parameters = Fields(object("rope_parameters", parameters)?);
+        let parameters = Fields::of("rope_parameters", parameters)?;
         parameters.refuse_partial_rotation()?;
         parameters.positive_or("rope_theta", top)
     }
@@ -229,7 +234,7 @@ impl<'json> Fields<'json> {
 pub(crate) fn end_of_text(config: &Fields<'_>, generation: Option<&Value>) -> Result<Vec<u32>, ConfigError> {
     const FIELD: &str = "eos_token_id";
     let generation = match generation {
-        Some(value) => Fields(object("generation_config.json", value)?).find(FIELD),
+        Some(value) => Fields::of("generation_config.json", value)?.find(FIELD),
         None => None,
     };
     let Some(value) = generation.or_else(|| config.find(FIELD)) else {
@@ -251,10 +256,7 @@ pub(crate) fn end_of_text(config: &Fields<'_>, generation: Option<&Value>) -> Re
         .collect()
 }
 
-pub(crate) fn object<'json>(
-    field: &'static str,
-    value: &'json Value,
-) -> Result<&'json Map<String, Value>, ConfigError> {
+fn object<'json>(field: &'static str, value: &'json Value) -> Result<&'json Map<String, Value>, ConfigError> {
     value
         .as_object()
         .ok_or_else(|| wrong_type(field, "an object", value))

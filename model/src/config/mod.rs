@@ -15,8 +15,8 @@ use std::ops::RangeInclusive;
 use serde_json::Value;
 
 pub use error::ConfigError;
-pub(crate) use fields::Fields;
-use fields::{end_of_text, object};
+use fields::end_of_text;
+pub(crate) use fields::{Fields, unsupported, wrong_type};
 pub(crate) use rope::RopeScaling;
 
 /// A family of decoders that this crate computes.
@@ -127,7 +127,7 @@ const END_OF_TEXT_MAX: usize = 64;
 impl Config {
     /// Reads the two files; `generation` is `None` where the folder has no `generation_config.json`.
     pub(crate) fn read(config: &Value, generation: Option<&Value>) -> Result<Config, ConfigError> {
-        let fields = Fields(object("config.json", config)?);
+        let fields = Fields::of("config.json", config)?;
         let architecture = fields.architecture()?;
         fields.refuse_what_is_not_computed(architecture)?;
         let heads = fields.size("num_attention_heads", HEADS)?;

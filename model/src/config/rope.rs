@@ -1,6 +1,6 @@
 //! Scaled rotary positions: how a config stretches a model beyond the context it was trained with.
 
-use super::fields::{object, shorten};
+use super::fields::shorten;
 use super::{ConfigError, Fields};
 
 /// How rotary frequencies are changed, in the kinds and with the defaults of transformers.
@@ -59,7 +59,7 @@ impl Fields<'_> {
     pub(crate) fn rope_scaling(&self, positions: usize) -> Result<RopeScaling, ConfigError> {
         for field in ["rope_parameters", "rope_scaling"] {
             if let Some(value) = self.find(field) {
-                let scaling = Fields(object(field, value)?).scaling(positions)?;
+                let scaling = Fields::of(field, value)?.scaling(positions)?;
                 if scaling != RopeScaling::None {
                     return Ok(scaling);
                 }
