@@ -252,7 +252,7 @@ impl Encoder {
         } else {
             pooled
         };
-        let numbers = Vec::<f32>::try_from(pooled.f_to_device(Device::Cpu)?.f_view([-1])?)?;
+        let numbers = Vec::<f32>::try_from(pooled.f_to_device(Device::Cpu)?.f_reshape([-1])?)?;
         Ok(numbers.chunks(self.config.hidden).map(<[f32]>::to_vec).collect())
     }
 
