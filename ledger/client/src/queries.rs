@@ -255,7 +255,7 @@ impl LedgerClient {
         working("GetGenesis", reply)
     }
 
-    /// Headers from one height on, up to another one or as many as a page holds; see [`light`].
+    /// Headers from one height on, up to another one or as many as a page holds; see [`crate::light`].
     ///
     /// # Errors
     ///
@@ -271,7 +271,7 @@ impl LedgerClient {
     }
 
     /// A row after the block at `height`, or now, as proofs from the header that comes with them. Neither header nor
-    /// proofs are checked; see [`light`].
+    /// proofs are checked; see [`crate::light`].
     ///
     /// # Errors
     ///
