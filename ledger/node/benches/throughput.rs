@@ -3,7 +3,8 @@
 //!
 //! `cargo bench -p agon-ledger-node --bench throughput -- [SECONDS] [solo | committee]` prints, beside each figure,
 //! what bounds it in the same run: signatures that all cores check together, and syncs of a log. What a node's process
-//! took of cores and of memory is printed as well. Clients sign as they go, on the same cores.
+//! took of cores and of memory is printed as well, and how long after its proposal a block is final, which is less
+//! than what a client waits: its transaction has to be proposed first. Clients sign as they go, on the same cores.
 
 #![allow(
     clippy::unwrap_used,
@@ -24,6 +25,7 @@ use agon_protocol::amount::Amount;
 use agon_protocol::id::{Coldkey, Digest};
 use agon_protocol::message::{Call, GenesisAccount, Signed, Transaction};
 use agon_protocol::sign::Keypair;
+use agon_runtime::Clock;
 use agon_runtime::framed_log::{FramedLog, LogOptions};
 use support::Client;
 use support::cluster::Cluster;
@@ -232,6 +234,7 @@ async fn load(case: &Case, limit: Duration) {
     let busy_before = busy();
     let mut senders = JoinSet::new();
     let begun = Instant::now();
+    let follower = tokio::spawn(follow(cluster.client(0), first + 1, begun + limit));
     for (pair, client) in pairs.into_iter().zip(clients.iter().cycle()) {
         senders.spawn(send(client.clone(), genesis, (pair, to), begun + limit));
     }
@@ -243,25 +246,42 @@ async fn load(case: &Case, limit: Duration) {
     let seconds = begun.elapsed().as_secs_f64();
     let blocks = cluster.client(0).head().await.height.0 - first;
     waits.sort_unstable();
-    let at = |part: f64| {
-        let index = (waits.len().saturating_sub(1)) as f64 * part;
-        waits
-            .get(index as usize)
-            .map_or(0.0, |wait| wait.as_secs_f64() * 1e3)
-    };
+    let mut finals = follower.await.unwrap();
+    finals.sort_unstable();
     let cores = (busy() - busy_before) / seconds / nodes.len() as f64;
     let memory = nodes.iter().map(Process::resident_mb).fold(0.0, f64::max);
     println!(
         "{}, {} ms blocks, {CLIENTS} clients, {} accounts with one on its way each: {:.0} tx/s, final after p50 {:.1} ms, \
-         p99 {:.1} ms; {:.1} blocks/s; a node took {cores:.2} cores and {memory:.0} MB",
+         p99 {:.1} ms; {:.1} blocks/s, each final {:.1} ms after its proposal, p99 {:.0} ms; a node took {cores:.2} cores and {memory:.0} MB",
         case.name,
         case.block_ms,
         case.accounts,
         waits.len() as f64 / seconds,
-        at(0.5),
-        at(0.99),
+        ms_of(&waits, 0.5),
+        ms_of(&waits, 0.99),
         blocks as f64 / seconds,
+        finals.iter().sum::<Duration>().as_secs_f64() * 1e3 / finals.len().max(1) as f64,
+        ms_of(&finals, 0.99),
     );
+}
+
+/// The wait, in ms, that a part of the sorted `waits` does not exceed.
+fn ms_of(waits: &[Duration], part: f64) -> f64 {
+    let index = waits.len().saturating_sub(1) as f64 * part;
+    waits
+        .get(index as usize)
+        .map_or(0.0, |wait| wait.as_secs_f64() * 1e3)
+}
+
+/// How long after its proposal each block from `height` on was known to a client to be final, until `end`.
+async fn follow(mut client: Client, height: u64, end: Instant) -> Vec<Duration> {
+    let mut events = client.events(height).await;
+    let mut waits = Vec::new();
+    while let Ok(Ok(Some(event))) = tokio::time::timeout_at(end.into(), events.message()).await {
+        let now_ms = Clock::system().now_ms();
+        waits.push(Duration::from_millis(now_ms.saturating_sub(event.time_ms)));
+    }
+    waits
 }
 
 /// Payments of one account until `end`, one after the other; gives how long each took to be final.

@@ -7,6 +7,10 @@ const BLOCK: Metric = Metric::histogram(
     "agon_node_block_seconds",
     "Time to propose, check and store one block",
 );
+const FINAL: Metric = Metric::histogram(
+    "agon_node_final_seconds",
+    "Time from a block's proposal, by its proposer's clock, until a committee's node has stored it",
+);
 const TRANSACTIONS: Metric = Metric::counter(
     "agon_node_transactions_total",
     "Transactions in stored blocks, by call",
@@ -23,7 +27,7 @@ const EPOCHS: Metric = Metric::counter(
 const STREAMS: Metric = Metric::gauge("agon_node_event_streams", "Open event streams");
 
 /// All of them, for their help texts.
-pub const ALL: &[Metric] = &[HEIGHT, BLOCK, TRANSACTIONS, MEMPOOL, REFUSALS, EPOCHS, STREAMS];
+pub const ALL: &[Metric] = &[HEIGHT, BLOCK, FINAL, TRANSACTIONS, MEMPOOL, REFUSALS, EPOCHS, STREAMS];
 
 pub(crate) fn height(height: u64) {
     metrics::gauge!(HEIGHT.name()).set(height as f64);
@@ -31,6 +35,10 @@ pub(crate) fn height(height: u64) {
 
 pub(crate) fn block_seconds(elapsed: std::time::Duration) {
     metrics::histogram!(BLOCK.name()).record(elapsed.as_secs_f64());
+}
+
+pub(crate) fn final_after(elapsed: std::time::Duration) {
+    metrics::histogram!(FINAL.name()).record(elapsed.as_secs_f64());
 }
 
 pub(crate) fn transaction(call: &'static str) {

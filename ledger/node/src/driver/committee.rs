@@ -1,10 +1,11 @@
 //! Several nodes, through the BFT engine.
 
 use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use agon_ledger_committee::{self as committee, Application, LedgerError, Next, Origin};
 use agon_protocol::id::BlockNumber;
-use agon_protocol::message::{Block, Equivocation, FinalBlock};
+use agon_protocol::message::{Block, Equivocation, FinalBlock, Header};
 use agon_runtime::{Clock, Shutdown};
 use async_trait::async_trait;
 use tokio::sync::mpsc;
@@ -13,6 +14,7 @@ use tracing::warn;
 use super::{Driver, DriverError};
 use crate::clerk::{Clerk, ProduceError};
 use crate::desk::Desk;
+use crate::metrics;
 
 /// A node of a committee: votes when its key is a member's, follows in any case.
 #[derive(Debug)]
@@ -71,9 +73,12 @@ impl Application for Members {
     }
 
     async fn commit(&mut self, block: FinalBlock) -> Result<Next, LedgerError> {
-        let height = block.block.header.height;
+        let Header { height, time_ms, .. } = block.block.header;
         let commit = move |clerk: &mut Clerk| clerk.commit(block).map(|()| clerk.next());
         let committed = self.ledger.ask_in_turn(commit).await?;
+        // By the proposer's clock, which may be ahead of this one.
+        let elapsed_ms = self.clock.now_ms().saturating_sub(time_ms);
+        metrics::final_after(Duration::from_millis(elapsed_ms));
         Ok(committed.map_err(|source| ProduceError::Commit { height, source })?)
     }
 
