@@ -74,6 +74,9 @@ impl Repo {
         if env::var_os("LIBTORCH").is_some_and(|path| Path::new(&path) == self.own_libtorch()) {
             command.env_remove("LIBTORCH");
         }
+        // Cargo sets it for this program, and build scripts of dependencies look at it: left in place, a build from
+        // here and one by hand would each compile again what the other one did.
+        command.env_remove("CARGO_MANIFEST_DIR");
         if env::var("LIBTORCH_CXX11_ABI").as_deref() == Ok("1") {
             command.env_remove("LIBTORCH_CXX11_ABI");
         }
