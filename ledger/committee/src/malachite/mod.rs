@@ -115,6 +115,7 @@ async fn node(
         block_time: config.block_time,
         timeouts: config.timeouts,
         next,
+        newest_ms: 0,
         set,
         later: VecDeque::new(),
         missing: false,

@@ -38,6 +38,8 @@ pub(super) struct Node {
     pub(super) block_time: Duration,
     pub(super) timeouts: Timeouts,
     pub(super) next: Next,
+    /// The time of the block that was stored last; 0 before one was.
+    pub(super) newest_ms: u64,
     pub(super) set: ValidatorSet,
     /// Proposals for heights that are not reached yet.
     pub(super) later: VecDeque<Proposed>,
@@ -192,8 +194,8 @@ impl Node {
             rebroadcast: (propose + vote).max(Duration::from_secs(1)),
             ..LinearTimeouts::default()
         };
-        let target = (!self.block_time.is_zero()).then_some(self.block_time);
-        HeightParams::new(self.set.clone(), timeouts, target)
+        let age = Duration::from_millis(self.clock.now_ms().saturating_sub(self.newest_ms));
+        HeightParams::new(self.set.clone(), timeouts, pace(self.block_time, age))
     }
 
     /// A round has begun: gives the blocks that were seen for it before.
@@ -372,6 +374,7 @@ impl Node {
         let signs = self.keys.voice().stored(height, time_ms, self.clock.now_ms())?;
         self.set = ValidatorSet::of(&next.committee, signs).ok_or(CommitteeError::NoCommittee)?;
         self.next = next;
+        self.newest_ms = time_ms;
         self.missing = false;
         done(self.on_disk(move |pending| pending.decided(height))).await
     }
@@ -398,6 +401,15 @@ impl Node {
     }
 }
 
+/// How long a height lasts at least that begins `age` after the newest block was proposed.
+///
+/// A node that is level begins one when that block is about a block time old. To it a greater age means that it lags:
+/// were it to wait as the others do, it would stay behind them for good, and its votes and its turns would come too late.
+fn pace(block_time: Duration, age: Duration) -> Option<Duration> {
+    let lags = age > block_time + block_time / 2;
+    (!block_time.is_zero() && !lags).then_some(block_time)
+}
+
 /// Waits for what was begun on the disk.
 async fn done(begun: JoinHandle<Result<(), PendingError>>) -> Result<(), CommitteeError> {
     Ok(begun.await.map_err(|_| CommitteeError::Engine)??)
@@ -412,5 +424,26 @@ async fn publish(channels: &Channels<Context>, proposed: Proposed) {
         let part = StreamMessage::new(stream.clone(), sequence, content);
         // The engine may have ended; the loop hears of it.
         let _ = channels.network.send(NetworkMsg::PublishProposalPart(part)).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(block_time_ms: u64, age_ms: u64, expected_ms: Option<u64>) {
+        let [block_time, age] = [block_time_ms, age_ms].map(Duration::from_millis);
+        assert_eq!(pace(block_time, age), expected_ms.map(Duration::from_millis));
+    }
+
+    #[test]
+    fn a_height_lasts_a_block_time_unless_the_node_lags() {
+        check(1_000, 0, Some(1_000));
+        check(1_000, 1_000, Some(1_000));
+        check(1_000, 1_500, Some(1_000));
+        check(1_000, 1_501, None);
+        check(1_000, u64::MAX, None);
+        check(0, 0, None);
     }
 }
