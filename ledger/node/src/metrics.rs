@@ -27,7 +27,16 @@ const EPOCHS: Metric = Metric::counter(
 const STREAMS: Metric = Metric::gauge("agon_node_event_streams", "Open event streams");
 
 /// All of them, for their help texts.
-pub const ALL: &[Metric] = &[HEIGHT, BLOCK, FINAL, TRANSACTIONS, MEMPOOL, REFUSALS, EPOCHS, STREAMS];
+pub const ALL: &[Metric] = &[
+    HEIGHT,
+    BLOCK,
+    FINAL,
+    TRANSACTIONS,
+    MEMPOOL,
+    REFUSALS,
+    EPOCHS,
+    STREAMS,
+];
 
 pub(crate) fn height(height: u64) {
     metrics::gauge!(HEIGHT.name()).set(height as f64);

@@ -403,11 +403,13 @@ impl Node {
 
 /// How long a height lasts at least that begins `age` after the newest block was proposed.
 ///
-/// A node that is level begins one when that block is about a block time old. To it a greater age means that it lags:
-/// were it to wait as the others do, it would stay behind them for good, and its votes and its turns would come too late.
+/// To a node that is level that block is about a block time old when it begins the next height, so a height ends two
+/// block times after its parent was proposed. To a node that lags it is older, and what is missing comes off its wait:
+/// were it to wait as long as the others do, it would stay behind them for good, and its votes and turns would come
+/// too late. Nobody waits longer than a block time, so a proposer whose clock is ahead delays nobody.
 fn pace(block_time: Duration, age: Duration) -> Option<Duration> {
-    let lags = age > block_time + block_time / 2;
-    (!block_time.is_zero() && !lags).then_some(block_time)
+    let left = (block_time * 2).saturating_sub(age).min(block_time);
+    (!left.is_zero()).then_some(left)
 }
 
 /// Waits for what was begun on the disk.
@@ -438,11 +440,11 @@ mod tests {
     }
 
     #[test]
-    fn a_height_lasts_a_block_time_unless_the_node_lags() {
+    fn a_height_lasts_a_block_time_less_what_the_node_lags() {
         check(1_000, 0, Some(1_000));
         check(1_000, 1_000, Some(1_000));
-        check(1_000, 1_500, Some(1_000));
-        check(1_000, 1_501, None);
+        check(1_000, 1_100, Some(900));
+        check(1_000, 2_000, None);
         check(1_000, u64::MAX, None);
         check(0, 0, None);
     }

@@ -24,6 +24,9 @@ use crate::{random, runs};
 /// The member that is not what it should be.
 const LIAR: usize = 3;
 
+/// A block time at which two nodes are level with each other on any machine, and take their turn at the same time.
+const PACED_MS: u64 = 100;
+
 /// What is wrong with a block.
 #[derive(Clone, Copy, Debug)]
 enum Lie {
@@ -230,7 +233,7 @@ fn twin(fleet: &Fleet, dir: &std::path::Path) -> Folder {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_member_that_says_two_things_is_found_out_and_splits_nobody() {
     let mut random = random();
-    let mut fleet = Fleet::begin().await;
+    let mut fleet = Fleet::begin().await.with_block_ms(PACED_MS);
     let liar = NodeKeys::open(fleet.cluster.places[LIAR].folder.dir()).unwrap();
     fleet.liar = Some(liar.consensus.consensus_key());
     let dir = tempfile::tempdir().unwrap();
@@ -244,7 +247,7 @@ async fn a_member_that_says_two_things_is_found_out_and_splits_nobody() {
         peers.listen = anywhere;
         // It would report itself, and be a member no longer.
         peers.hotkey = None;
-        let node = Node::try_start_at(&folder, anywhere, Some(peers), Clock::system())
+        let node = Node::try_start_paced(&folder, anywhere, Some(peers), Clock::system(), PACED_MS)
             .await
             .unwrap();
         let deadline = Instant::now() + WITHIN;

@@ -143,7 +143,8 @@ impl Fleet {
         };
         command.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""]);
         command.arg(env!("CARGO_BIN_EXE_agon-node"));
-        command.args(["run", "--die-with-parent", "--log", "info"]);
+        let log = std::env::var("FAULT_LOG").unwrap_or_else(|_| String::from("info"));
+        command.args(["run", "--die-with-parent", "--log", &log]);
         command.args(["--listen", &place.ledger.to_string()]);
         command.args(["--listen-peers", &listen.to_string()]);
         command.args(["--block-ms", &self.block_ms.to_string()]);

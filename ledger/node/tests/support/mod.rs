@@ -239,10 +239,20 @@ impl Node {
         peers: Option<Peers>,
         clock: Clock,
     ) -> Result<Self, NodeError> {
+        Self::try_start_paced(folder, listen, peers, clock, BLOCK_MS).await
+    }
+
+    pub(crate) async fn try_start_paced(
+        folder: &Folder,
+        listen: SocketAddr,
+        peers: Option<Peers>,
+        clock: Clock,
+        block_ms: u64,
+    ) -> Result<Self, NodeError> {
         let config = Config {
             storage: Storage::Disk(folder.clone()),
             listen,
-            block_ms: BLOCK_MS,
+            block_ms,
             peers,
         };
         let shutdown = Shutdown::new();

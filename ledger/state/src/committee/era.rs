@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use agon_protocol::id::{BlockNumber, ConsensusKey, Hotkey};
 use agon_protocol::message::{Committee, Member};
 
-use super::powers::{Hopeful, elect, found};
+use super::powers::{Hopeful, elect, found, going_count};
 use super::{Candidate, InForce, KeyUse};
 use crate::State;
 use crate::parameters::NetworkParameterId;
@@ -63,21 +63,48 @@ impl State {
         let (mut staying, entering): (Vec<_>, Vec<_>) = self.hopefuls(now).into_iter().partition(is_member);
         if staying.is_empty() {
             staying = self.as_they_are(&committee);
+        } else {
+            staying.extend(self.kept(&committee, now));
         }
         let elected = elect(staying, entering, self.members_max());
         self.put_in_force(elected);
+    }
+
+    /// Members that did not renew their readiness and stay nevertheless, since less than a third of the power goes
+    /// for that reason at a time; who was ready last stays first.
+    fn kept(&self, committee: &Committee, now: BlockNumber) -> Vec<Hopeful> {
+        let lapses = |candidate: &Candidate| !candidate.is_ready(now) && self.could_qualify(candidate);
+        let candidates = self.table.scan::<Candidate>(());
+        let lapsed = candidates.filter_map(|(hotkey, candidate)| {
+            let member = committee.member(&candidate.consensus_key)?;
+            lapses(&candidate).then_some((candidate.ready_until, member.power, hotkey, candidate))
+        });
+        let mut lapsed: Vec<_> = lapsed.collect();
+        lapsed.sort_by_key(|(ready_until, power, _, candidate)| {
+            (*ready_until, *power, candidate.consensus_key)
+        });
+        let powers = lapsed.iter().map(|(_, power, ..)| *power);
+        let going = going_count(powers, committee.power());
+        let kept = lapsed.drain(going..);
+        kept.map(|(.., hotkey, candidate)| self.hopeful(hotkey, &candidate))
+            .collect()
     }
 
     /// Those that qualify at `now`, with their powers.
     fn hopefuls(&self, now: BlockNumber) -> Vec<Hopeful> {
         let candidates = self.table.scan::<Candidate>(());
         let qualified = candidates.filter(|(_, candidate)| self.qualifies(candidate, now));
-        let hopeful = |(hotkey, candidate): (Hotkey, Candidate)| Hopeful {
+        qualified
+            .map(|(hotkey, candidate)| self.hopeful(hotkey, &candidate))
+            .collect()
+    }
+
+    fn hopeful(&self, hotkey: Hotkey, candidate: &Candidate) -> Hopeful {
+        Hopeful {
             consensus_key: candidate.consensus_key,
             hotkey,
-            power: self.power(hotkey, &candidate),
-        };
-        qualified.map(hopeful).collect()
+            power: self.power(hotkey, candidate),
+        }
     }
 
     /// The members with the power they have and the hotkeys they go by now.

@@ -17,8 +17,9 @@
 //! Every `committee_era_blocks` the block of that height computes the committee anew, before anything else in it;
 //! the result makes the block after it final. Between two eras the committee changes only when it is first formed.
 //!
-//! - Members that qualify stay. Those that left, were slashed or did not renew their readiness are dropped. If no
-//!   member qualifies, all stay with the power they have: a committee is never empty once there is one.
+//! - Members that qualify stay. Those that left or were slashed are dropped. So are those that did not renew their
+//!   readiness, the longest silent first, with less than a third of the power together. If no member qualifies, all
+//!   stay with the power they have: a committee is never empty once there is one.
 //! - Candidates enter in the order of their power, the lower consensus key first among equals. Together they get
 //!   less than a third of the new power; who comes when nothing of that is left waits for the next era.
 //! - A ledger that one node decides alone has no committee. [`State::form_committee`] makes the first one of all
@@ -67,6 +68,12 @@ pub(crate) struct Candidate {
     /// From when the delay of its bond counts: the block in which it left or was slashed, or the newest era in
     /// which it was still a member.
     pub(crate) leaving: Option<BlockNumber>,
+}
+
+impl Candidate {
+    fn is_ready(&self, now: BlockNumber) -> bool {
+        self.ready_until >= now
+    }
 }
 
 impl Entry for Candidate {
@@ -156,8 +163,12 @@ impl State {
 
     /// Whether a candidate can be a member in the era that opens at `now`.
     fn qualifies(&self, candidate: &Candidate, now: BlockNumber) -> bool {
+        candidate.is_ready(now) && self.could_qualify(candidate)
+    }
+
+    /// Whether a candidate can be a member once it shows that it is ready.
+    fn could_qualify(&self, candidate: &Candidate) -> bool {
         candidate.leaving.is_none()
-            && candidate.ready_until >= now
             && candidate.bond >= self.network_amount(NetworkParameterId::CommitteeBondMin)
     }
 

@@ -6,6 +6,13 @@
 //! rounded down, which is less than a third of the sum. It is handed out in the order of powers; the last gets what
 //! is left of it, and its full power in the next era.
 //!
+//! # The exit bound
+//!
+//! Of the members that do not show that they are ready, as many go as have less than a third of the power in force
+//! together. A committee that makes blocks has more than two thirds of its power at work, so whoever goes beyond that
+//! is alive: its messages were lost or left out, or it was never told to send them. Were all of those to go at once, the
+//! few that others let through would be the committee.
+//!
 //! # The cap
 //!
 //! With four members or more no power is a third of the sum or more: powers are cut at the highest level at which
@@ -82,6 +89,15 @@ fn admit(staying: &mut Vec<Hopeful>, entering: Vec<Hopeful>, members_max: usize)
         admitted.push(hopeful);
     }
     admitted
+}
+
+/// How many go, in this order, of members that are not ready any more: less than a third of the power `in_force`.
+pub(super) fn going_count(lapsed: impl Iterator<Item = u64>, in_force: u64) -> usize {
+    let sums = lapsed.scan(0_u64, |sum, power| {
+        *sum = sum.saturating_add(power);
+        Some(*sum)
+    });
+    sums.take_while(|sum| sum.saturating_mul(3) < in_force).count()
 }
 
 /// Most power that may enter beside `staying`: less than a third of the sum.
@@ -188,6 +204,21 @@ mod tests {
         check(&[1], &[5], &[(0, 1)]);
         // Three that stay with 30 leave 14, which is less than a third of 44.
         check(&[10, 10, 10], &[50], &[(0, 10), (1, 10), (2, 10), (100, 14)]);
+    }
+
+    #[test]
+    fn less_than_a_third_of_the_power_goes_for_want_of_readiness() {
+        for (lapsed, in_force, expected) in [
+            (&[][..], 4, 0),
+            (&[1], 4, 1),
+            (&[1], 3, 0),
+            (&[1, 1, 1], 4, 1),
+            (&[1, 1, 1], 10, 3),
+            (&[1, 5, 1], 10, 1),
+        ] {
+            let going = going_count(lapsed.iter().copied(), in_force);
+            assert_eq!(going, expected, "{lapsed:?} of {in_force}");
+        }
     }
 
     #[test]

@@ -303,12 +303,36 @@ fn a_committee_whose_members_all_fell_silent_stays_as_it_is() {
     let before = ledger.state.committee();
     ledger.advance(2 * READY);
     assert_eq!(ledger.state.committee(), before);
-    // Who is ready then comes in beside them, and takes over with the next era.
+    // Who is ready then comes in beside them, and does not take over.
     ledger.candidates(&[(103, 100)]);
     ledger.open_era();
     assert_eq!(ledger.powers(), [(101, 300), (102, 300), (103, 100)]);
     ledger.open_era();
-    assert_eq!(ledger.powers(), [(103, 100)]);
+    assert_eq!(ledger.powers(), [(101, 300), (102, 300), (103, 100)]);
+}
+
+#[test]
+fn less_than_a_third_goes_at_a_time_for_want_of_readiness_the_longest_silent_first() {
+    let mut ledger = Ledger::with_committee(&[(101, 300), (102, 300), (103, 300), (104, 300)]);
+    ledger.open_era();
+    ledger.ready([103, 101]);
+    ledger.open_era();
+    ledger.ready([101]);
+    while ledger.state.height().0 < READY + 2 * ERA {
+        ledger.begin();
+    }
+    // 102 and 104 were silent for equally long; each has a quarter.
+    let first = if voter(102).consensus_key() < voter(104).consensus_key() {
+        102
+    } else {
+        104
+    };
+    let left = if first == 102 { 104 } else { 102 };
+    assert_eq!(ledger.powers(), [(101, 300), (103, 300), (left, 300)]);
+    ledger.ready([101]);
+    // A third is not less than a third.
+    ledger.open_era();
+    assert_eq!(ledger.powers(), [(101, 300), (103, 300), (left, 300)]);
 }
 
 #[test]
@@ -548,8 +572,9 @@ mod properties {
         ]
     }
 
-    /// Checks what a change from one committee to the next has to keep.
-    fn check_change(before: &Committee, after: &Committee) {
+    /// Checks what a change from one committee to that of `state` has to keep.
+    fn check_change(before: &Committee, state: &State) {
+        let after = &state.committee();
         assert!(before.is_empty() || !after.is_empty());
         if before == after || before.is_empty() {
             return;
@@ -558,6 +583,16 @@ mod properties {
             |member: &&agon_protocol::message::Member| before.member(&member.consensus_key).is_none();
         let power: u64 = after.members().iter().filter(entered).map(|it| it.power).sum();
         assert!(power == 0 || 3 * power < after.power(), "{before:?} to {after:?}");
+        let lapsed = |seat: &SeatView| {
+            let went = after.member(&seat.consensus_key).is_none();
+            let power = before.member(&seat.consensus_key).map_or(0, |it| it.power);
+            if went && seat.leaving.is_none() { power } else { 0 }
+        };
+        let lapsed: u64 = state.committee_view().seats.iter().map(lapsed).sum();
+        assert!(
+            lapsed == 0 || 3 * lapsed < before.power(),
+            "{before:?} to {after:?}"
+        );
         let stayed = after.members().len() - after.members().iter().filter(entered).count();
         if after.members().len() >= 4 && stayed >= 3 {
             assert!(
@@ -573,7 +608,7 @@ mod properties {
                 for _ in 0..*blocks {
                     let before = ledger.state.committee();
                     ledger.begin();
-                    check_change(&before, &ledger.state.committee());
+                    check_change(&before, &ledger.state);
                 }
             }
             Wish::Join(key, bond) => drop(ledger.transact(2, join(*key, *bond))),
