@@ -157,22 +157,21 @@ async fn doctor(cli: &Cli, args: &DoctorArgs) -> anyhow::Result<()> {
         &args.hold.options(),
         &Settings::from_env(),
     ));
-    match args::read_hotkey(&args.wallet) {
-        Ok(pair) => {
-            let who = doctor::network::Who {
-                ledger: cli.ledger.ledger.clone(),
-                pair,
-                netuid: args.netuid,
-            };
-            let found = doctor::network::examine(&who, &Net::tcp(), &Clock::system()).await;
-            report.0.extend(found);
-        }
-        Err(error) => report.0.push(doctor::Check::fail(
+    let pair = args::read_hotkey(&args.wallet);
+    if let Err(error) = &pair {
+        report.0.push(doctor::Check::fail(
             "hotkey",
             format!("{error:#}"),
             "make one with `agon wallet create`, or name it with --wallet and --hotkey",
-        )),
+        ));
     }
+    let who = doctor::network::Who {
+        ledger: cli.ledger.ledger.clone(),
+        pair: pair.ok(),
+        netuid: args.netuid,
+    };
+    let found = doctor::network::examine(&who, &Net::tcp(), &Clock::system()).await;
+    report.0.extend(found);
     print(args.json.then(|| report.json()), || report.text())?;
     let failures = report.count(Standing::Fail);
     anyhow::ensure!(failures == 0, "{failures} of {} checks failed", report.0.len());

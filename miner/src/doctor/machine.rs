@@ -96,7 +96,7 @@ fn memory(device: &DeviceProbe, needs: &[&Need]) -> Check {
     let found = match needs.len() {
         0 => format!("{} has {} free", device.device, gigabytes(free)),
         count => format!(
-            "{count} models need {} together, {} has {} free",
+            "{} needed for {count} model(s) together, {} has {} free",
             gigabytes(needed),
             device.device,
             gigabytes(free)

@@ -27,8 +27,8 @@ const ANNOUNCEMENTS_FEW: u64 = 100;
 pub struct Who {
     /// The ledger node.
     pub ledger: String,
-    /// The hotkey.
-    pub pair: Keypair,
+    /// The hotkey; without one, what does not need it is looked at.
+    pub pair: Option<Keypair>,
     /// The subnet.
     pub netuid: Netuid,
 }
@@ -52,18 +52,21 @@ pub async fn examine(who: &Who, net: &Net, clock: &Clock) -> Vec<Check> {
         }
     };
     checks.push(permits(&metagraph));
-    let Some(neuron) = metagraph.by_hotkey(&who.pair.hotkey()) else {
-        checks.push(not_registered(who));
+    let Some(pair) = &who.pair else {
+        return checks;
+    };
+    let Some(neuron) = metagraph.by_hotkey(&pair.hotkey()) else {
+        checks.push(not_registered(pair, who.netuid));
         return checks;
     };
     checks.push(Check::ok(
         "registration",
         format!("UID {} on subnet {}", neuron.uid, who.netuid),
     ));
-    checks.push(balance(&client, who, neuron).await);
+    checks.push(balance(&client, (pair, who.netuid), neuron).await);
     checks.push(axon(neuron));
     if neuron.axon.is_some() {
-        checks.push(port(&client, who, &head, clock).await);
+        checks.push(port(&client, (pair, who.netuid), &head, clock).await);
     }
     checks
 }
@@ -103,7 +106,10 @@ fn skew(sent_ms: u64, received_ms: u64, node_ms: u64) -> Check {
     let here_ms = sent_ms.saturating_add(half_ms);
     let skew_ms = here_ms.abs_diff(node_ms);
     let way = if here_ms > node_ms { "ahead of" } else { "behind" };
-    let found = format!("{skew_ms} ms {way} the node, give or take {half_ms} ms");
+    let found = match skew_ms {
+        0 => format!("as the node's, give or take {half_ms} ms"),
+        _ => format!("{skew_ms} ms {way} the node, give or take {half_ms} ms"),
+    };
     // What the way alone may explain is nobody's fault.
     let certain_ms = skew_ms.saturating_sub(half_ms);
     let next = format!(
@@ -130,26 +136,23 @@ fn permits(metagraph: &Metagraph) -> Check {
     }
 }
 
-fn not_registered(who: &Who) -> Check {
-    let found = format!("hotkey {} has no UID on subnet {}", who.pair.hotkey(), who.netuid);
-    let next = format!(
-        "agon register --netuid {} --wallet WALLET --hotkey HOTKEY",
-        who.netuid
-    );
+fn not_registered(pair: &Keypair, netuid: Netuid) -> Check {
+    let found = format!("hotkey {} has no UID on subnet {netuid}", pair.hotkey());
+    let next = format!("agon register --netuid {netuid} --wallet WALLET --hotkey HOTKEY");
     Check::fail("registration", found, next)
 }
 
 /// Whether the coldkey can pay for announcements, by the ledger's own word of what one costs.
-async fn balance(client: &LedgerClient, who: &Who, neuron: &NeuronView) -> Check {
+async fn balance(client: &LedgerClient, (pair, netuid): (&Keypair, Netuid), neuron: &NeuronView) -> Check {
     let account = match client.account(Account(neuron.coldkey.0)).await {
         Ok(account) => account,
         Err(error) => return Check::fail("balance", sentence(&error), "ask again"),
     };
     let call = Call::ServeAxon {
-        netuid: who.netuid,
+        netuid,
         axon: any_axon(neuron),
     };
-    let fee = match client.prepare(&who.pair, call).await {
+    let fee = match client.prepare(pair, call).await {
         Ok(transaction) => client.dry_run(&transaction).await.map(|run| run.fee),
         Err(error) => Err(error),
     };
@@ -219,18 +222,23 @@ fn axon(neuron: &NeuronView) -> Check {
     Check::ok("axon", found)
 }
 
-async fn port(client: &LedgerClient, who: &Who, head: &Head, clock: &Clock) -> Check {
+async fn port(
+    client: &LedgerClient,
+    (pair, netuid): (&Keypair, Netuid),
+    head: &Head,
+    clock: &Clock,
+) -> Check {
     // In the node's time, so that a wrong clock is told of once.
     let issued_ms = head
         .clock_ms
         .max(clock.now_ms().min(head.clock_ms.saturating_add(AHEAD_MS_MAX)));
     let check = AxonCheck {
         genesis: head.genesis,
-        netuid: who.netuid,
-        hotkey: who.pair.hotkey(),
+        netuid,
+        hotkey: pair.hotkey(),
         issued_ms,
     };
-    match client.check_axon(&Signed::sign(check, &who.pair)).await {
+    match client.check_axon(&Signed::sign(check, pair)).await {
         Ok(view) => judge_reach(&view),
         Err(error) => Check::warn(
             "port",
