@@ -38,6 +38,7 @@ fn ledger(dir: &Path) -> (Folder, Output) {
         listen: "127.0.0.1:0".parse().unwrap(),
         block_ms: 10,
         peers: None,
+        axons: agon_ledger_node::axons::Addresses::Public,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

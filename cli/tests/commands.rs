@@ -49,6 +49,7 @@ impl Ledger {
                 listen: "127.0.0.1:0".parse().unwrap(),
                 block_ms: 20,
                 peers: None,
+                axons: agon_ledger_node::axons::Addresses::Loopback,
             };
             let runtime = tokio::runtime::Builder::new_multi_thread()
                 .enable_all()

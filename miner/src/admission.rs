@@ -90,6 +90,14 @@ pub enum Refusal {
         /// The nonce.
         nonce: u64,
     },
+    /// The task pins a model that is not served.
+    #[error("task {task} pins a model that is none of the {served} that this miner serves")]
+    Model {
+        /// The task.
+        task: String,
+        /// How many models are served.
+        served: usize,
+    },
     /// The queue is full.
     #[error("the queue is full, ask again later")]
     Busy,
@@ -127,6 +135,7 @@ impl Refusal {
             Self::Tempo { .. } => "tempo",
             Self::Draw(_) => "draw",
             Self::Replayed { .. } => "replayed",
+            Self::Model { .. } => "model",
             Self::Busy => "queue_full",
             Self::Prompt { .. } => "prompt",
             Self::Forgotten { .. } => "forgotten",
@@ -140,7 +149,7 @@ impl Refusal {
         match self {
             Self::Malformed { .. } | Self::Prompt { .. } => Code::InvalidArgument,
             Self::Signature(_) => Code::Unauthenticated,
-            Self::Receiver { .. } | Self::Forgotten { .. } => Code::NotFound,
+            Self::Receiver { .. } | Self::Forgotten { .. } | Self::Model { .. } => Code::NotFound,
             Self::Subnet { .. } | Self::Tempo { .. } | Self::Draw(_) => Code::FailedPrecondition,
             Self::Stale { .. } => Code::OutOfRange,
             Self::Permit { .. } => Code::PermissionDenied,

@@ -1,7 +1,7 @@
 //! Announces the axon on the ledger and keeps it fresh.
 //!
-//! The ledger's record is compared with what this miner serves whenever the metagraph was read; a difference, or
-//! a record older than `FRESH_BLOCKS`, is announced again. A refusal is said in full and tried again later, since
+//! The ledger's record is compared with what this miner serves whenever the metagraph was read or the models changed; a
+//! difference, or a record older than `FRESH_BLOCKS`, is announced again. A refusal is said in full and tried again later, since
 //! its cause (a rate limit, a registration under way) may pass.
 
 use std::time::Duration;
@@ -14,22 +14,26 @@ use agon_protocol::sign::Keypair;
 use agon_runtime::shutdown::Shutdown;
 use tracing::{info, warn};
 
+use crate::backend::Backend;
+use crate::models::{self, Models};
+
 /// An announcement older than this is repeated, so that readers can tell a living miner from a gone one.
 const FRESH_BLOCKS: u64 = 1_000;
 /// Pause after a refusal or failure.
 const PAUSE: Duration = Duration::from_secs(5);
 
-/// Announces `axon` until shutdown, whenever the ledger's record is missing, different or old.
-pub async fn keep_announced(
+/// Announces `axon` with the models served until shutdown, whenever the ledger's record is missing, different or old.
+pub async fn keep_announced<B: Backend>(
     client: LedgerClient,
-    pair: Keypair,
-    netuid: Netuid,
-    axon: Axon,
+    (pair, netuid, mut axon): (Keypair, Netuid, Axon),
+    models: Models<B>,
     mut views: Views,
     shutdown: Shutdown,
 ) {
     let mut announced = BlockNumber(0);
+    let mut changes = models.changes();
     loop {
+        axon.models = models::announced(&changes.borrow_and_update().clone());
         let view = views.borrow_and_update().clone();
         // A metagraph that was read before our own announcement says nothing about it.
         let view = view.filter(|view| view.metagraph.height >= announced);
@@ -56,7 +60,10 @@ pub async fn keep_announced(
             if wanting {
                 tokio::time::sleep(PAUSE).await;
             }
-            views.changed().await.is_ok()
+            tokio::select! {
+                changed = views.changed() => changed.is_ok(),
+                changed = changes.changed() => changed.is_ok(),
+            }
         };
         tokio::select! {
             biased;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use agon_model::{DeviceChoice, Dtype, LoadOptions};
 use agon_protocol::id::Netuid;
+use agon_protocol::sign::Keypair;
 use agon_protocol::wallet::{HotkeyName, role_folder};
 use agon_runtime::flags::{ChildFlags, LedgerFlags, LogFlags, MetricsFlags, WalletFlags};
 use clap::{Args, Parser, Subcommand};
@@ -17,10 +18,12 @@ const EXAMPLES: &str = "Examples:
   agon-miner fit --model Qwen/Qwen2.5-0.5B-Instruct --device cuda:0
   agon-miner serve --wallet mine --hotkey gpu0 --netuid 1 --model Qwen/Qwen2.5-0.5B-Instruct \\
       --device cuda:0 --listen 0.0.0.0:8091 --announce 203.0.113.7:8091
+  agon-miner serve --wallet mine --hotkey gpu0 --netuid 1 --model models/large --model models/small
   agon-miner hash --model models/large
+  agon-miner doctor --wallet mine --hotkey gpu0 --netuid 1 --model models/large
 
 Models by name are looked for in the cache of Hugging Face's tools, then fetched into it; HF_HOME, HF_TOKEN,
-HF_ENDPOINT and HF_HUB_OFFLINE mean what they mean there.
+HF_ENDPOINT and HF_HUB_OFFLINE mean what they mean there. SIGHUP makes serve look at its models again.
 
 Exit codes: 0 stopped as asked, 1 failure, 2 usage, 3 refused by the ledger, 4 ledger out of reach.";
 
@@ -48,6 +51,8 @@ pub enum Command {
     Fit(FitArgs),
     /// Print the digest of a model, by which tasks pin it and receipts name it
     Hash(HashArgs),
+    /// Say whether everything that serving needs is there, and what to do where it is not
+    Doctor(Box<DoctorArgs>),
 }
 
 /// Flags of `hash`.
@@ -56,7 +61,30 @@ pub struct HashArgs {
     /// Folder of the model in Hugging Face's layout, or its name on the hub: ORG/NAME or ORG/NAME@REVISION
     #[arg(long, value_name = "MODEL")]
     pub model: ModelSource,
+    /// Read the model even if its digest is kept beside it, and say when they differ
+    #[arg(long)]
+    pub check: bool,
     /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Flags of `doctor`.
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// Wallet and hotkey.
+    #[command(flatten)]
+    pub wallet: WalletFlags,
+    /// Number of the subnet
+    #[arg(long, value_name = "N")]
+    pub netuid: Netuid,
+    /// A model that is to be served: a folder, or its name on the hub; may be repeated
+    #[arg(long = "model", value_name = "MODEL")]
+    pub models: Vec<ModelSource>,
+    /// How models are held.
+    #[command(flatten)]
+    pub hold: HoldArgs,
+    /// Print one JSON object
     #[arg(long)]
     pub json: bool,
 }
@@ -93,9 +121,13 @@ pub struct ServeArgs {
     /// Everything but the model.
     #[command(flatten)]
     pub miner: MinerArgs,
-    /// Model.
+    /// Folder of a model in Hugging Face's layout, or its name on the hub: ORG/NAME or ORG/NAME@REVISION. May be
+    /// repeated: the first answers unless a task pins another
+    #[arg(long = "model", value_name = "MODEL", required = true)]
+    pub models: Vec<ModelSource>,
+    /// How models are held.
     #[command(flatten)]
-    pub model: ModelArgs,
+    pub hold: HoldArgs,
 }
 
 /// Flags of `fit`.
@@ -115,6 +147,14 @@ pub struct ModelArgs {
     /// Folder of the model in Hugging Face's layout, or its name on the hub: ORG/NAME or ORG/NAME@REVISION
     #[arg(long, value_name = "MODEL")]
     pub model: ModelSource,
+    /// How it is held.
+    #[command(flatten)]
+    pub hold: HoldArgs,
+}
+
+/// Flags that say how models are held; each model has slots, context and queue of its own.
+#[derive(Debug, Args)]
+pub struct HoldArgs {
     /// Where to compute: auto, cpu or cuda:N
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     pub device: DeviceChoice,
@@ -135,8 +175,8 @@ pub struct ModelArgs {
     pub threads: usize,
 }
 
-impl ModelArgs {
-    /// How the model is to be held.
+impl HoldArgs {
+    /// How a model is to be held.
     #[must_use]
     pub fn options(&self) -> LoadOptions {
         LoadOptions {
@@ -157,13 +197,8 @@ impl MinerArgs {
     ///
     /// When wallet or hotkey cannot be read.
     pub fn config(&self, ledger: &LedgerFlags) -> anyhow::Result<Config> {
-        let WalletFlags {
-            wallet,
-            hotkey,
-            wallets,
-        } = &self.wallet;
-        let wallets = wallets.dir()?;
-        let pair = HotkeyName { wallet, hotkey }.read(&wallets)?;
+        let wallets = self.wallet.wallets.dir()?;
+        let pair = read_hotkey(&self.wallet)?;
         let state_dir = self.state_dir.clone();
         let state_dir =
             state_dir.unwrap_or_else(|| role_folder(&wallets, "miner", self.netuid, pair.hotkey()));
@@ -176,4 +211,18 @@ impl MinerArgs {
             state_dir: Some(state_dir),
         })
     }
+}
+
+/// Reads the hotkey of a wallet.
+///
+/// # Errors
+///
+/// When wallet or hotkey cannot be read.
+pub fn read_hotkey(flags: &WalletFlags) -> anyhow::Result<Keypair> {
+    let WalletFlags {
+        wallet,
+        hotkey,
+        wallets,
+    } = flags;
+    Ok(HotkeyName { wallet, hotkey }.read(&wallets.dir()?)?)
 }

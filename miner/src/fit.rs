@@ -38,6 +38,12 @@ const USABLE_PERCENT: u64 = 95;
 /// A context below this holds no challenge with its answer.
 const CONTEXT_LEAST: u64 = 256;
 
+/// What of so much free memory is counted on.
+#[must_use]
+pub const fn usable_bytes(free_bytes: u64) -> u64 {
+    free_bytes / 100 * USABLE_PERCENT
+}
+
 impl Fit {
     /// Whether it fits.
     #[must_use]
@@ -45,7 +51,7 @@ impl Fit {
         let Some(free) = self.device.free_bytes else {
             return Verdict::Unknown;
         };
-        let usable = free / 100 * USABLE_PERCENT;
+        let usable = usable_bytes(free);
         let slots = self.need.slots_that_fit(usable);
         let context = self.need.context_that_fits(usable);
         if self.need.bytes() <= usable {

@@ -9,6 +9,10 @@
 //! | [`follow`] | keeps permits, tempo and beacons fresh from the ledger |
 //! | [`announce`] | keeps the axon on the ledger fresh |
 //! | [`backend`] | the seam to inference |
+//! | [`models`] | the models that are served, and which one answers |
+//! | [`shelf`] | finds, weighs and loads them, and loads them again when asked |
+//! | [`digests`] | names of models, kept beside them |
+//! | [`doctor`] | whether everything that serving needs is there |
 //! | [`hub`] | models by name: the cache, and downloads into it |
 //! | [`fit`] | whether a model fits, and how fast it can be |
 //! | [`args`] | what was typed, and what it means |
@@ -20,42 +24,51 @@ pub mod admission;
 pub mod announce;
 pub mod args;
 pub mod backend;
+pub mod digests;
+pub mod doctor;
 pub mod fit;
 pub mod follow;
 pub mod hub;
+pub mod models;
 pub mod replay;
 pub mod serve;
+pub mod shelf;
 pub mod traces;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use agon_ledger_client::follow::Follower;
 use agon_ledger_client::{ClientError, LedgerClient};
-use agon_protocol::grpc::v1::miner_server::MinerServer;
-use agon_protocol::grpc::{self};
 use agon_protocol::id::Netuid;
 use agon_protocol::message::Axon;
 use agon_protocol::sign::Keypair;
 use agon_runtime::clock::Clock;
 use agon_runtime::flags::ExitWith;
-use agon_runtime::net::{self, Incoming, Net};
+use agon_runtime::net::{self, Incoming, Limits, Net};
 use agon_runtime::shutdown::{Shutdown, TaskFailed, Tasks, grace};
 use agon_runtime::telemetry::{self, Metric};
 use thiserror::Error;
 use tokio::sync::watch;
-use tonic::service::{InterceptorLayer, LayerExt};
 use tracing::{info, warn};
 
 use crate::admission::Admission;
 use crate::backend::Backend;
+use crate::models::Models;
 use crate::replay::{Replay, ReplayError};
-use crate::serve::{Gate, Handle, Service};
+use crate::serve::Service;
 
 /// How long answers under way may take once shutdown was asked for.
-const GRACE: Duration = Duration::from_secs(10);
+pub(crate) const GRACE: Duration = Duration::from_secs(10);
+/// Connections in all; those of one address, more than validators behind one router have; and those that are kept for
+/// addresses from which a challenge was admitted.
+pub const CONNECTIONS: Limits = Limits {
+    connections_max: net::CONNECTIONS_MAX,
+    per_address_max: 64,
+    known_only: net::CONNECTIONS_MAX / 4,
+};
 
 /// What a miner needs to know before it binds anything.
 #[derive(Debug)]
@@ -131,7 +144,15 @@ pub const METRICS: &[Metric] = &[
         "agon_miner_challenges_total",
         "Challenges by outcome: answered, abandoned, failed or a rule",
     ),
-    Metric::counter("agon_miner_tokens_total", "Tokens of prompts and answers"),
+    Metric::counter(
+        "agon_miner_tokens_total",
+        "Tokens, by kind: of prompts or of answers",
+    ),
+    Metric::gauge("agon_miner_models", "Models that are served"),
+    Metric::counter(
+        "agon_miner_reloads_total",
+        "Times that models were looked at again, by outcome: changed, same or failed",
+    ),
     Metric::histogram(
         "agon_miner_answer_seconds",
         "Seconds from admission to the receipt",
@@ -156,7 +177,7 @@ pub async fn check(config: &Config, net: &Net) -> Result<(), RunError> {
 /// [`RunError`].
 pub async fn run<B: Backend>(
     config: Config,
-    backend: B,
+    models: Models<B>,
     world: World,
     shutdown: Shutdown,
     ready: impl FnOnce(SocketAddr),
@@ -166,8 +187,8 @@ pub async fn run<B: Backend>(
     let genesis = client.head().await?.genesis;
     let neuron = announce::check_registered(&client, &config.pair, config.netuid).await?;
     let incoming = listen(&world.net, config.listen).await?;
-    let axon = axon(&config, incoming.local_addr(), &backend)?;
-    info!(uid = %neuron.uid, netuid = %config.netuid, address = %incoming.local_addr(), model = axon.model_name, "miner starts");
+    let axon = axon(&config, incoming.local_addr(), &models)?;
+    info!(uid = %neuron.uid, netuid = %config.netuid, address = %incoming.local_addr(), models = axon.models.len(), model = axon.models[0].name, "miner starts");
 
     let follower = Follower::new(client.clone(), config.netuid);
     let (views, snapshots) = (follower.views(), watch::Sender::new(None));
@@ -180,21 +201,23 @@ pub async fn run<B: Backend>(
         subnet: snapshots.subscribe(),
         replay: Mutex::new(open_replay(&config, world.clock.now_ms())?),
         traces: Mutex::default(),
-        backend,
+        models: models.clone(),
+        known: incoming.known(),
         clock: world.clock,
         pair: config.pair.clone(),
     };
+    metrics::gauge!("agon_miner_models").set(models.served().len() as f64);
     let mut tasks = Tasks::new(shutdown.clone());
     tasks.spawn("ledger follower", follower.run(shutdown.clone()));
     tasks.spawn(
         "snapshots",
         follow::keep_snapshots(views.clone(), snapshots, shutdown.clone()),
     );
-    let announcer =
-        announce::keep_announced(client, config.pair, config.netuid, axon, views, shutdown.clone());
+    let who = (config.pair, config.netuid, axon);
+    let announcer = announce::keep_announced(client, who, models, views, shutdown.clone());
     tasks.spawn("announcer", announcer);
     ready(incoming.local_addr());
-    let served = serve(service, incoming, &shutdown).await;
+    let served = serve::serve(service, incoming, &shutdown).await;
     shutdown.request();
     let report = grace(tasks, GRACE).await;
     if !report.is_clean() {
@@ -205,28 +228,22 @@ pub async fn run<B: Backend>(
 }
 
 async fn listen(net: &Net, addr: SocketAddr) -> Result<Incoming, RunError> {
-    net.listen(addr)
+    net.listen_within(addr, CONNECTIONS)
         .await
         .map_err(|source| RunError::Listen { addr, source })
 }
 
-fn axon(config: &Config, bound: SocketAddr, backend: &impl Backend) -> Result<Axon, RunError> {
+fn axon<B: Backend>(config: &Config, bound: SocketAddr, models: &Models<B>) -> Result<Axon, RunError> {
     let addr = config.announce.unwrap_or(bound);
     if addr.ip().is_unspecified() || addr.port() == 0 {
         return Err(RunError::Announce { addr });
-    }
-    let identity = backend.identity();
-    let mut model_name = identity.name.clone();
-    while model_name.len() > Axon::MODEL_NAME_BYTES_MAX {
-        model_name.pop();
     }
     let (ip, port) = (addr.ip(), addr.port());
     Ok(Axon {
         ip,
         port,
         protocol: Axon::PROTOCOL,
-        model: identity.digest,
-        model_name,
+        models: models::announced(&models.served()),
     })
 }
 
@@ -234,36 +251,6 @@ fn open_replay(config: &Config, now_ms: u64) -> Result<Replay, ReplayError> {
     match &config.state_dir {
         Some(dir) => Replay::open(dir, now_ms),
         None => Ok(Replay::in_memory()),
-    }
-}
-
-async fn serve<B: Backend>(
-    service: Service<B>,
-    incoming: Incoming,
-    shutdown: &Shutdown,
-) -> Result<(), RunError> {
-    let (health, health_service) = tonic_health::server::health_reporter();
-    health.set_serving::<MinerServer<Handle<B>>>().await;
-    let gate = Gate::new(service.admission, service.subnet.clone());
-    let service = MinerServer::new(Handle(Arc::new(service)))
-        .max_decoding_message_size(grpc::MINER_MESSAGE_BYTES_MAX)
-        .max_encoding_message_size(grpc::MINER_MESSAGE_BYTES_MAX);
-    let gated = tower::ServiceBuilder::new()
-        .layer(InterceptorLayer::new(gate))
-        .named_layer(service);
-    let server = net::server().add_service(health_service).add_service(gated);
-    let stopped = server.serve_with_incoming_shutdown(incoming, shutdown.requested());
-    let overdue = async {
-        shutdown.requested().await;
-        tokio::time::sleep(GRACE).await;
-    };
-    tokio::select! {
-        biased;
-        served = stopped => Ok(served?),
-        () = overdue => {
-            warn!(grace_ms = GRACE.as_millis() as u64, "answers under way were cut off");
-            Ok(())
-        }
     }
 }
 

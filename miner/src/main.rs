@@ -1,23 +1,26 @@
-//! `agon-miner`: loads a model, then serves it.
+//! `agon-miner`: loads models, then serves them.
 
 use std::io::Write;
 use std::process::ExitCode;
 
-use agon_miner::args::{Cli, Command, FitArgs, HashArgs, ModelArgs, ServeArgs};
-use agon_miner::backend::ModelBackend;
+use agon_miner::args::{self, Cli, Command, DoctorArgs, FitArgs, HashArgs, ServeArgs};
+use agon_miner::digests::{Digests, Facts, Origin};
+use agon_miner::doctor::{self, Report, Standing};
 use agon_miner::fit::{Fit, Verdict};
-use agon_miner::hub::{self, Found, settings::Settings};
+use agon_miner::hub::{self, settings::Settings};
+use agon_miner::models::Models;
+use agon_miner::shelf::{self, Shelf, tell_tenths};
 use agon_miner::{World, check, run};
-use agon_model::{DeviceProbe, Engine};
+use agon_model::DeviceProbe;
+use agon_protocol::id::Digest;
 use agon_runtime::clock::Clock;
 use agon_runtime::flags::ExitWith;
 use agon_runtime::net::Net;
-use agon_runtime::shutdown::Shutdown;
+use agon_runtime::shutdown::{Hangups, Shutdown};
 use agon_runtime::{flags, telemetry};
 use anyhow::Context;
 use clap::Parser;
-use tokio::sync::oneshot;
-use tracing::info;
+use tokio::sync::mpsc;
 
 fn main() -> ExitCode {
     // Before anything asks libtorch about CUDA.
@@ -35,13 +38,14 @@ async fn start(cli: &Cli) -> anyhow::Result<()> {
         Command::Serve(args) => serve(cli, args).await,
         Command::Fit(args) => fit(args),
         Command::Hash(args) => hash(args),
+        Command::Doctor(args) => doctor(cli, args).await,
     }
 }
 
 async fn serve(cli: &Cli, args: &ServeArgs) -> anyhow::Result<()> {
     args.miner.child.apply()?;
     let config = args.miner.config(&cli.ledger)?;
-    let shutdown = Shutdown::on_signals()?;
+    let (shutdown, hangups) = Shutdown::on_signals_but_hangups()?;
     if let Some(addr) = args.miner.metrics.metrics_addr {
         telemetry::serve_metrics(addr, &shutdown).await?;
     }
@@ -51,65 +55,80 @@ async fn serve(cli: &Cli, args: &ServeArgs) -> anyhow::Result<()> {
     };
     // What can be refused is refused before a large model is fetched or read.
     check(&config, &world.net).await.map_err(ExitWith::from)?;
-    let found = tokio::select! {
-        found = find(&args.model) => found?,
-        () = shutdown.requested() => anyhow::bail!("stopped while the model was fetched; what came is kept"),
+    let shelf = tokio::select! {
+        shelf = open_shelf(args) => shelf?,
+        () = shutdown.requested() => anyhow::bail!("stopped while the models were fetched or loaded; what came is kept"),
     };
-    let backend = load(&args.model, found)?;
-    run(config, backend, world, shutdown, |_| ())
+    let models = Models::new(shelf.backends());
+    tokio::spawn(shelf::keep_fresh(shelf, models.clone(), asked_by(hangups)));
+    run(config, models, world, shutdown, |_| ())
         .await
         .map_err(ExitWith::from)?;
     Ok(())
 }
 
+async fn open_shelf(args: &ServeArgs) -> anyhow::Result<Shelf> {
+    let (sources, options) = (args.models.clone(), args.hold.options());
+    let (settings, digests) = (Settings::from_env(), Digests::from_env());
+    let open = move || Shelf::open(sources, options, settings, digests, &mut tell_tenths());
+    let opened = shelf::aside("agon-shelf", open).await;
+    Ok(opened.context("load the models on a thread of their own")??)
+}
+
+/// A wish to look at the models again for each SIGHUP; those that come while one is fulfilled count as one.
+fn asked_by(mut hangups: Hangups) -> mpsc::Receiver<()> {
+    let (ask, asked) = mpsc::channel(1);
+    tokio::spawn(async move {
+        loop {
+            hangups.next().await;
+            if let Err(mpsc::error::TrySendError::Closed(())) = ask.try_send(()) {
+                return;
+            }
+        }
+    });
+    asked
+}
+
 #[expect(clippy::print_stdout, reason = "the digest is the product of the command")]
 fn hash(args: &HashArgs) -> anyhow::Result<()> {
-    let mut tell = tell_tenths("fetching the model");
+    let mut tell = tell_tenths();
     let found = hub::find_or_fetch(&args.model, &Settings::from_env(), |progress| {
-        tell(progress.bytes_done, progress.bytes_total);
+        tell("fetching the model", progress.bytes_done, progress.bytes_total);
     });
     let dir = found.with_context(|| format!("find model {}", args.model))?.dir;
-    let digest = agon_model::digest_of(&dir).with_context(|| format!("read model {}", args.model))?;
-    let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    let digests = Digests::from_env();
+    let kept = digests.kept(&dir, &Facts::of(&dir)?);
+    let (digest, origin) = match (kept, args.check) {
+        (Some(digest), false) => (digest, Origin::Kept),
+        _ => (
+            digests
+                .read(&dir)
+                .with_context(|| format!("read model {}", args.model))?,
+            Origin::Read,
+        ),
+    };
+    if let Some(kept) = kept.filter(|kept| *kept != digest) {
+        anyhow::bail!("{}", contradiction(kept, digest));
+    }
+    let digest = digest.to_string();
     let task = format!("inference-{}", &digest[..32]);
     if args.json {
-        println!("{}", serde_json::json!({ "model": digest, "task": task }));
+        let was_read = origin == Origin::Read;
+        println!(
+            "{}",
+            serde_json::json!({ "model": digest, "task": task, "read": was_read })
+        );
     } else {
         println!("model {digest}\ntask  {task}");
     }
     Ok(())
 }
 
-/// Finds or fetches the model on a thread of its own, which ends with the process when nobody waits any more.
-async fn find(args: &ModelArgs) -> anyhow::Result<Found> {
-    let source = args.model.clone();
-    let (sender, receiver) = oneshot::channel();
-    std::thread::Builder::new()
-        .name("agon-hub".to_owned())
-        .spawn(move || {
-            let mut tell = tell_tenths("fetching the model");
-            let found = hub::find_or_fetch(&source, &Settings::from_env(), |progress| {
-                tell(progress.bytes_done, progress.bytes_total);
-            });
-            // Nobody waits when the process is about to end.
-            let _ = sender.send(found);
-        })
-        .context("start the thread that fetches models")?;
-    let found = receiver.await.context("fetch the model")?;
-    found.with_context(|| format!("find model {}", args.model))
-}
-
-fn load(args: &ModelArgs, found: Found) -> anyhow::Result<ModelBackend> {
-    let mut tell = tell_tenths("loading the model");
-    let engine = Engine::load(&found.dir, &args.options(), |progress| {
-        tell(progress.bytes_done, progress.bytes_total);
-    })
-    .with_context(|| format!("load model {}", args.model))?;
-    let backend = ModelBackend::new(engine);
-    Ok(match found.name {
-        Some(name) => backend.with_name(name),
-        None => backend,
-    })
+fn contradiction(kept: Digest, read: Digest) -> String {
+    format!(
+        "the digest that was kept, {kept}, is not that of the files, {read}, though nothing says that they changed: \
+         check the disk; the right one is kept now"
+    )
 }
 
 fn fit(args: &FitArgs) -> anyhow::Result<()> {
@@ -118,18 +137,11 @@ fn fit(args: &FitArgs) -> anyhow::Result<()> {
         .with_context(|| format!("read what {} is", model.model))?;
     let fit = Fit {
         model: model.model.to_string(),
-        need: plan.need(&model.options())?,
+        need: plan.need(&model.hold.options())?,
         plan,
-        device: DeviceProbe::measure(model.device, model.threads)?,
+        device: DeviceProbe::measure(model.hold.device, model.hold.threads)?,
     };
-    let report = if args.json {
-        format!("{}\n", fit.json())
-    } else {
-        fit.text()
-    };
-    std::io::stdout()
-        .write_all(report.as_bytes())
-        .context("print the report")?;
+    print(args.json.then(|| fit.json()), || fit.text())?;
     anyhow::ensure!(
         fit.verdict() != Verdict::TooLarge,
         "{} does not fit {}",
@@ -139,17 +151,37 @@ fn fit(args: &FitArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Tells how much is done, ten times in all however often it is called.
-fn tell_tenths(doing: &'static str) -> impl FnMut(u64, u64) {
-    let mut told = 0;
-    move |bytes_done, bytes_total| {
-        let percent = bytes_done
-            .saturating_mul(100)
-            .checked_div(bytes_total)
-            .unwrap_or(100);
-        if percent / 10 > told {
-            told = percent / 10;
-            info!(percent, bytes_total, "{doing}");
-        }
+async fn doctor(cli: &Cli, args: &DoctorArgs) -> anyhow::Result<()> {
+    let mut report = Report(doctor::machine::examine(
+        &args.models,
+        &args.hold.options(),
+        &Settings::from_env(),
+    ));
+    let pair = args::read_hotkey(&args.wallet);
+    if let Err(error) = &pair {
+        report.0.push(doctor::Check::fail(
+            "hotkey",
+            format!("{error:#}"),
+            "make one with `agon wallet create`, or name it with --wallet and --hotkey",
+        ));
     }
+    let who = doctor::network::Who {
+        ledger: cli.ledger.ledger.clone(),
+        pair: pair.ok(),
+        netuid: args.netuid,
+    };
+    let found = doctor::network::examine(&who, &Net::tcp(), &Clock::system()).await;
+    report.0.extend(found);
+    print(args.json.then(|| report.json()), || report.text())?;
+    let failures = report.count(Standing::Fail);
+    anyhow::ensure!(failures == 0, "{failures} of {} checks failed", report.0.len());
+    Ok(())
+}
+
+/// Prints JSON if there is any, else the text.
+fn print(json: Option<serde_json::Value>, text: impl FnOnce() -> String) -> anyhow::Result<()> {
+    let report = json.map_or_else(text, |json| format!("{json}\n"));
+    std::io::stdout()
+        .write_all(report.as_bytes())
+        .context("print the report")
 }

@@ -18,18 +18,22 @@ use agon_protocol::id::{Digest, Hotkey};
 use agon_protocol::message::{Challenge, FinishReason, Receipt, Signed, Trace, Verified, answer_digest};
 use agon_protocol::sign::Keypair;
 use agon_runtime::clock::Clock;
+use agon_runtime::net::{self, Incoming, Known};
+use agon_runtime::shutdown::Shutdown;
 use futures::StreamExt;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::metadata::MetadataMap;
-use tonic::service::Interceptor;
+use tonic::service::{Interceptor, InterceptorLayer, LayerExt};
 use tonic::{Request, Response, Status};
 use tracing::{debug, warn};
 
 use crate::admission::{Admission, Refusal, SubnetSnapshot};
 use crate::backend::{Backend, BackendError, MadeOf, Part, Parts, Prompt};
+use crate::models::Models;
 use crate::replay::Replay;
 use crate::traces::Traces;
+use crate::{GRACE, RunError};
 
 /// Parts of one answer that wait for a slow reader; more wait in the back end, which bounds them by the tokens asked.
 const PARTS_WAITING_MAX: usize = 64;
@@ -39,6 +43,9 @@ const ANSWER_BYTES_MAX: usize = 256 * 1024;
 const READER_GRACE: Duration = Duration::from_secs(5);
 /// What is kept of the deadline for the receipt's way back.
 const RECEIPT_MARGIN: Duration = Duration::from_millis(50);
+
+/// Open streams of one connection: more than a queue and all slots hold.
+const STREAMS_MAX: u32 = 256;
 
 /// What the ledger says of the subnet, as the follower keeps it.
 pub type SubnetWatch = watch::Receiver<Option<Arc<SubnetSnapshot>>>;
@@ -56,7 +63,9 @@ pub struct Service<B> {
     /// Codes of the newest answers.
     pub traces: Mutex<Traces>,
     /// What makes the answers.
-    pub backend: B,
+    pub models: Models<B>,
+    /// Whose connections may take the places that are kept: learns who was admitted.
+    pub known: Known,
     /// The time.
     pub clock: Clock,
 }
@@ -66,6 +75,44 @@ impl<B> std::fmt::Debug for Service<B> {
         f.debug_struct("Service")
             .field("admission", &self.admission)
             .finish_non_exhaustive()
+    }
+}
+
+/// Serves until shutdown was asked for and what was under way has ended, or was cut off after a while.
+///
+/// # Errors
+///
+/// [`RunError::Serve`].
+pub async fn serve<B: Backend>(
+    service: Service<B>,
+    incoming: Incoming,
+    shutdown: &Shutdown,
+) -> Result<(), RunError> {
+    let (health, health_service) = tonic_health::server::health_reporter();
+    health.set_serving::<miner_server::MinerServer<Handle<B>>>().await;
+    let gate = Gate::new(service.admission, service.subnet.clone());
+    let service = miner_server::MinerServer::new(Handle(Arc::new(service)))
+        .max_decoding_message_size(grpc::MINER_MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(grpc::MINER_MESSAGE_BYTES_MAX);
+    let gated = tower::ServiceBuilder::new()
+        .layer(InterceptorLayer::new(gate))
+        .named_layer(service);
+    let server = net::server()
+        .max_concurrent_streams(STREAMS_MAX)
+        .add_service(health_service)
+        .add_service(gated);
+    let stopped = server.serve_with_incoming_shutdown(incoming, shutdown.requested());
+    let overdue = async {
+        shutdown.requested().await;
+        tokio::time::sleep(GRACE).await;
+    };
+    tokio::select! {
+        biased;
+        served = stopped => Ok(served?),
+        () = overdue => {
+            warn!(grace_ms = GRACE.as_millis() as u64, "answers under way were cut off");
+            Ok(())
+        }
     }
 }
 
@@ -140,11 +187,15 @@ impl<B: Backend> miner_server::Miner for Handle<B> {
     async fn ask(&self, request: Request<AskRequest>) -> Result<Response<Self::AskStream>, Status> {
         let service = &self.0;
         let received_ms = service.clock.now_ms();
-        let (challenge, parts) = service
+        let peer = request.remote_addr();
+        let (challenge, backend, parts) = service
             .admit(request.into_inner(), received_ms)
             .map_err(refused)?;
+        if let Some(peer) = peer {
+            service.known.note(peer.ip());
+        }
         let (sender, receiver) = mpsc::channel(PARTS_WAITING_MAX);
-        let answer = Answer::new(Arc::clone(service), challenge, received_ms);
+        let answer = Answer::new((Arc::clone(service), backend), challenge, received_ms);
         // A reader that neither reads nor goes away is left when the answer is too late anyway.
         let lifetime = Duration::from_millis(answer.deadline_ms().saturating_sub(received_ms)) + READER_GRACE;
         tokio::spawn(tokio::time::timeout(lifetime, answer.stream(parts, sender)));
@@ -160,24 +211,25 @@ impl<B: Backend> miner_server::Miner for Handle<B> {
 }
 
 impl<B: Backend> Service<B> {
-    fn admit(&self, wire: AskRequest, now_ms: u64) -> Result<(Verified<Challenge>, Parts), Refusal> {
+    /// Decides on a challenge; what was admitted keeps the model that it was given, whatever is served later.
+    fn admit(&self, wire: AskRequest, now_ms: u64) -> Result<(Verified<Challenge>, Arc<B>, Parts), Refusal> {
         let challenge = Signed::<Challenge>::try_from(wire).map_err(|error| Refusal::Malformed {
             reason: error.to_string(),
         })?;
         let subnet = snapshot(&self.subnet)?;
+        let backend = self.models.choose(&challenge.message().task)?;
         let challenge = {
             let mut replay = self.replay.lock().unwrap_or_else(PoisonError::into_inner);
             self.admission.admit(challenge, &subnet, &mut *replay, now_ms)?
         };
-        let parts =
-            self.backend
-                .answer(prompt(challenge.message(), now_ms))
-                .map_err(|error| match error {
-                    BackendError::Busy => Refusal::Busy,
-                    BackendError::Prompt(reason) => Refusal::Prompt { reason },
-                    BackendError::Failed(reason) => Refusal::Unavailable { reason },
-                })?;
-        Ok((challenge, parts))
+        let parts = backend
+            .answer(prompt(challenge.message(), now_ms))
+            .map_err(|error| match error {
+                BackendError::Busy => Refusal::Busy,
+                BackendError::Prompt(reason) => Refusal::Prompt { reason },
+                BackendError::Failed(reason) => Refusal::Unavailable { reason },
+            })?;
+        Ok((challenge, backend, parts))
     }
 }
 
@@ -221,6 +273,7 @@ fn prompt(challenge: &Challenge, now_ms: u64) -> Prompt {
 /// One answer on its way out.
 struct Answer<B> {
     service: Arc<Service<B>>,
+    backend: Arc<B>,
     challenge: Verified<Challenge>,
     started: Instant,
     received_ms: u64,
@@ -237,10 +290,15 @@ struct End {
 }
 
 impl<B: Backend> Answer<B> {
-    fn new(service: Arc<Service<B>>, challenge: Verified<Challenge>, received_ms: u64) -> Self {
+    fn new(
+        (service, backend): (Arc<Service<B>>, Arc<B>),
+        challenge: Verified<Challenge>,
+        received_ms: u64,
+    ) -> Self {
         let (started, text) = (Instant::now(), String::new());
         Self {
             service,
+            backend,
             challenge,
             started,
             received_ms,
@@ -348,7 +406,7 @@ impl<B: Backend> Answer<B> {
             .clamp(self.received_ms, finished_ms);
         metrics::counter!("agon_miner_tokens_total", "kind" => "prompt").increment(end.prompt_tokens.into());
         metrics::counter!("agon_miner_tokens_total", "kind" => "answer").increment(end.answer_tokens.into());
-        let identity = service.backend.identity();
+        let identity = self.backend.identity();
         let receipt = Receipt {
             challenge: self.challenge.digest(),
             answer: answer_digest(&self.text),

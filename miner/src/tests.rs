@@ -1,6 +1,7 @@
 //! The service over real sockets, with a scripted back end: gates, receipts, refusals, cancellation, message rate.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -20,6 +21,7 @@ use tonic::{Code, Request, Status, Streaming};
 use super::*;
 use crate::admission::{RULE_METADATA, SubnetSnapshot};
 use crate::backend::{BackendError, MadeOf, ModelIdentity, Part, Parts, Prompt};
+use agon_protocol::grpc;
 
 /// Pieces of the long answer: what a prompt of that many tokens would stream.
 const PIECES: usize = 256;
@@ -144,10 +146,11 @@ impl Bench {
             subnet: watch::Sender::new(Some(Arc::new(snapshot))).subscribe(),
             replay: Mutex::new(Replay::in_memory()),
             traces: Mutex::default(),
-            backend: Scripted {
+            models: Models::one(Scripted {
                 identity,
                 dropped: Arc::clone(&dropped),
-            },
+            }),
+            known: agon_runtime::net::Known::default(),
             clock: Clock::system(),
         };
         let incoming = Net::tcp()
@@ -155,7 +158,7 @@ impl Bench {
             .await
             .unwrap();
         let (addr, token) = (incoming.local_addr(), shutdown.clone());
-        tokio::spawn(async move { serve(service, incoming, &token).await });
+        tokio::spawn(async move { serve::serve(service, incoming, &token).await });
         Self {
             addr,
             validator,

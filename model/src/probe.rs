@@ -45,6 +45,16 @@ const MEASURE_TIME: Duration = Duration::from_millis(400);
 const READINGS_LEAST: u32 = 3;
 
 impl DeviceProbe {
+    /// Bytes of memory of a device that a model may take; `None` when the system does not say.
+    ///
+    /// # Errors
+    ///
+    /// [`DeviceError`] when the device is not there.
+    pub fn free_memory(choice: DeviceChoice) -> Result<Option<u64>, DeviceError> {
+        let memory = memory(choice.resolve()?);
+        Ok(memory.map(|(free, _)| free))
+    }
+
     /// Measures for half a second, with as many threads as the engine would use.
     ///
     /// # Errors
@@ -56,16 +66,21 @@ impl DeviceProbe {
             device: device_name(device),
             message: first_line(&error),
         })?;
-        let (free_bytes, total_bytes) = match device {
-            Device::Cuda(index) => cuda_memory(index).unzip(),
-            _ => host_memory().unzip(),
-        };
+        let (free_bytes, total_bytes) = memory(device).unzip();
         Ok(DeviceProbe {
             device: device_name(device),
             free_bytes,
             total_bytes,
             bandwidth,
         })
+    }
+}
+
+/// Free and whole memory.
+fn memory(device: Device) -> Option<(u64, u64)> {
+    match device {
+        Device::Cuda(index) => cuda_memory(index),
+        _ => host_memory(),
     }
 }
 

@@ -38,6 +38,8 @@ pub enum Purpose {
     Committee,
     /// A node's statement that its transport key belongs to its consensus key.
     NodeIdentity,
+    /// A hotkey's wish that a node tries its axon.
+    AxonCheck,
     /// A text signed by hand with `agon wallet sign`; the context other sr25519 wallets use.
     Text,
 }
@@ -53,6 +55,7 @@ impl Purpose {
             Self::Vote => b"agon/v1/vote",
             Self::Committee => b"agon/v1/committee",
             Self::NodeIdentity => b"agon/v1/node-identity",
+            Self::AxonCheck => b"agon/v1/axon-check",
             Self::Text => b"substrate",
         }
     }

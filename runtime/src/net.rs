@@ -11,12 +11,12 @@
 //! The limits of message sizes belong to the services and their clients, which know the messages.
 
 mod connection;
+mod places;
 
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -25,13 +25,24 @@ use futures::stream::{self, BoxStream};
 use http::Uri;
 use thiserror::Error;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tonic::transport::{Channel, Endpoint, Server};
 use tracing::{debug, warn};
 
 use self::connection::Socket;
+use self::places::Places;
+use crate::telemetry::Metric;
 
 pub use self::connection::Connection;
+pub use self::places::{Known, Limits};
+
+const CONNECTIONS: Metric = Metric::gauge("agon_net_connections", "Accepted connections that are open");
+const CONNECTIONS_REFUSED: Metric = Metric::counter(
+    "agon_net_connections_refused_total",
+    "Connections closed as soon as they were accepted, by the limit that stood against them: of one address or in all",
+);
+
+/// What listeners count, of whatever role they are.
+pub const METRICS: &[Metric] = &[CONNECTIONS, CONNECTIONS_REFUSED];
 
 /// Connections of one listener at a time. About 65 KiB each with both ends in one process, and below the usual
 /// limit of open files; those beyond it are closed as soon as they are accepted.
@@ -159,12 +170,21 @@ impl Net {
     ///
     /// As [`listen`](Self::listen).
     pub async fn listen_capped(&self, addr: SocketAddr, connections_max: usize) -> io::Result<Incoming> {
+        self.listen_within(addr, Limits::of(connections_max)).await
+    }
+
+    /// As [`listen`](Self::listen), with limits of connections in all and from one address.
+    ///
+    /// # Errors
+    ///
+    /// As [`listen`](Self::listen).
+    pub async fn listen_within(&self, addr: SocketAddr, limits: Limits) -> io::Result<Incoming> {
         let listener = match self.0 {
             Kind::Tcp => Listener::Tcp(TcpListener::bind(addr).await?),
             #[cfg(feature = "simulation")]
             Kind::Simulated => Listener::Simulated(turmoil::net::TcpListener::bind(addr).await?),
         };
-        Incoming::over(listener, connections_max)
+        Incoming::over(listener, limits)
     }
 
     /// A channel to `uri` (`http://host:port`), which connects when it is first used and again when it is lost.
@@ -219,22 +239,23 @@ fn parse_uri(text: &str) -> Result<Uri, NetError> {
 /// socket that cannot be accepted is logged and the next one awaited.
 pub struct Incoming {
     local_addr: SocketAddr,
+    known: Known,
     connections: BoxStream<'static, io::Result<Connection>>,
 }
 
 impl Incoming {
-    fn over(listener: Listener, connections_max: usize) -> io::Result<Self> {
+    fn over(listener: Listener, limits: Limits) -> io::Result<Self> {
         let local_addr = listener.local_addr()?;
-        let acceptor = Acceptor {
-            listener,
-            slots: Arc::new(Semaphore::new(connections_max)),
-        };
+        let places = Places::new(limits);
+        let known = places.known();
+        let acceptor = Acceptor { listener, places };
         let connections = stream::unfold(acceptor, |acceptor| async move {
             let connection = acceptor.next().await;
             Some((Ok(connection), acceptor))
         });
         Ok(Self {
             local_addr,
+            known,
             connections: Box::pin(connections),
         })
     }
@@ -242,6 +263,11 @@ impl Incoming {
     /// The address that is listened on, with its real port.
     pub fn local_addr(&self) -> SocketAddr {
         self.local_addr
+    }
+
+    /// Whose connections may take the places that are kept for known addresses; for whoever learns who is worth it.
+    pub fn known(&self) -> Known {
+        self.known.clone()
     }
 }
 
@@ -263,7 +289,7 @@ impl Stream for Incoming {
 
 struct Acceptor {
     listener: Listener,
-    slots: Arc<Semaphore>,
+    places: Places,
 }
 
 impl Acceptor {
@@ -283,10 +309,11 @@ impl Acceptor {
     }
 
     fn admit(&self, socket: Socket, peer: SocketAddr) -> io::Result<Connection> {
-        let slot = Arc::clone(&self.slots)
-            .try_acquire_owned()
-            .map_err(|_| io::Error::other("as many connections as are allowed"))?;
-        Connection::begin(socket, peer, slot)
+        let place = self
+            .places
+            .take(peer.ip())
+            .map_err(|limit| io::Error::other(format!("as many connections as are allowed: {limit}")))?;
+        Connection::begin(socket, peer, place)
     }
 }
 

@@ -34,6 +34,16 @@ impl Shutdown {
         Self(Arc::new(watch::Sender::new(false)))
     }
 
+    /// As [`on_signals`](Self::on_signals), but SIGHUP asks for something else, which the second value tells of.
+    ///
+    /// # Errors
+    ///
+    /// As [`on_signals`](Self::on_signals).
+    pub fn on_signals_but_hangups() -> io::Result<(Self, Hangups)> {
+        let hangups = Hangups(signal(SignalKind::hangup())?);
+        Ok((Self::over(Signals::install(None)?), hangups))
+    }
+
     /// A token that SIGINT, SIGTERM and SIGHUP trigger. A second signal ends the process at once with
     /// [`EXIT_FAILURE`](crate::flags::EXIT_FAILURE).
     ///
@@ -43,7 +53,11 @@ impl Shutdown {
     ///
     /// What the operating system says when a handler cannot be installed.
     pub fn on_signals() -> io::Result<Self> {
-        let mut signals = Signals::install()?;
+        let hangup = signal(SignalKind::hangup())?;
+        Ok(Self::over(Signals::install(Some(hangup))?))
+    }
+
+    fn over(mut signals: Signals) -> Self {
         let shutdown = Self::new();
         let token = shutdown.clone();
         tokio::spawn(async move {
@@ -54,7 +68,7 @@ impl Shutdown {
             warn!(signal, "second signal, not waiting any longer");
             std::process::exit(EXIT_IMPATIENT);
         });
-        Ok(shutdown)
+        shutdown
     }
 
     /// Asks everybody to end.
@@ -84,15 +98,15 @@ impl Shutdown {
 struct Signals {
     interrupt: Signal,
     terminate: Signal,
-    hangup: Signal,
+    hangup: Option<Signal>,
 }
 
 impl Signals {
-    fn install() -> io::Result<Self> {
+    fn install(hangup: Option<Signal>) -> io::Result<Self> {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
-            hangup: signal(SignalKind::hangup())?,
+            hangup,
         })
     }
 
@@ -101,7 +115,21 @@ impl Signals {
             biased;
             _ = self.interrupt.recv() => "SIGINT",
             _ = self.terminate.recv() => "SIGTERM",
-            _ = self.hangup.recv() => "SIGHUP",
+            Some(_) = async { self.hangup.as_mut()?.recv().await } => "SIGHUP",
+        }
+    }
+}
+
+/// The SIGHUPs that came to this process.
+#[derive(Debug)]
+pub struct Hangups(Signal);
+
+impl Hangups {
+    /// Waits for the next one; those that come while nobody waits count as one.
+    pub async fn next(&mut self) {
+        if self.0.recv().await.is_none() {
+            // The runtime is about to end; no further one will come.
+            std::future::pending::<()>().await;
         }
     }
 }

@@ -189,6 +189,32 @@ impl Metric {
     pub const fn name(&self) -> &'static str {
         self.name
     }
+
+    fn touch(&self) {
+        match self.kind {
+            Kind::Counter => metrics::counter!(self.name).increment(1),
+            Kind::Gauge => metrics::gauge!(self.name).set(1.0),
+            Kind::Histogram => metrics::histogram!(self.name).record(1.0),
+        }
+    }
+}
+
+/// What a scraper would see of a process in which each metric was touched once: for checks of names and help texts.
+///
+/// # Panics
+///
+/// Never: the lists of buckets are constants of this module, and none is empty.
+#[must_use]
+pub fn sample(table: &[Metric]) -> String {
+    let recorder = with_buckets(PrometheusBuilder::new())
+        .expect("no list of buckets is empty")
+        .build_recorder();
+    let handle = recorder.handle();
+    metrics::with_local_recorder(&recorder, || {
+        describe(table);
+        table.iter().for_each(Metric::touch);
+    });
+    handle.render()
 }
 
 /// Gives each metric its help text. To be called after [`serve_metrics`]; without it, it does nothing.
@@ -221,6 +247,7 @@ pub async fn serve_metrics(addr: SocketAddr, shutdown: &Shutdown) -> Result<Sock
         .build_recorder();
     let handle = recorder.handle();
     metrics::set_global_recorder(recorder).map_err(|_| TelemetryError::MetricsAlreadySet)?;
+    describe(crate::net::METRICS);
     let requested = shutdown.requested();
     tokio::spawn(async move {
         tokio::select! {

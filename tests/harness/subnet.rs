@@ -12,6 +12,7 @@ use std::time::Duration;
 use agon_ledger_client::LedgerClient;
 use agon_ledger_node::{Config as NodeConfig, Memory, Storage};
 use agon_miner::backend::{Backend, BackendError, ModelIdentity, Parts, Prompt};
+use agon_miner::models::Models;
 use agon_protocol::amount::Amount;
 use agon_protocol::id::{BlockNumber, Digest, Netuid};
 use agon_protocol::message::{Block, Call, Genesis, GenesisAccount, Metagraph, Preset};
@@ -184,6 +185,7 @@ fn add_node(sim: &mut turmoil::Sim<'_>, clock: &Clock) {
                 listen,
                 block_ms: BLOCK_MS,
                 peers: None,
+                axons: agon_ledger_node::axons::Addresses::Any,
             };
             Ok(agon_ledger_node::run(config, Net::simulated(), clock, Shutdown::new(), |_| ()).await?)
         }
@@ -266,7 +268,14 @@ fn add_miner(
                 clock,
                 net: Net::simulated(),
             };
-            Ok(agon_miner::run(config, Shared(backend), world, Shutdown::new(), |_| ()).await?)
+            Ok(agon_miner::run(
+                config,
+                Models::one(Shared(backend)),
+                world,
+                Shutdown::new(),
+                |_| (),
+            )
+            .await?)
         }
     });
 }

@@ -5,6 +5,9 @@ use serde_json::{Map, Value, json};
 
 use crate::output::{Align, Table, one_line, percent, short, units, yes};
 
+/// Digits of a model's digest that the name of a task has.
+const PIN_DIGITS: usize = 32;
+
 /// One column.
 pub(super) struct Column {
     /// Its name on the command line and in JSON.
@@ -40,8 +43,11 @@ columns! {
         |it| it.axon.as_ref().map_or_else(String::new, |axon| axon.socket_addr().to_string()),
         |it| it.axon.as_ref().map_or(Value::Null, |axon| axon_json(it, axon));
     "model" "model" Left true:
-        |it| it.axon.as_ref().map_or_else(String::new, |axon| one_line(&axon.model_name, 20)),
-        |it| json!(it.axon.as_ref().map(|axon| &axon.model_name));
+        |it| it.axon.as_ref().map_or_else(String::new, |axon| one_line(&model_names(axon), 20)),
+        |it| json!(it.axon.as_ref().map(model_names));
+    "models" "models" Left false:
+        |it| it.axon.as_ref().map_or_else(String::new, model_pins),
+        |it| json!(it.axon.as_ref().map(models_json));
     "stake" "stake" Right true: |it| units(it.stake), |it| json!(it.stake.base_units());
     "permit" "permit" Left true: |it| yes(it.permit), |it| json!(it.permit);
     "active" "active" Left true: |it| yes(it.active), |it| json!(it.active);
@@ -59,10 +65,31 @@ fn axon_json(neuron: &NeuronView, axon: &Axon) -> Value {
     json!({
         "address": axon.socket_addr().to_string(),
         "protocol": axon.protocol,
-        "model": axon.model.to_string(),
-        "model_name": axon.model_name,
+        "models": models_json(axon),
         "height": neuron.axon_height.0,
     })
+}
+
+fn models_json(axon: &Axon) -> Value {
+    let models = axon.models.iter();
+    models
+        .map(|model| json!({ "digest": model.digest.to_string(), "name": model.name }))
+        .collect()
+}
+
+/// The names of all models, the default first.
+fn model_names(axon: &Axon) -> String {
+    let names: Vec<&str> = axon.models.iter().map(|model| model.name.as_str()).collect();
+    names.join(", ")
+}
+
+/// The digests of all models, the default first, as far as the names of tasks show them.
+fn model_pins(axon: &Axon) -> String {
+    let pins = axon.models.iter().map(|model| {
+        let digest = model.digest.to_string();
+        digest.chars().take(PIN_DIGITS).collect::<String>()
+    });
+    pins.collect::<Vec<_>>().join(" ")
 }
 
 /// The columns of these names, or the usual ones for none.
@@ -92,7 +119,7 @@ pub(super) fn table(columns: &[&Column], neurons: &[NeuronView]) -> Table {
 /// A row for programs; without names every column but those that repeat another.
 pub(super) fn row(names: &[String], neuron: &NeuronView) -> Value {
     let is_asked = |column: &&Column| match names.is_empty() {
-        true => column.name != "model",
+        true => !["model", "models"].contains(&column.name),
         false => names.iter().any(|name| name == column.name),
     };
     let fields = COLUMNS.iter().filter(is_asked);
@@ -173,7 +200,7 @@ mod tests {
         assert_eq!(row(&names, &neuron(1, 3)), json!({ "uid": 1, "stake": 3 }));
         assert_eq!(
             row(&[], &neuron(1, 3)).as_object().map(Map::len),
-            Some(COLUMNS.len() - 1)
+            Some(COLUMNS.len() - 2)
         );
     }
 }

@@ -4,7 +4,9 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use agon_protocol::amount::Amount;
 use agon_protocol::id::{BlockNumber, Coldkey, Digest, Hotkey, Uid};
-use agon_protocol::message::{Axon, Call, Equivocation, Signed, Vote, VoteKind, Weights, WeightsCommit};
+use agon_protocol::message::{
+    Axon, AxonModel, Call, Equivocation, Signed, Vote, VoteKind, Weights, WeightsCommit,
+};
 use agon_protocol::sign::{Keypair, Signature};
 
 use super::EXAMPLE;
@@ -91,8 +93,7 @@ fn axon() -> Axon {
         ip: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)),
         port: 8_091,
         protocol: Axon::PROTOCOL,
-        model: Digest([0x5e; 32]),
-        model_name: String::from("small"),
+        models: vec![AxonModel::named(Digest([0x5e; 32]), "small")],
     }
 }
 

@@ -8,8 +8,8 @@ use agon_ledger_state::State;
 use agon_protocol::amount::Amount;
 use agon_protocol::id::{Account, BlockNumber, Coldkey, Digest, Hotkey, Netuid, Uid};
 use agon_protocol::message::{
-    Axon, Block, Call, Certificate, Committee, FinalBlock, Genesis, GenesisAccount, GenesisMember, Header,
-    Member, Preset, Signed, Transaction, Weights, commit_signature,
+    Axon, AxonModel, Block, Call, Certificate, Committee, FinalBlock, Genesis, GenesisAccount, GenesisMember,
+    Header, Member, Preset, Signed, Transaction, Weights, commit_signature,
 };
 use agon_protocol::sign::Keypair;
 
@@ -175,8 +175,10 @@ pub(super) fn axon() -> Axon {
         ip: [10, 0, 0, 1].into(),
         port: 9_000,
         protocol: Axon::PROTOCOL,
-        model: Digest([3; 32]),
-        model_name: String::from("small"),
+        models: vec![
+            AxonModel::named(Digest([3; 32]), "small"),
+            AxonModel::named(Digest([4; 32]), "large"),
+        ],
     }
 }
 

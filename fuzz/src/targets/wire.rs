@@ -7,20 +7,31 @@ use agon_protocol::grpc::v1;
 use agon_protocol::id::{Account, BlockNumber, Digest, Netuid};
 use agon_protocol::light::LightHeader;
 use agon_protocol::message::{
-    self, AccountView, AtRiskView, CODE_BYTES, Challenge, ColdkeyView, CommitteeView, EventView, Metagraph,
-    MetagraphChanges, OpenedWindow, RefusalView, Signed, SubnetView, Trace, Transaction, TransactionView,
-    WeightRowView,
+    self, AccountView, AtRiskView, AxonCheck, AxonCheckView, AxonReach, CODE_BYTES, Challenge, ColdkeyView,
+    CommitteeView, EventView, Metagraph, MetagraphChanges, OpenedWindow, RefusalView, Signed, SubnetView,
+    Trace, Transaction, TransactionView, WeightRowView,
 };
 use agon_protocol::proof::ProofTarget;
 use prost::Message;
 
 use super::sample::{self, pair};
 
+/// A wish of a hotkey of the sample.
+pub(super) fn axon_check() -> Signed<AxonCheck> {
+    let check = AxonCheck {
+        genesis: sample::solo().genesis.digest(),
+        netuid: Netuid(1),
+        hotkey: pair(17).hotkey(),
+        issued_ms: 9,
+    };
+    Signed::sign(check, &pair(17))
+}
+
 /// What is done with the bytes of one kind of message.
 type Kind = fn(&[u8]);
 
 /// By the first byte of an input.
-const KINDS: [Kind; 20] = [
+const KINDS: [Kind; 22] = [
     both::<v1::SubmitRequest, Signed<Transaction>>,
     back_by_ref::<v1::AskRequest, Signed<Challenge>>,
     back_by_ref::<v1::SignedReceipt, Signed<message::Receipt>>,
@@ -41,6 +52,8 @@ const KINDS: [Kind; 20] = [
     once::<v1::GetGenesisReply, message::Genesis>,
     back::<v1::ColdkeyReply, ColdkeyView>,
     window,
+    back_by_ref::<v1::CheckAxonRequest, Signed<AxonCheck>>,
+    back::<v1::CheckAxonReply, AxonCheckView>,
 ];
 
 pub(super) fn run(bytes: &[u8]) {
@@ -155,6 +168,7 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
         burned: state.burned(),
         subnet_lock: state.subnet_lock(),
         block_ms: 1_000,
+        clock_ms: 8,
     };
     let refusal = RefusalView {
         rule: String::from("envelope.nonce_used"),
@@ -197,9 +211,15 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
         since: Some(BlockNumber(3)),
         metagraph: metagraph.clone(),
     };
+    let checked = AxonCheckView {
+        reach: AxonReach::Closed,
+        axon: sample::axon(),
+        axon_height: BlockNumber(3),
+        elapsed_ms: 4,
+    };
     let weights = state.weights(netuid).and_then(|rows| rows.into_iter().next());
     let opened = OpenedWindow::open(&codes(), 1);
-    let messages: [Vec<u8>; 20] = [
+    let messages: [Vec<u8>; 22] = [
         submit.encode_to_vec(),
         ask.encode_to_vec(),
         receipt.encode_to_vec(),
@@ -240,6 +260,8 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
             .as_ref()
             .map(|it| v1::Window::from(it).encode_to_vec())
             .unwrap_or_default(),
+        v1::CheckAxonRequest::from(&axon_check()).encode_to_vec(),
+        v1::CheckAxonReply::from(checked).encode_to_vec(),
     ];
     let relay = v1::RelayRequest {
         transactions: vec![submit],

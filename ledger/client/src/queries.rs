@@ -5,8 +5,8 @@ use agon_protocol::grpc::{self, v1};
 use agon_protocol::id::{Account, BlockNumber, Coldkey, Netuid};
 use agon_protocol::light::LightHeader;
 use agon_protocol::message::{
-    AccountView, AtRiskView, ColdkeyView, CommitteeView, EventView, FinalBlock, Genesis, Head, Metagraph,
-    MetagraphChanges, SubnetView, WeightRowView,
+    AccountView, AtRiskView, AxonCheck, AxonCheckView, ColdkeyView, CommitteeView, EventView, FinalBlock,
+    Genesis, Head, Metagraph, MetagraphChanges, Signed, SubnetView, WeightRowView,
 };
 use agon_protocol::proof::{ProofTarget, RowProof};
 use futures::{Stream, StreamExt};
@@ -25,6 +25,19 @@ impl LedgerClient {
         let mut stub = self.stub.clone();
         let reply = self.ask("GetHead", stub.get_head(v1::GetHeadRequest {})).await?;
         working("GetHead", reply)
+    }
+
+    /// Has the node try the axon that the ledger has of the hotkey of `check`.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError::NotFound`] when the hotkey announced none, [`ClientError::Failed`] when it was tried a moment
+    /// ago, and the others.
+    pub async fn check_axon(&self, check: &Signed<AxonCheck>) -> Result<AxonCheckView, ClientError> {
+        let mut stub = self.stub.clone();
+        let request = v1::CheckAxonRequest::from(check);
+        let reply = self.ask("CheckAxon", stub.check_axon(request)).await?;
+        working("CheckAxon", reply)
     }
 
     /// What an account holds, and its next nonce.

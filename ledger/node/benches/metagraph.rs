@@ -20,7 +20,7 @@ use agon_ledger_node::{Config, Memory, Storage};
 use agon_protocol::amount::Amount;
 use agon_protocol::grpc::v1;
 use agon_protocol::id::{BlockNumber, Digest, Netuid};
-use agon_protocol::message::{Axon, Call, Genesis, GenesisAccount, Metagraph, Preset};
+use agon_protocol::message::{Axon, AxonModel, Call, Genesis, GenesisAccount, Metagraph, Preset};
 use agon_protocol::sign::Keypair;
 use agon_runtime::{Clock, Net, Shutdown};
 use futures::future::join_all;
@@ -43,6 +43,7 @@ async fn main() {
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         block_ms: BLOCK_MS,
         peers: None,
+        axons: agon_ledger_node::axons::Addresses::Public,
     };
     let ready = move |address| told.send(address).unwrap();
     let node = agon_ledger_node::run(config, Net::tcp(), Clock::system(), shutdown.clone(), ready);
@@ -137,8 +138,7 @@ async fn populate(uri: &str, number: u16) {
             ip: Ipv4Addr::new(192, 0, 2, 1).into(),
             port: 8_091,
             protocol: Axon::PROTOCOL,
-            model: Digest([7; 32]),
-            model_name: String::from("llama-3.2-1b-instruct"),
+            models: vec![AxonModel::named(Digest([7; 32]), "llama-3.2-1b-instruct")],
         };
         let announce = Call::ServeAxon { netuid: NETUID, axon };
         client.send(&hotkey, announce).await.unwrap();

@@ -16,6 +16,7 @@ use agon_runtime::{Clock, Net, Shutdown, telemetry};
 use anyhow::Context;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
+use crate::axons::Addresses;
 use crate::folder::{self, Folder};
 use crate::keys::NodeKeys;
 use crate::promote::{self, Promoted};
@@ -136,6 +137,10 @@ struct RunArgs {
     hotkey: String,
     #[command(flatten)]
     wallets: WalletsDirFlag,
+    /// Try axons at private addresses too, when a miner asks whether its port can be reached; for networks that live
+    /// in a private one. A node that listens on loopback tries loopback without it
+    #[arg(long)]
+    check_private_axons: bool,
     #[command(flatten)]
     metrics: MetricsFlags,
     #[command(flatten)]
@@ -333,6 +338,7 @@ fn run_node(args: RunArgs) -> anyhow::Result<()> {
             peers: args.peers,
             hotkey,
         }),
+        axons: Addresses::of(args.listen, args.check_private_axons),
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

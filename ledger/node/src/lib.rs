@@ -16,6 +16,7 @@
 //! | [`blocks`], [`store`], [`open`], [`folder`] | the block log, the state store, and how they recover |
 //! | [`archive`] | blocks, events and states of earlier heights |
 //! | `changes` | when each row of the metagraphs changed last |
+//! | [`axons`] | tries a miner's axon from here, for the miner |
 //! | `bulletin` | the newest block, for those who wait for it |
 //! | `service` | the gRPC service |
 //! | [`snapshot`] | states in files: exports, imports, what a log begins from |
@@ -29,6 +30,7 @@
 
 pub mod archive;
 pub mod args;
+pub mod axons;
 pub mod blocks;
 mod bulletin;
 pub mod chain;
@@ -74,6 +76,7 @@ use tokio::sync::mpsc;
 use tracing::info;
 
 use crate::archive::{Archive, Recent};
+use crate::axons::{Addresses, AxonChecks};
 use crate::blocks::Blocks;
 use crate::bulletin::Reader;
 use crate::chain::{Chain, Ledger};
@@ -109,6 +112,8 @@ pub struct Config {
     pub block_ms: u64,
     /// Where the other nodes are. A ledger that has a committee needs it; without a committee it is of no use.
     pub peers: Option<Peers>,
+    /// Which axons it tries for miners that ask.
+    pub axons: Addresses,
 }
 
 /// How a node reaches the others of its ledger.
@@ -251,11 +256,12 @@ async fn run_until(
         name: opened.genesis.name.clone(),
         block_ms,
     };
+    let axons = AxonChecks::new(identity.genesis, config.axons, net.clone(), clock.clone());
     let way = Way::of(&opened, config.peers, &clock, block_ms)?;
     let head = opened.chain.head();
     info!(address = %incoming.local_addr(), name = identity.name, height = head.height.0, "ledger open");
     ready(incoming.local_addr());
-    let _lock = serve(opened, identity, incoming, (net, way), shutdown).await?;
+    let _lock = serve(opened, (identity, axons), incoming, (net, way), shutdown).await?;
     Ok(())
 }
 
@@ -405,7 +411,7 @@ impl Way {
 /// Serves until `shutdown`; gives the lock back once nothing uses the folder any more.
 async fn serve(
     opened: Opened,
-    identity: Identity,
+    (identity, axons): (Identity, AxonChecks),
     incoming: Incoming,
     (net, way): (Net, Way),
     shutdown: Shutdown,
@@ -427,7 +433,7 @@ async fn serve(
     let (genesis, duties_news) = (identity.genesis, news.clone());
     let (intake, arrivals) = Intake::open();
     let ways_in = (intake, clerk.clone());
-    let service = Service::new(identity, ways_in, archive, news, shutdown.clone());
+    let service = Service::new(identity, ways_in, archive, news, axons, shutdown.clone());
     let mut tasks = Tasks::new(shutdown.clone());
     let work = intake::work(arrivals, checker, clerk.clone(), shutdown.clone());
     tasks.spawn("intake", work);

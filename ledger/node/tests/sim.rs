@@ -33,6 +33,7 @@ fn run(seed: u64) -> Vec<Digest> {
             listen: ([0, 0, 0, 0], PORT).into(),
             block_ms: BLOCK_MS,
             peers: None,
+            axons: agon_ledger_node::axons::Addresses::Public,
         };
         async move {
             let clock = Clock::simulated(1_000_000);

@@ -1,9 +1,10 @@
 //! What the state tells: the working types of queries, read from the entries.
 
 use agon_protocol::amount::Amount;
-use agon_protocol::id::{Account, BlockNumber, Coldkey, Digest, Netuid, Uid};
+use agon_protocol::id::{Account, BlockNumber, Coldkey, Digest, Hotkey, Netuid, Uid};
 use agon_protocol::message::{
-    AccountView, AnnouncedView, ColdkeyView, Metagraph, NeuronView, StakeView, SubnetView, WeightRowView,
+    AccountView, AnnouncedView, Axon, ColdkeyView, Metagraph, NeuronView, StakeView, SubnetView,
+    WeightRowView,
 };
 
 use crate::State;
@@ -54,6 +55,13 @@ impl Holdings {
 }
 
 impl State {
+    /// The axon that a hotkey announced on a subnet, and the block of the announcement.
+    #[must_use]
+    pub fn axon(&self, netuid: Netuid, hotkey: Hotkey) -> Option<(Axon, BlockNumber)> {
+        let (_, neuron) = self.registered_neuron(netuid, hotkey).ok()?;
+        Some((neuron.axon?, neuron.axon_height))
+    }
+
     /// Height of the newest block; 0 before the first.
     #[must_use]
     pub fn height(&self) -> BlockNumber {

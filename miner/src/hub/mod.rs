@@ -62,6 +62,32 @@ pub fn find_or_fetch(
     if let Some((commit, dir)) = settings.cache.find(name) {
         return Ok(found(name, &commit, dir));
     }
+    ask_and_fetch(name, settings, progress)
+}
+
+/// As [`find_or_fetch`], but what a branch or tag is now is asked of the hub, unless it must not be asked.
+///
+/// # Errors
+///
+/// [`HubError`].
+pub fn find_newest(
+    source: &ModelSource,
+    settings: &Settings,
+    progress: impl FnMut(FetchProgress<'_>),
+) -> Result<Found, HubError> {
+    match source {
+        ModelSource::Hub(name) if !settings.is_offline && !name::is_commit(name.revision()) => {
+            ask_and_fetch(name, settings, progress)
+        }
+        _ => find_or_fetch(source, settings, progress),
+    }
+}
+
+fn ask_and_fetch(
+    name: &HubName,
+    settings: &Settings,
+    progress: impl FnMut(FetchProgress<'_>),
+) -> Result<Found, HubError> {
     let client = Client::new(settings)?;
     let repository = client.repository(name)?;
     plan_of(&client, &repository)?;

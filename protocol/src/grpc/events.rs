@@ -37,6 +37,7 @@ impl From<message::Head> for v1::Head {
             block_ms: head.block_ms,
             burned: head.burned.base_units(),
             subnet_lock: head.subnet_lock.base_units(),
+            clock_ms: head.clock_ms,
         }
     }
 }
@@ -56,6 +57,7 @@ impl TryFrom<v1::Head> for message::Head {
             block_ms: wire.block_ms,
             burned: amount(wire.burned),
             subnet_lock: amount(wire.subnet_lock),
+            clock_ms: wire.clock_ms,
         })
     }
 }

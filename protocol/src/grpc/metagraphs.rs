@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::{LIST_MAX, amount, digest, key, list, narrow, netuid, uid, v1};
+use super::{LIST_MAX, amount, digest, key, list, narrow, netuid, text, uid, v1};
 use crate::id::{BlockNumber, Coldkey, Hotkey};
 use crate::message::{
     self, AtRiskView, MessageError, Metagraph, MetagraphChanges, NeuronView, UidAtRisk, WeightRowView,
@@ -171,8 +171,7 @@ impl From<message::Axon> for v1::Axon {
             ip,
             port: axon.port.into(),
             protocol: axon.protocol,
-            model: axon.model.0.to_vec(),
-            model_name: axon.model_name,
+            models: axon.models.into_iter().map(Into::into).collect(),
         }
     }
 }
@@ -193,11 +192,30 @@ impl TryFrom<v1::Axon> for message::Axon {
             ip,
             port: narrow("port", wire.port)?,
             protocol: wire.protocol,
-            model: digest("model", &wire.model)?,
-            model_name: wire.model_name,
+            models: list("models", wire.models)?,
         };
         axon.validate()?;
         Ok(axon)
+    }
+}
+
+impl From<message::AxonModel> for v1::AxonModel {
+    fn from(model: message::AxonModel) -> Self {
+        Self {
+            digest: model.digest.0.to_vec(),
+            name: model.name,
+        }
+    }
+}
+
+impl TryFrom<v1::AxonModel> for message::AxonModel {
+    type Error = MessageError;
+
+    fn try_from(wire: v1::AxonModel) -> Result<Self, MessageError> {
+        Ok(Self {
+            digest: digest("digest", &wire.digest)?,
+            name: text("name", wire.name)?,
+        })
     }
 }
 

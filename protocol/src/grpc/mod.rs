@@ -4,6 +4,7 @@
 //! everything is valid. Working types become wire messages by `From`.
 
 mod accounts;
+mod check;
 mod events;
 mod metagraphs;
 mod proofs;

@@ -6,6 +6,7 @@
 
 mod block;
 mod challenge;
+mod check;
 mod committee;
 mod receipt;
 mod trace;
@@ -21,13 +22,14 @@ use thiserror::Error;
 
 pub use self::block::{Block, FinalBlock, Genesis, GenesisAccount, GenesisMember, Header, Preset};
 pub use self::challenge::{Challenge, Sampling};
+pub use self::check::{AxonCheck, AxonCheckView, AxonReach};
 pub use self::committee::{
     Certificate, CertificateError, CommitSignature, Committee, Equivocation, Member, NoEquivocation,
     Statement, Vote, VoteKind, commit_signature,
 };
 pub use self::receipt::{Environment, FinishReason, Receipt, answer_digest};
 pub use self::trace::{CODE_BYTES, Code, OpenedWindow, Trace, WINDOW_TOKENS, codes_root, tokens_digest};
-pub use self::transaction::{Axon, Call, Transaction};
+pub use self::transaction::{Axon, AxonModel, Call, Transaction};
 pub use self::view::{
     AccountView, AnnouncedView, AtRiskView, ColdkeySwapView, ColdkeyView, CommitteeView, EpochView,
     EventView, Head, Metagraph, MetagraphChanges, NeuronView, OwnedHotkeyView, RefusalView, SeatView,

@@ -256,17 +256,44 @@ pub struct Axon {
     pub port: u16,
     /// Version of the miner protocol.
     pub protocol: u32,
-    /// Digest of the model it serves.
-    pub model: Digest,
-    /// Name of the model it serves, for people.
-    pub model_name: String,
+    /// The models it serves, at least one and none twice; the first answers where a task pins none.
+    pub models: Vec<AxonModel>,
+}
+
+/// One model that an axon serves.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case", deny_unknown_fields)
+)]
+pub struct AxonModel {
+    /// Digest over its tensors and tokenizer.
+    pub digest: Digest,
+    /// Its name, for people.
+    pub name: String,
+}
+
+impl AxonModel {
+    /// Most bytes of a model's name.
+    pub const NAME_BYTES_MAX: usize = 64;
+
+    /// A model under a name, which is cut where it is longer than the ledger takes.
+    #[must_use]
+    pub fn named(digest: Digest, name: &str) -> Self {
+        let mut name = name.to_owned();
+        while name.len() > Self::NAME_BYTES_MAX {
+            name.pop();
+        }
+        Self { digest, name }
+    }
 }
 
 impl Axon {
     /// Version of the miner protocol that this build speaks.
     pub const PROTOCOL: u32 = 1;
-    /// Most bytes of a model's name.
-    pub const MODEL_NAME_BYTES_MAX: usize = 64;
+    /// Most models of one axon: each is kept by every node for every UID.
+    pub const MODELS_MAX: usize = 4;
 
     /// Address and port.
     #[must_use]
@@ -275,17 +302,36 @@ impl Axon {
     }
 
     pub(crate) fn validate(&self) -> Result<(), MessageError> {
-        at_most(
-            "model_name bytes",
-            self.model_name.len(),
-            Self::MODEL_NAME_BYTES_MAX,
-        )?;
+        self.validate_models()?;
         if self.port == 0 || self.ip.is_unspecified() || self.ip.is_multicast() {
             let reason = format!("nobody can reach {}", self.socket_addr());
             return Err(MessageError::Invalid {
                 field: "axon",
                 reason,
             });
+        }
+        Ok(())
+    }
+
+    fn validate_models(&self) -> Result<(), MessageError> {
+        at_most("models", self.models.len(), Self::MODELS_MAX)?;
+        let invalid = |reason| MessageError::Invalid {
+            field: "models",
+            reason,
+        };
+        if self.models.is_empty() {
+            return Err(invalid(String::from("an axon serves at least one model")));
+        }
+        for (index, model) in self.models.iter().enumerate() {
+            at_most("model name bytes", model.name.len(), AxonModel::NAME_BYTES_MAX)?;
+            if self
+                .models
+                .iter()
+                .take(index)
+                .any(|other| other.digest == model.digest)
+            {
+                return Err(invalid(format!("{} is there twice", model.digest)));
+            }
         }
         Ok(())
     }

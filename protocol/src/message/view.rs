@@ -35,6 +35,8 @@ pub struct Head {
     pub subnet_lock: Amount,
     /// Time between blocks, milliseconds.
     pub block_ms: u64,
+    /// The node's clock when it answered, Unix milliseconds.
+    pub clock_ms: u64,
 }
 
 /// What an account holds.

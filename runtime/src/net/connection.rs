@@ -9,10 +9,10 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Sleep;
 use tonic::transport::server::{Connected, TcpConnectInfo};
 
+use super::places::Place;
 use super::{PREFACE_BYTES, PREFACE_TIMEOUT};
 
 /// An accepted connection. It occupies one of its listener's places until it is dropped, and reading from it fails
@@ -23,7 +23,7 @@ pub struct Connection {
     socket: Socket,
     info: TcpConnectInfo,
     preface: Option<Preface>,
-    _slot: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 struct Preface {
@@ -32,8 +32,8 @@ struct Preface {
 }
 
 impl Connection {
-    /// A connection that was just accepted from `peer` and occupies `slot`.
-    pub(super) fn begin(socket: Socket, peer: SocketAddr, slot: OwnedSemaphorePermit) -> io::Result<Self> {
+    /// A connection that was just accepted from `peer` and occupies `place`.
+    pub(super) fn begin(socket: Socket, peer: SocketAddr, place: Place) -> io::Result<Self> {
         socket.set_nodelay()?;
         Ok(Self {
             info: TcpConnectInfo {
@@ -45,7 +45,7 @@ impl Connection {
                 deadline: Box::pin(tokio::time::sleep(PREFACE_TIMEOUT)),
             }),
             socket,
-            _slot: slot,
+            _place: place,
         })
     }
 

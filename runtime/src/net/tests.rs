@@ -62,6 +62,36 @@ async fn connections_beyond_the_limit_are_closed_until_a_place_is_free() {
     accept(&mut incoming).await;
 }
 
+#[tokio::test]
+async fn an_address_that_holds_its_part_leaves_room_for_others() {
+    let limits = Limits {
+        connections_max: 4,
+        per_address_max: 1,
+        known_only: 1,
+    };
+    let mut incoming = Net::tcp().listen_within(LOOPBACK, limits).await.unwrap();
+    let to = incoming.local_addr();
+    let from = |last: u8| async move {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind(SocketAddr::from(([127, 0, 0, last], 0))).unwrap();
+        socket.connect(to).await.unwrap()
+    };
+    let _one = from(1).await;
+    let _first = accept(&mut incoming).await;
+    let mut too_many = from(1).await;
+    let _two = from(2).await;
+    let second = accept(&mut incoming).await;
+    assert_eq!(second.peer_addr().ip(), std::net::IpAddr::from([127, 0, 0, 2]));
+    assert!(matches!(too_many.read(&mut [0]).await, Ok(0) | Err(_)));
+    incoming.known().note([127, 0, 0, 5].into());
+    let _three = from(3).await;
+    let _third = accept(&mut incoming).await;
+    let _stranger = from(4).await;
+    let _friend = from(5).await;
+    let fourth = accept(&mut incoming).await;
+    assert_eq!(fourth.peer_addr().ip(), std::net::IpAddr::from([127, 0, 0, 5]));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_does_not_begin_to_speak_is_given_up() {
     let mut incoming = Net::tcp().listen(LOOPBACK).await.unwrap();

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use agon_miner::args::MinerArgs;
 use agon_miner::backend::{Backend, ModelBackend};
+use agon_miner::models::Models;
 use agon_miner::{World, run};
 use agon_model::{Engine, LoadOptions};
 use agon_protocol::id::Digest;
@@ -79,7 +80,7 @@ async fn start(cli: &Cli) -> anyhow::Result<()> {
         None => Misbehaving::new(*behave, honest),
         Some(dir) => Misbehaving::claiming(*behave, honest, Digest(agon_model::digest_of(dir)?)),
     };
-    run(config, backend, world, shutdown, |_| ()).await?;
+    run(config, Models::one(backend), world, shutdown, |_| ()).await?;
     Ok(())
 }
 

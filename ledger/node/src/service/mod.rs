@@ -31,6 +31,7 @@ use self::chunks::{Chunk, Chunks, LongReplies};
 use self::status::{archive_status, desk_status, no_such_block, no_such_subnet, submit_status};
 use self::streams::{Follower, send_snapshot};
 use crate::archive::{self, Archive};
+use crate::axons::AxonChecks;
 use crate::bulletin::Reader;
 use crate::clerk::{Clerk, News};
 use crate::desk::{Desk, DeskError};
@@ -70,6 +71,7 @@ pub(crate) struct Service {
     streams: Arc<Semaphore>,
     snapshots: Arc<Semaphore>,
     long_replies: LongReplies,
+    axons: AxonChecks,
 }
 
 impl Service {
@@ -78,6 +80,7 @@ impl Service {
         (intake, clerk): (Intake, Desk<Clerk>),
         archive: Desk<Archive>,
         news: Reader<News>,
+        axons: AxonChecks,
         shutdown: Shutdown,
     ) -> Self {
         let streams = Arc::new(Semaphore::new(EVENT_STREAMS_MAX));
@@ -93,6 +96,7 @@ impl Service {
             streams,
             snapshots,
             long_replies,
+            axons,
         }
     }
 
@@ -120,6 +124,7 @@ impl Service {
             burned: state.burned(),
             subnet_lock: state.subnet_lock(),
             block_ms: self.identity.block_ms,
+            clock_ms: self.axons.now_ms(),
         }
     }
 
@@ -454,6 +459,16 @@ impl Ledger for Service {
         };
         Ok(Response::new(Box::pin(follower.stream())))
     }
+
+    async fn check_axon(&self, request: Request<v1::CheckAxonRequest>) -> Reply<v1::CheckAxonReply> {
+        let wish = axon_check(request.into_inner())?;
+        let checked = self.axons.check(wish, &self.newest().state).await?;
+        Ok(Response::new(checked.into()))
+    }
+}
+
+fn axon_check(request: v1::CheckAxonRequest) -> Result<Signed<message::AxonCheck>, Status> {
+    Signed::try_from(request).map_err(|error: MessageError| Status::invalid_argument(error.to_string()))
 }
 
 fn transaction(request: v1::SubmitRequest) -> Result<Signed<Transaction>, Status> {

@@ -2,7 +2,7 @@
 
 use agon_protocol::grpc::v1;
 use agon_protocol::id::{Digest, Netuid, Uid};
-use agon_protocol::message::{Axon, Call, Weights};
+use agon_protocol::message::{Axon, AxonModel, Call, Weights};
 use tonic::Code;
 
 use crate::ask::{Answer, Cases, invalid};
@@ -78,8 +78,23 @@ pub(crate) fn limits(cases: &mut Cases) {
             ip: ip.into(),
             port,
             protocol: Axon::PROTOCOL,
-            model: Digest::default(),
-            model_name: model_name.to_owned(),
+            models: vec![AxonModel::named(Digest::default(), model_name)],
+        },
+    };
+    // A name that is too long is cut where it is made, but not by others.
+    let models = |count: usize, name: &str| Call::ServeAxon {
+        netuid: Netuid(1),
+        axon: Axon {
+            ip: [10, 0, 0, 1].into(),
+            port: 1,
+            protocol: Axon::PROTOCOL,
+            models: vec![
+                AxonModel {
+                    digest: Digest::default(),
+                    name: name.to_owned(),
+                };
+                count
+            ],
         },
     };
     let long = "n".repeat(65);
@@ -103,10 +118,13 @@ pub(crate) fn limits(cases: &mut Cases) {
             axon([224, 0, 0, 1], 1, "m"),
             "nobody can reach",
         ),
+        ("no model", models(0, "m"), "an axon serves at least one model"),
+        ("five models", models(5, "m"), "models is 5, 4 at most"),
+        ("a model twice", models(2, "m"), "is there twice"),
         (
             "a model name of 65 bytes",
-            axon([10, 0, 0, 1], 1, &long),
-            "model_name bytes is 65",
+            models(1, &long),
+            "model name bytes is 65",
         ),
     ];
     for (name, call, words) in calls {

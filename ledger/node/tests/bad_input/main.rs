@@ -42,6 +42,7 @@ fn table() -> Vec<Case> {
     requests::queries(&mut cases);
     requests::proofs(&mut cases);
     requests::relays(&mut cases);
+    requests::axon_checks(&mut cases);
     bytes::wire(&mut cases);
     cases.0
 }

@@ -1,10 +1,12 @@
 //! Requests that can be read and cannot be answered.
 
 use agon_protocol::grpc::v1;
-use agon_protocol::id::Digest;
+use agon_protocol::id::{Digest, Netuid};
+use agon_protocol::message::{AxonCheck, Signed};
+use tonic::Code;
 
-use crate::ask::{Cases, invalid, not_found};
-use crate::support::{sign, transfer};
+use crate::ask::{Answer, Cases, invalid, not_found};
+use crate::support::{genesis, pair, sign, transfer};
 
 /// Questions about what is not there, or cannot be.
 pub(crate) fn queries(cases: &mut Cases) {
@@ -233,4 +235,45 @@ pub(crate) fn relays(cases: &mut Cases) {
         &with(vec![long]),
         invalid("65536 at most"),
     );
+}
+
+/// Wishes to have an axon tried, of what is none.
+pub(crate) fn axon_checks(cases: &mut Cases) {
+    let fine = |genesis: Digest| {
+        let check = AxonCheck {
+            genesis,
+            netuid: Netuid(1),
+            hotkey: pair(1).hotkey(),
+            issued_ms: 1,
+        };
+        v1::CheckAxonRequest::from(&Signed::sign(check, &pair(1)))
+    };
+    let here = fine(genesis().digest());
+    let cut = v1::CheckAxonRequest {
+        check: here.check[..40].to_vec(),
+        ..here.clone()
+    };
+    let long = v1::CheckAxonRequest {
+        check: vec![1; 129],
+        ..here.clone()
+    };
+    let unsigned = v1::CheckAxonRequest {
+        signature: vec![7; 63],
+        ..here.clone()
+    };
+    let elsewhere = Answer::Status(Code::FailedPrecondition, "the check is for ledger");
+    for (name, request, answer) in [
+        ("nothing", v1::CheckAxonRequest::default(), invalid("signature")),
+        ("one that is cut", cut, invalid("malformed")),
+        ("one that is too long", long, invalid("128 at most")),
+        ("a signature of 63 bytes", unsigned, invalid("signature")),
+        ("another ledger", fine(Digest([9; 32])), elsewhere),
+        (
+            "long ago",
+            here,
+            Answer::Status(Code::OutOfRange, "set the clock"),
+        ),
+    ] {
+        cases.query("CheckAxon", name, &request, answer);
+    }
 }

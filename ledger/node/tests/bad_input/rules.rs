@@ -4,7 +4,8 @@ use agon_protocol::amount::Amount;
 use agon_protocol::codec;
 use agon_protocol::id::{Account, BlockNumber, Coldkey, Digest, Hotkey, Netuid, Uid};
 use agon_protocol::message::{
-    Axon, Call, Equivocation, Signed, Statement, Transaction, Vote, VoteKind, Weights, WeightsCommit,
+    Axon, AxonModel, Call, Equivocation, Signed, Statement, Transaction, Vote, VoteKind, Weights,
+    WeightsCommit,
 };
 use agon_protocol::sign::{Purpose, Signature};
 
@@ -384,8 +385,7 @@ fn neurons() -> Vec<Rule> {
         ip: [10, 0, 0, 1].into(),
         port: 1,
         protocol: Axon::PROTOCOL,
-        model: Digest::default(),
-        model_name: String::from("m"),
+        models: vec![AxonModel::named(Digest::default(), "m")],
     };
     vec![
         (

@@ -254,6 +254,7 @@ impl Node {
             listen,
             block_ms,
             peers,
+            axons: agon_ledger_node::axons::Addresses::of(listen, false),
         };
         let shutdown = Shutdown::new();
         let (tell, told) = tokio::sync::oneshot::channel();

@@ -1,6 +1,6 @@
 //! Registration on a ledger: prices, owners of hotkeys, replacement.
 
-use agon_protocol::message::{Axon, WeightRowView};
+use agon_protocol::message::{Axon, AxonModel, WeightRowView};
 
 use super::*;
 
@@ -147,8 +147,7 @@ fn a_replaced_uid_is_cleared_everywhere_and_its_stake_can_be_withdrawn() {
         ip: [127, 0, 0, 1].into(),
         port: 4_000,
         protocol: Axon::PROTOCOL,
-        model: Digest([1; 32]),
-        model_name: String::from("small"),
+        models: vec![AxonModel::named(Digest([1; 32]), "small")],
     };
     ledger.ok(101, Call::ServeAxon { netuid: SUBNET, axon });
     ledger.close_tempo();
@@ -301,8 +300,7 @@ fn an_axon_changes_at_most_once_in_its_interval_and_the_refusal_names_the_next_b
             ip: [127, 0, 0, 1].into(),
             port,
             protocol: Axon::PROTOCOL,
-            model: Digest([1; 32]),
-            model_name: String::from("small"),
+            models: vec![AxonModel::named(Digest([1; 32]), "small")],
         },
     };
     ledger.ok(101, serve(4_000));
