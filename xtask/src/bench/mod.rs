@@ -29,7 +29,7 @@ Options of `inference`:
   --engines LIST    of ours, transformers, llamacpp (all)
   --models LIST     of 25M, 120M (both)
   --threads LIST    counts of threads (1,2)
-  --seconds N       for each model, count of threads and batch (20)
+  --seconds N       for each model, count of threads and batch, once every engine was asked (20)
 
 Examples:
   cargo xtask bench

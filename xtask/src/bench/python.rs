@@ -71,6 +71,7 @@ impl Python {
             "--quiet",
             "--disable-pip-version-check",
             "--no-deps",
+            "--no-compile",
             "-r",
         ])
         .arg(self.scripts.join("requirements.txt"))

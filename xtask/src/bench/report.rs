@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use super::engine::Rates;
 use crate::json;
@@ -17,6 +18,8 @@ pub(super) struct Cell {
     batch: usize,
     /// Rates of each engine, one for each round.
     rates: BTreeMap<String, Vec<Rates>>,
+    /// How long each engine took for them.
+    times: BTreeMap<String, Duration>,
     /// Steps per second that memory allows, one for each round.
     bounds: Vec<f64>,
     /// Bytes per second that memory gives, likewise.
@@ -30,13 +33,20 @@ impl Cell {
             threads,
             batch,
             rates: BTreeMap::new(),
+            times: BTreeMap::new(),
             bounds: Vec::new(),
             bandwidths: Vec::new(),
         }
     }
 
-    pub(super) fn add(&mut self, engine: &str, rates: Rates) {
+    pub(super) fn add(&mut self, engine: &str, rates: Rates, time: Duration) {
         self.rates.entry(engine.to_owned()).or_default().push(rates);
+        *self.times.entry(engine.to_owned()).or_default() += time;
+    }
+
+    /// How long an engine has been measured.
+    pub(super) fn time_of(&self, engine: &str) -> Duration {
+        self.times.get(engine).copied().unwrap_or_default()
     }
 
     pub(super) fn add_bound(&mut self, bandwidth: f64, step_bytes: f64) {
@@ -44,9 +54,9 @@ impl Cell {
         self.bounds.push(bandwidth / step_bytes);
     }
 
-    /// Rounds that every engine has been through.
+    /// Rounds so far; a slow engine may have sat out the last of them.
     pub(super) fn rounds(&self) -> usize {
-        self.rates.values().map(Vec::len).min().unwrap_or(0)
+        self.rates.values().map(Vec::len).max().unwrap_or(0)
     }
 
     /// Median tokens per second of decoding, for a line of progress.
@@ -225,7 +235,7 @@ mod tests {
         for (name, rates) in [("ours bf16", ours), ("llamacpp bf16", theirs)] {
             for &decode in rates {
                 let prompt = 2.0 * decode;
-                cell.add(name, Rates { prompt, decode });
+                cell.add(name, Rates { prompt, decode }, Duration::from_secs(1));
             }
         }
         cell
