@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use agon_model::{DeviceChoice, Dtype, LoadOptions};
+use agon_model::{Arithmetic, DeviceChoice, Dtype, LoadOptions};
 use agon_protocol::id::Netuid;
 use agon_protocol::sign::Keypair;
 use agon_protocol::wallet::{HotkeyName, role_folder};
@@ -158,7 +158,8 @@ pub struct HoldArgs {
     /// Where to compute: auto, cpu or cuda:N
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     pub device: DeviceChoice,
-    /// Number format: f32 or bf16 [default: what suits device and model]
+    /// Number format: f32 or bf16 [default: what suits device and model]; int8 is faster on a CPU, and another model to
+    /// verified tasks
     #[arg(long, value_name = "DTYPE")]
     pub dtype: Option<Dtype>,
     /// Answers computed at the same time
@@ -182,6 +183,7 @@ impl HoldArgs {
         LoadOptions {
             device: self.device,
             dtype: self.dtype,
+            arithmetic: Arithmetic::Auto,
             slots: self.slots,
             context_tokens_max: self.context,
             queue_max: self.queue,

@@ -223,7 +223,7 @@ mod tests {
     #[test]
     fn the_verdict_says_what_would_fit_instead() {
         let need = fit(None).need;
-        let slot_bytes = need.cache_token_bytes * (need.context_tokens as u64 + 1);
+        let slot_bytes = need.cache_bytes / need.slots as u64;
         let free = |slots: u64| {
             let used = need.parameter_bytes + need.working_bytes + slots * slot_bytes;
             Some((used / USABLE_PERCENT + 1) * 100)

@@ -1,5 +1,8 @@
 //! The decoder: tokens of several texts in, logits of their next tokens out, with a key-value cache per slot.
 //!
+//! [`Backend`] is the seam that schedules and references look through; [`Decoder`] fills it on libtorch, and
+//! [`crate::native`] on this project's own kernels.
+//!
 //! One function serves prompts and single steps alike: each row brings the tokens that its slot has not seen yet,
 //! and rows of different lengths and positions go through together. Shorter rows are padded on the right; padding
 //! writes its keys and values to one position behind the context, which nobody reads.
@@ -15,11 +18,10 @@ use std::collections::BTreeMap;
 use tch::{Device, Kind, TchError, Tensor};
 
 use crate::config::Config;
-use crate::device::Dtype;
 use crate::rope::{Angles, attention_factor, depends_on_reach, frequencies};
 
 /// Tokens of one text whose logits are held at the same time when a text is scored.
-const SCORED_TOGETHER: usize = 64;
+pub(crate) const SCORED_TOGETHER: usize = 64;
 
 /// Parameters by their name in the checkpoint.
 pub(crate) type Tensors = BTreeMap<String, Tensor>;
@@ -46,18 +48,44 @@ pub(crate) struct Row<'tokens> {
 
 impl Row<'_> {
     /// Tokens that decide how the row is rotated.
-    fn length(&self) -> usize {
+    pub(crate) fn length(&self) -> usize {
         self.reach.max(self.start + self.tokens.len())
     }
 }
 
-/// Whatever turns tokens into logits, slot by slot. [`Decoder`] does; scripted ones stand in for it in tests.
+/// Whatever turns tokens into logits, slot by slot. Scripted ones stand in for decoders in tests.
 pub(crate) trait Backend {
     /// Takes in the rows' tokens; returns what is known of each row's next token.
     fn forward(&mut self, rows: &[Row<'_>]) -> Result<Outputs, TchError>;
 
     /// Copies the first `tokens` positions of one slot over another.
     fn move_slot(&mut self, from: usize, to: usize, tokens: usize) -> Result<(), TchError>;
+}
+
+/// A backend that also says what it thinks of tokens that were given.
+pub(crate) trait Scorer: Backend {
+    /// Takes in one row; hands `each` what is known after each of its last `count` tokens, in order: logits and state.
+    ///
+    /// The head is applied to [`SCORED_TOGETHER`] tokens at a time, so that a large vocabulary takes little memory.
+    fn score(
+        &mut self,
+        row: &Row<'_>,
+        count: usize,
+        each: &mut dyn FnMut(&[f32], &[f32]),
+    ) -> Result<(), TchError>;
+}
+
+/// A decoder, whatever computes it.
+pub(crate) type AnyDecoder = Box<dyn Scorer + Send>;
+
+impl Backend for AnyDecoder {
+    fn forward(&mut self, rows: &[Row<'_>]) -> Result<Outputs, TchError> {
+        self.as_mut().forward(rows)
+    }
+
+    fn move_slot(&mut self, from: usize, to: usize, tokens: usize) -> Result<(), TchError> {
+        self.as_mut().move_slot(from, to, tokens)
+    }
 }
 
 /// What the model says of the next tokens of some rows.
@@ -147,6 +175,11 @@ struct Layer {
     down: Tensor,
 }
 
+/// The format of the key-value cache: on a CPU attention over 16-bit floats is three times slower.
+pub(crate) fn cache_kind(kind: Kind, device: Device) -> Kind {
+    if device == Device::Cpu { Kind::Float } else { kind }
+}
+
 /// Keys and values of one layer, `[slots, context + 1, kv_heads, head_dim]` each.
 struct LayerCache {
     keys: Tensor,
@@ -196,7 +229,7 @@ impl Decoder {
     pub(crate) fn assemble(
         config: Config,
         mut tensors: Tensors,
-        dtype: Dtype,
+        kind: Kind,
         device: Device,
         room: Room,
     ) -> Result<Decoder, TchError> {
@@ -209,18 +242,18 @@ impl Decoder {
         } else {
             take(&mut tensors, "lm_head.weight")?
         };
-        let cache_kind = dtype.cache_kind(device);
+        let cache_kind = cache_kind(kind, device);
         Ok(Decoder {
             embedding,
             layers,
             norm: take(&mut tensors, "model.norm.weight")?,
             head,
-            rope: Rope::new(&config, room.context_tokens, dtype.kind(), device)?,
+            rope: Rope::new(&config, room.context_tokens, kind, device)?,
             cache: (0..config.layers)
                 .map(|_| LayerCache::empty(&config, room, cache_kind, device))
                 .collect::<Result<_, _>>()?,
             cache_kind,
-            kind: dtype.kind(),
+            kind,
             device,
             room,
             config,
@@ -251,27 +284,6 @@ impl Decoder {
     fn outputs(&self, hidden: &Tensor) -> Result<Outputs, TchError> {
         let logits = numbers(&self.logits(hidden)?)?;
         Ok(Outputs::new(self.config.vocabulary, logits, numbers(hidden)?))
-    }
-
-    /// Takes in one row; hands `each` what is known after each of its last `count` tokens, in order: logits and state.
-    ///
-    /// The head is applied to [`SCORED_TOGETHER`] tokens at a time, so that a large vocabulary takes little memory.
-    pub(crate) fn score(
-        &mut self,
-        row: &Row<'_>,
-        count: usize,
-        mut each: impl FnMut(&[f32], &[f32]),
-    ) -> Result<(), TchError> {
-        let step = self.step(std::slice::from_ref(row))?;
-        let hidden = self.hidden(&step)?;
-        let mut from = row.tokens.len() - count;
-        while from < row.tokens.len() {
-            let together = SCORED_TOGETHER.min(row.tokens.len() - from);
-            let outputs = self.outputs(&hidden.f_narrow(0, from as i64, together as i64)?)?;
-            (0..together).for_each(|index| each(outputs.logits(index), outputs.hidden(index)));
-            from += together;
-        }
-        Ok(())
     }
 
     fn rms_norm(&self, input: &Tensor, weight: &Tensor) -> Result<Tensor, TchError> {
@@ -433,6 +445,26 @@ impl Backend for Decoder {
             for cache in [keys, values] {
                 part(cache, to)?.f_copy_(&part(cache, from)?)?;
             }
+        }
+        Ok(())
+    }
+}
+
+impl Scorer for Decoder {
+    fn score(
+        &mut self,
+        row: &Row<'_>,
+        count: usize,
+        each: &mut dyn FnMut(&[f32], &[f32]),
+    ) -> Result<(), TchError> {
+        let step = self.step(std::slice::from_ref(row))?;
+        let hidden = self.hidden(&step)?;
+        let mut from = row.tokens.len() - count;
+        while from < row.tokens.len() {
+            let together = SCORED_TOGETHER.min(row.tokens.len() - from);
+            let outputs = self.outputs(&hidden.f_narrow(0, from as i64, together as i64)?)?;
+            (0..together).for_each(|index| each(outputs.logits(index), outputs.hidden(index)));
+            from += together;
         }
         Ok(())
     }

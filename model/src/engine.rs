@@ -587,6 +587,7 @@ mod tests {
             context_tokens: 64,
             dtype: Dtype::F32,
             device: "cpu".to_owned(),
+            arithmetic: "scripted".to_owned(),
             libtorch: crate::LIBTORCH_VERSION,
             digest: [0; 32],
         };

@@ -1,9 +1,12 @@
-//! Language models on libtorch: loading, decoding, sampling, batching, training. The only crate that names tch.
+//! Language models: loading, decoding, sampling, batching, training. The only crate that names tch.
 //!
 //! [`Engine`] is what a miner holds: a model on a thread of its own, which answers many [`Request`]s at once. It is
 //! loaded from a Hugging Face folder (`config.json`, `tokenizer.json`, `model.safetensors` in one piece or in
 //! shards) of the Llama, Mistral, Qwen2 or Qwen3 architecture. [`Encoder`] turns texts into vectors, [`Plan`] says
 //! what a model will need before it is fetched or loaded. No type of tch appears in what this crate offers.
+//!
+//! Decoders compute with this project's own kernels on a CPU that has the instructions for them, and on libtorch
+//! everywhere else ([`Arithmetic`]); encoders and training are on libtorch.
 //!
 //! ```no_run
 //! use agon_model::{Engine, LoadOptions, Request};
@@ -21,6 +24,7 @@
 //! Sockets, keys, receipts and clocks of the network: the miner's. A deadline reaches this crate as an
 //! [`std::time::Instant`].
 
+mod arithmetic;
 mod channel;
 mod chat;
 mod code;
@@ -31,6 +35,7 @@ mod encoder;
 mod engine;
 mod header;
 mod load;
+mod native;
 mod plan;
 mod probe;
 mod request;
@@ -45,6 +50,7 @@ pub mod train;
 mod verify;
 mod weights;
 
+pub use arithmetic::Arithmetic;
 pub use channel::Generation;
 pub use chat::{ChatError, ChatOptions, ChatTemplate, Message};
 pub use code::{CODE_BYTES, Code, DISTANCE_MAX};

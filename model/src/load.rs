@@ -4,21 +4,26 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use agon_model_kernels::Level;
 use serde_json::Value;
-use tch::TchError;
+use tch::{Device, Kind, TchError};
 use thiserror::Error;
 use tokenizers::Tokenizer;
 
+use crate::arithmetic::{Arithmetic, Computes};
 use crate::chat::ChatTemplate;
 use crate::config::{Architecture, Config, ConfigError};
-use crate::decoder::{Decoder, Room, Tensors, parameter_shapes};
+use crate::decoder::{AnyDecoder, Decoder, Room, Tensors, parameter_shapes};
 use crate::device::{DeviceChoice, DeviceError, Dtype, device_name};
+use crate::native::{NativeDecoder, Parameters};
 use crate::runtime::{LIBTORCH_VERSION, start};
 use crate::weights::{WeightFiles, add_bytes};
 
 pub(crate) const CONFIG_BYTES_MAX: u64 = 1 << 20;
 /// The largest vocabularies in use come to about 35 MB of JSON.
 const TOKENIZER_BYTES_MAX: u64 = 128 << 20;
+/// Rows of a matrix that are packed at a time.
+const PACKED_TOGETHER: usize = 64;
 /// Opens the digest of a model, so that it can never be taken for the digest of something else.
 const DIGEST_CONTEXT: &[u8] = b"agon model 1";
 
@@ -29,14 +34,16 @@ pub struct LoadOptions {
     pub device: DeviceChoice,
     /// Number format of its parameters; `None` takes `F32` for tiny models on a CPU and `Bf16` for all others.
     pub dtype: Option<Dtype>,
+    /// What computes it.
+    pub arithmetic: Arithmetic,
     /// Requests answered at the same time. Each holds a key-value cache of `context_tokens_max` tokens.
     pub slots: usize,
     /// Tokens of prompt and answer together, at most; the model's own limit lowers it.
     pub context_tokens_max: usize,
     /// Requests that may wait for a slot; one more is refused.
     pub queue_max: usize,
-    /// Threads that one tensor operation may use on a CPU; libtorch has one such number per process, so the engine
-    /// loaded last decides. Tiny models are fastest with one.
+    /// Threads that share each operation on a CPU. Tiny models are fastest with one. libtorch, where it computes, has
+    /// one such number per process, so the engine loaded last decides.
     pub threads: usize,
 }
 
@@ -46,6 +53,7 @@ impl Default for LoadOptions {
         LoadOptions {
             device: DeviceChoice::Auto,
             dtype: None,
+            arithmetic: Arithmetic::Auto,
             slots: 8,
             context_tokens_max: 4096,
             queue_max: 64,
@@ -80,6 +88,8 @@ pub struct ModelInfo {
     pub dtype: Dtype,
     /// `cpu` or `cuda:N`.
     pub device: String,
+    /// What computes it: `kernels` with their instruction set, or `libtorch`.
+    pub arithmetic: String,
     /// Release of libtorch.
     pub libtorch: &'static str,
     /// Identifies everything that decides the answers: a hash of the parameters as stored (by name: name, format,
@@ -213,6 +223,20 @@ pub enum LoadError {
     /// The device that was asked for is not there.
     #[error(transparent)]
     Device(#[from] DeviceError),
+    /// Something was asked for that libtorch does not compute.
+    #[error("{wanted} needs the kernels on a CPU, not {found}")]
+    NeedsKernels {
+        /// What was asked for.
+        wanted: String,
+        /// What would compute.
+        found: String,
+    },
+    /// A reference has to be the model itself.
+    #[error("a reference holds the model as it is, in f32 or bf16, not in {found}")]
+    CoarseReference {
+        /// The format that was asked for.
+        found: Dtype,
+    },
     /// An option is zero, or so large that sizes would overflow.
     #[error("{option} is {found}, expected 1 to {most}")]
     Options {
@@ -263,7 +287,7 @@ pub(crate) fn first_line(error: &TchError) -> String {
 /// A folder in memory, ready to answer.
 pub(crate) struct Loaded {
     pub(crate) info: ModelInfo,
-    pub(crate) decoder: Decoder,
+    pub(crate) decoder: AnyDecoder,
     pub(crate) tokenizer: Tokenizer,
     pub(crate) end_of_text: Vec<u32>,
     pub(crate) chat: Option<ChatTemplate>,
@@ -298,13 +322,13 @@ pub(crate) fn load(
     let dtype = options
         .dtype
         .unwrap_or_else(|| Dtype::fitting(device, parameters));
+    let computes = options.arithmetic.resolve(device, dtype)?;
 
     let mut digest = begin_digest(&config);
-    let mut tensors = Tensors::new();
+    let mut holding = Holding::new(&config, computes, dtype, device);
     let mut bytes_done = 0;
     for (tensor, shape) in &shapes {
-        let held = files.place(tensor, &mut digest, dtype.kind(), device)?;
-        tensors.insert(tensor.clone(), held);
+        holding.take(&files, tensor, shape, &mut digest)?;
         bytes_done += files.listing().require(tensor, shape)?;
         progress(LoadProgress {
             bytes_done,
@@ -323,6 +347,7 @@ pub(crate) fn load(
         context_tokens,
         dtype,
         device: device_name(device),
+        arithmetic: computes.to_string(),
         libtorch: LIBTORCH_VERSION,
         digest: *digest.finalize().as_bytes(),
     };
@@ -331,15 +356,64 @@ pub(crate) fn load(
         slots: options.slots,
         context_tokens,
     };
-    let decoder = Decoder::assemble(config, tensors, dtype, device, room)
-        .map_err(|error| LoadError::torch("assemble the decoder", &error))?;
     Ok(Loaded {
         info,
-        decoder,
+        decoder: holding.assemble(config, options.threads, room)?,
         tokenizer,
         end_of_text,
         chat,
     })
+}
+
+/// Parameters on their way into a decoder.
+enum Holding {
+    Kernels(Level, Parameters),
+    Libtorch(Tensors, Kind, Device),
+}
+
+impl Holding {
+    fn new(config: &Config, computes: Computes, dtype: Dtype, device: Device) -> Holding {
+        match computes {
+            Computes::Kernels(level) => Holding::Kernels(level, Parameters::zeros(config, dtype.format())),
+            Computes::Libtorch(kind) => Holding::Libtorch(Tensors::new(), kind, device),
+        }
+    }
+
+    /// Takes one tensor out of the files; what identifies it is added to `digest`.
+    fn take(
+        &mut self,
+        files: &WeightFiles,
+        tensor: &str,
+        shape: &[usize],
+        digest: &mut blake3::Hasher,
+    ) -> Result<(), LoadError> {
+        match self {
+            Holding::Kernels(_, parameters) => {
+                let together = PACKED_TOGETHER * shape.last().copied().unwrap_or(1);
+                files.read(tensor, digest, together, |first, numbers| {
+                    parameters.write(tensor, first, numbers);
+                })
+            }
+            Holding::Libtorch(tensors, kind, device) => {
+                let held = files.place(tensor, digest, *kind, *device)?;
+                tensors.insert(tensor.to_owned(), held);
+                Ok(())
+            }
+        }
+    }
+
+    fn assemble(self, config: Config, threads: usize, room: Room) -> Result<AnyDecoder, LoadError> {
+        match self {
+            Holding::Kernels(level, parameters) => Ok(Box::new(NativeDecoder::new(
+                config, parameters, level, threads, room,
+            ))),
+            Holding::Libtorch(tensors, kind, device) => {
+                let decoder = Decoder::assemble(config, tensors, kind, device, room)
+                    .map_err(|error| LoadError::torch("assemble the decoder", &error))?;
+                Ok(Box::new(decoder))
+            }
+        }
+    }
 }
 
 /// The digest of the model in the folder `dir`, as [`ModelInfo::digest`]; nothing is kept in memory.

@@ -7,14 +7,17 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
+use agon_model_kernels::CacheShape;
 use serde_json::Value;
 use tch::Device;
 
+use crate::arithmetic::Computes;
 use crate::config::{Architecture, Config};
-use crate::decoder::parameter_shapes;
+use crate::decoder::{Room, cache_kind, parameter_shapes};
 use crate::device::Dtype;
 use crate::header::{self, LENGTH_BYTES};
 use crate::load::{CONFIG_BYTES_MAX, LoadError, LoadOptions};
+use crate::native;
 use crate::weights::{INDEX_BYTES_MAX, INDEX_FILE, Listing, SINGLE_FILE, ShardMap};
 
 /// The files of a model, wherever they are.
@@ -45,7 +48,7 @@ pub trait ModelFiles {
 }
 
 /// What a model is, as its configs and headers say.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
     /// Family of the decoder.
     pub architecture: Architecture,
@@ -61,8 +64,7 @@ pub struct Plan {
     pub parameters_read: u64,
     /// Numbers that the cache keeps for each token.
     pub cache_numbers: u64,
-    /// Numbers in the largest intermediate results, for each token of a prompt's chunk.
-    working_numbers: u64,
+    config: Config,
 }
 
 /// Memory and speed of a model on a device.
@@ -82,6 +84,8 @@ pub struct Need {
     pub slots: usize,
     /// Tokens of prompt and answer together, at most: the option, or the model's own limit.
     pub context_tokens: usize,
+    /// Tokens beyond its context for which a text has room in the cache, at most.
+    spare_tokens: u64,
 }
 
 /// Tokens, padding included, that go through the model together at most.
@@ -116,13 +120,13 @@ impl Plan {
             shard_bytes_max,
             parameters_read: 0,
             cache_numbers: 2 * (config.layers * config.kv_heads * config.head_dim) as u64,
-            working_numbers: working_numbers(&config),
+            config,
         };
-        for (tensor, shape) in parameter_shapes(&config) {
+        for (tensor, shape) in parameter_shapes(&plan.config) {
             plan.stored_bytes += listing.require(&tensor, &shape)?;
             let numbers = shape.iter().map(|&length| length as u64).product::<u64>();
             plan.parameters += numbers;
-            if config.is_tied || tensor != "model.embed_tokens.weight" {
+            if plan.config.is_tied || tensor != "model.embed_tokens.weight" {
                 plan.parameters_read += numbers;
             }
         }
@@ -140,26 +144,51 @@ impl Plan {
         let dtype = options
             .dtype
             .unwrap_or_else(|| Dtype::fitting(device, self.parameters));
-        let number_bytes = dtype.kind().elt_size_in_bytes() as u64;
-        let cache_number_bytes = dtype.cache_kind(device).elt_size_in_bytes() as u64;
+        let computes = options.arithmetic.resolve(device, dtype)?;
         let context_tokens = options.context_tokens_max.min(self.context_tokens);
-        let cache_token_bytes = self.cache_numbers.saturating_mul(cache_number_bytes);
-        // One position more than the context: padding writes there.
-        let cached_tokens = (options.slots as u64).saturating_mul(context_tokens as u64 + 1);
+        let (cache_token_bytes, spare_tokens) = self.cache_of(computes, device);
+        let cached_tokens = (options.slots as u64).saturating_mul(context_tokens as u64 + spare_tokens);
+        let working_number_bytes = match computes {
+            Computes::Kernels(_) => 4,
+            Computes::Libtorch(kind) => kind.elt_size_in_bytes() as u64,
+        };
         let libtorch = if device == Device::Cpu {
             CPU_BYTES
         } else {
             CUDA_BYTES
         };
+        let working_numbers = WORKING_TOKENS.saturating_mul(working_numbers(&self.config));
         Ok(Need {
             dtype,
-            parameter_bytes: self.parameters.saturating_mul(number_bytes),
+            parameter_bytes: dtype.bytes_of(self.parameters),
             cache_bytes: cached_tokens.saturating_mul(cache_token_bytes),
-            working_bytes: libtorch + WORKING_TOKENS.saturating_mul(self.working_numbers) * number_bytes,
+            working_bytes: libtorch + working_numbers.saturating_mul(working_number_bytes),
             cache_token_bytes,
             slots: options.slots,
             context_tokens,
+            spare_tokens,
         })
+    }
+
+    /// Bytes of a token in the cache, and tokens beyond its context that a text has room for.
+    fn cache_of(&self, computes: Computes, device: Device) -> (u64, u64) {
+        match computes {
+            // Whole blocks of keys.
+            Computes::Kernels(_) => {
+                let block = Room {
+                    slots: 1,
+                    context_tokens: CacheShape::BLOCK_TOKENS,
+                };
+                let bytes = native::cache_shape(&self.config, block).bytes() / CacheShape::BLOCK_TOKENS;
+                let spare = CacheShape::BLOCK_TOKENS as u64 - 1;
+                ((self.config.layers * bytes) as u64, spare)
+            }
+            // One position more than the context: padding writes there.
+            Computes::Libtorch(kind) => {
+                let bytes = cache_kind(kind, device).elt_size_in_bytes() as u64;
+                (self.cache_numbers.saturating_mul(bytes), 1)
+            }
+        }
     }
 
     /// Tokens each second that `requests` texts of `tokens` tokens get together at most, where memory is read at
@@ -184,13 +213,13 @@ impl Need {
     pub fn slots_that_fit(&self, bytes: u64) -> u64 {
         let slot_bytes = self
             .cache_token_bytes
-            .saturating_mul(self.context_tokens as u64 + 1);
+            .saturating_mul(self.context_tokens as u64 + self.spare_tokens);
         self.room(bytes) / slot_bytes.max(1)
     }
 
     /// The longest context that fits `bytes` with one slot; 0 when not even the parameters do.
     pub fn context_that_fits(&self, bytes: u64) -> u64 {
-        (self.room(bytes) / self.cache_token_bytes.max(1)).saturating_sub(1)
+        (self.room(bytes) / self.cache_token_bytes.max(1)).saturating_sub(self.spare_tokens)
     }
 
     /// Bytes that are left for caches.
@@ -202,7 +231,7 @@ impl Need {
 /// Numbers in the intermediate results that live at the same time, for one token.
 fn working_numbers(config: &Config) -> u64 {
     let heads = config.heads + 2 * config.kv_heads;
-    (2 * config.intermediate + 6 * config.hidden + 2 * heads * config.head_dim) as u64
+    (3 * config.intermediate + 6 * config.hidden + 2 * heads * config.head_dim) as u64
 }
 
 fn read_config(files: &dyn ModelFiles) -> Result<Config, LoadError> {
@@ -303,6 +332,7 @@ impl ModelFiles for Folder {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::arithmetic::Arithmetic;
     use crate::device::DeviceChoice;
     use crate::testing::Folder as TestFolder;
     use safetensors::Dtype as StoredDtype;
@@ -310,6 +340,7 @@ mod tests {
     fn options(slots: usize, context_tokens_max: usize) -> LoadOptions {
         LoadOptions {
             device: DeviceChoice::Cpu,
+            arithmetic: Arithmetic::Libtorch,
             slots,
             context_tokens_max,
             ..LoadOptions::default()
@@ -336,6 +367,24 @@ mod tests {
         assert_eq!(need.slots_that_fit(0), 0);
         assert_eq!(need.context_that_fits(need.bytes()), 3 * 65 - 1);
         assert!(plan.need(&options(0, 1)).is_err());
+    }
+
+    #[test]
+    fn the_kernels_hold_whole_blocks_of_keys_and_whole_lines_of_values() {
+        let plan = Plan::of_folder(TestFolder::new().path()).unwrap();
+        let options = |dtype| LoadOptions {
+            dtype: Some(dtype),
+            arithmetic: Arithmetic::Kernels,
+            ..options(3, 4096)
+        };
+        let need = plan.need(&options(Dtype::F32)).unwrap();
+        // In 2 layers, for each of 2 heads of 4: a key of 4 numbers, and a value in a line of 16.
+        assert_eq!(need.cache_token_bytes, 2 * 2 * (4 + 16) * 4);
+        assert_eq!(need.cache_bytes, 3 * (64 + 63) * need.cache_token_bytes);
+        assert_eq!(need.slots_that_fit(need.bytes()), 3);
+        assert_eq!(need.slots_that_fit(need.bytes() - 1), 2);
+        let need = plan.need(&options(Dtype::Int8)).unwrap();
+        assert_eq!(need.parameter_bytes, 4944 + 4944 / 32);
     }
 
     #[test]

@@ -12,7 +12,8 @@ use thiserror::Error;
 use tokenizers::Tokenizer;
 
 use crate::code::{self, Code};
-use crate::decoder::{Decoder, Row};
+use crate::decoder::{AnyDecoder, Row};
+use crate::device::Dtype;
 use crate::engine::{Engine, SubmitError};
 use crate::load::{LoadError, LoadOptions, LoadProgress, Loaded, ModelInfo, first_line, load};
 use crate::request::{FinishReason, GenerateError, Request, Sampling};
@@ -116,7 +117,7 @@ impl ClaimError {
 /// A reference model, for one check at a time.
 pub struct Verifier {
     info: ModelInfo,
-    decoder: Decoder,
+    decoder: AnyDecoder,
     tokenizer: Tokenizer,
     end_of_text: Vec<u32>,
 }
@@ -144,6 +145,9 @@ impl Verifier {
             slots: 1,
             ..options.clone()
         };
+        if let Some(found @ Dtype::Int8) = options.dtype {
+            return Err(LoadError::CoarseReference { found });
+        }
         let Loaded {
             info,
             decoder,
@@ -263,7 +267,7 @@ impl Verifier {
                 reach: prompt.len(),
             };
             let count = end.saturating_sub(first.max(start));
-            let each = |logits: &[f32], hidden: &[f32]| {
+            let mut each = |logits: &[f32], hidden: &[f32]| {
                 let position = distances.margins.len();
                 match rule.margin(logits, position as u32, claim.tokens[position]) {
                     Some(margin) => distances.margins.push(margin),
@@ -277,7 +281,7 @@ impl Verifier {
                 }
             };
             self.decoder
-                .score(&row, count, each)
+                .score(&row, count, &mut each)
                 .map_err(|error| ClaimError::Torch {
                     message: first_line(&error),
                 })?;
@@ -340,7 +344,7 @@ pub fn compare(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::device::{DeviceChoice, Dtype};
+    use crate::device::DeviceChoice;
     use crate::request::Answer;
     use crate::sample::MARGIN_MAX;
     use crate::testing::Folder;

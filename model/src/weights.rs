@@ -12,7 +12,9 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use agon_model_kernels::f32_from_bf16;
 use memmap2::{Advice, Mmap, UncheckedAdvice};
+use safetensors::Dtype as StoredDtype;
 use serde::Deserialize;
 use tch::{Device, Kind, TchError, Tensor};
 
@@ -226,15 +228,43 @@ impl WeightFiles {
     ) -> Result<Tensor, LoadError> {
         let (stored, data) = self.data(tensor)?;
         add_to_digest(digest, tensor, stored, data);
-        let found = kind_of(stored.dtype).ok_or_else(|| LoadError::TensorDtype {
-            path: self.listing.shards[stored.shard].clone(),
-            tensor: tensor.to_owned(),
-            found: stored.dtype.to_string(),
-        })?;
+        let found = kind_of(stored.dtype).ok_or_else(|| self.wrong_dtype(tensor, stored))?;
         let held = copy_out(data, &stored.shape, found, kind, device)
             .map_err(|error| LoadError::torch("place a tensor", &error))?;
         self.give_back(stored);
         Ok(held)
+    }
+
+    /// Hands the numbers of one tensor to `each` in `f32`, up to `together` at a time, with the index of the first; what
+    /// identifies the tensor is added to `digest`.
+    pub(crate) fn read(
+        &self,
+        tensor: &str,
+        digest: &mut blake3::Hasher,
+        together: usize,
+        mut each: impl FnMut(usize, &[f32]),
+    ) -> Result<(), LoadError> {
+        let (stored, data) = self.data(tensor)?;
+        add_to_digest(digest, tensor, stored, data);
+        let number_bytes = stored.dtype.bitsize() / 8;
+        let mut numbers = Vec::with_capacity(together);
+        for (index, part) in data.chunks(together * number_bytes).enumerate() {
+            numbers.clear();
+            if !decode(stored.dtype, part, &mut numbers) {
+                return Err(self.wrong_dtype(tensor, stored));
+            }
+            each(index * together, &numbers);
+        }
+        self.give_back(stored);
+        Ok(())
+    }
+
+    fn wrong_dtype(&self, tensor: &str, stored: &Stored) -> LoadError {
+        LoadError::TensorDtype {
+            path: self.listing.shards[stored.shard].clone(),
+            tensor: tensor.to_owned(),
+            found: stored.dtype.to_string(),
+        }
     }
 
     /// Adds what identifies a tensor to `digest`, and nothing else.
@@ -279,6 +309,18 @@ impl WeightFiles {
 fn map(file: &File) -> std::io::Result<Mmap> {
     // SAFETY: the mapping is read-only, and what is read from it are numbers of which every bit pattern is valid.
     unsafe { Mmap::map(file) }
+}
+
+/// Appends numbers that lie in memory in format `dtype` to `out`; `false` when that is none that is read.
+fn decode(dtype: StoredDtype, bytes: &[u8], out: &mut Vec<f32>) -> bool {
+    let of_two = |of: fn([u8; 2]) -> f32| bytes.as_chunks().0.iter().map(move |&bytes| of(bytes));
+    match dtype {
+        StoredDtype::F32 => out.extend(bytes.as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes))),
+        StoredDtype::BF16 => out.extend(of_two(|bytes| f32_from_bf16(u16::from_le_bytes(bytes)))),
+        StoredDtype::F16 => out.extend(of_two(|bytes| half::f16::from_le_bytes(bytes).to_f32())),
+        _ => return false,
+    }
+    true
 }
 
 /// A tensor of its own on `device`, of numbers that lie in memory as `found`.

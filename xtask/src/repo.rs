@@ -56,7 +56,7 @@ impl Repo {
 
     /// Builds every binary of the workspace in release.
     ///
-    /// `--examples`, of which there are none, makes cargo choose the features of dependencies as it does for tests.
+    /// `--examples`, of which there is one small one, makes cargo choose the features of dependencies as it does for tests.
     /// Without it tokio and what rests on it would be compiled once for the binaries and once more for the tests.
     pub(crate) fn build_binaries(&self, libtorch: &Libtorch) -> Command {
         self.cargo(

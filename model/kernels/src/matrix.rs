@@ -13,6 +13,7 @@
 //! is about that of formats with 32 numbers to a scale (see the tests for a figure).
 
 use std::fmt;
+use std::ops::Range;
 use std::str::FromStr;
 
 use crate::bfloat::{bf16_from_f32, f32_from_bf16};
@@ -91,31 +92,15 @@ pub(crate) enum Data {
 }
 
 impl Matrix {
-    /// Packs a matrix; `fill` writes rows `first..first + count` of it, `[count, columns]`, row by row, at most 64
-    /// at a time. What `fill` reports ends the packing.
-    ///
-    /// # Errors
-    ///
-    /// Those of `fill`.
+    /// A matrix of zeros, for [`Matrix::write_rows`] to fill.
     ///
     /// # Panics
     ///
     /// When there are no rows or no columns.
-    pub fn pack<E>(
-        format: Format,
-        [rows, columns]: [usize; 2],
-        mut fill: impl FnMut(usize, &mut [f32]) -> Result<(), E>,
-    ) -> Result<Matrix, E> {
+    pub fn zeros(format: Format, [rows, columns]: [usize; 2]) -> Matrix {
         assert!(rows > 0 && columns > 0, "a matrix of {rows} x {columns}");
-        let mut data = Data::empty(format, rows.div_ceil(PANEL), columns);
-        let mut panel = vec![0.0; PANEL * columns];
-        for first in (0..rows).step_by(PANEL) {
-            let count = PANEL.min(rows - first);
-            panel[count * columns..].fill(0.0);
-            fill(first, &mut panel[..count * columns])?;
-            data.push_panel(&panel, columns);
-        }
-        Ok(Matrix { rows, columns, data })
+        let data = Data::zeros(format, rows.div_ceil(PANEL) * format.steps(columns));
+        Matrix { rows, columns, data }
     }
 
     /// Packs `numbers`, `[rows, columns]`, row by row.
@@ -123,19 +108,41 @@ impl Matrix {
     /// # Panics
     ///
     /// When there are not `rows` times `columns` numbers, or none.
-    pub fn from_rows(format: Format, [rows, columns]: [usize; 2], numbers: &[f32]) -> Matrix {
+    pub fn from_rows(format: Format, shape: [usize; 2], numbers: &[f32]) -> Matrix {
+        let mut matrix = Matrix::zeros(format, shape);
+        let [rows, columns] = shape;
         assert_eq!(
             numbers.len(),
             rows * columns,
             "numbers of a {rows} x {columns} matrix"
         );
-        let packed = Matrix::pack(format, [rows, columns], |first, part| {
-            part.copy_from_slice(&numbers[first * columns..][..part.len()]);
-            Ok::<_, std::convert::Infallible>(())
-        });
-        match packed {
-            Ok(matrix) => matrix,
-            Err(never) => match never {},
+        matrix.write_rows(0, numbers);
+        matrix
+    }
+
+    /// Replaces the rows from `first` on by `numbers`, whole rows one behind the other; any part, in any order.
+    ///
+    /// # Panics
+    ///
+    /// When there are not so many rows, or `numbers` ends within one.
+    pub fn write_rows(&mut self, first: usize, numbers: &[f32]) {
+        let columns = self.columns;
+        let count = numbers.len() / columns;
+        assert!(
+            numbers.len().is_multiple_of(columns) && first + count <= self.rows,
+            "{} numbers from row {first} of {} x {columns}",
+            numbers.len(),
+            self.rows
+        );
+        let steps = self.format().steps(columns);
+        let (mut row, mut rest) = (first, numbers);
+        while !rest.is_empty() {
+            let (panel, place) = (row / PANEL, row % PANEL);
+            let count = (PANEL - place).min(rest.len() / columns);
+            let (part, behind) = rest.split_at(count * columns);
+            self.data
+                .write(panel * steps..(panel + 1) * steps, place, part, columns);
+            (row, rest) = (row + count, behind);
         }
     }
 
@@ -192,71 +199,79 @@ impl Matrix {
 }
 
 impl Data {
-    fn empty(format: Format, panels: usize, columns: usize) -> Data {
-        let steps = panels * format.steps(columns);
+    fn zeros(format: Format, steps: usize) -> Data {
         match format {
-            Format::F32 => Data::F32(on_large_pages(steps)),
-            Format::Bf16 => Data::Bf16(on_large_pages(steps)),
-            Format::Int8 => Data::Int8(on_large_pages(steps), on_large_pages(steps / GROUP_STEPS)),
+            Format::F32 => Data::F32(filled(steps, [Floats::of(0.0); 4])),
+            Format::Bf16 => Data::Bf16(filled(steps, [Pairs::of([0; 2]); 4])),
+            Format::Int8 => Data::Int8(
+                filled(steps, [Quads::of([OFFSET as u8; 4]); 4]),
+                filled(steps / GROUP_STEPS, [0; PANEL]),
+            ),
         }
     }
 
-    /// Adds 64 rows, `[64, columns]`.
-    fn push_panel(&mut self, rows: &[f32], columns: usize) {
-        let at = |row: usize, column: usize| {
-            if column < columns {
-                rows[row * columns + column]
-            } else {
-                0.0
-            }
-        };
+    /// Writes rows of `columns` numbers to a panel, the steps `panel`, from its row `place` on.
+    fn write(&mut self, panel: Range<usize>, place: usize, rows: &[f32], columns: usize) {
         match self {
             Data::F32(data) => {
-                for column in 0..Format::F32.steps(columns) {
-                    data.push(step_of(Floats::of(0.0), |row| at(row, column)));
+                for (column, step) in data[panel].iter_mut().enumerate() {
+                    set_lanes(step, place, rows.chunks(columns), |row| row[column]);
                 }
             }
             Data::Bf16(data) => {
-                for step in 0..Format::Bf16.steps(columns) {
-                    data.push(step_of(Pairs::of([0; 2]), |row| {
-                        [0, 1].map(|part| bf16_from_f32(at(row, 2 * step + part)))
-                    }));
+                for (step, column) in data[panel].iter_mut().zip((0..columns).step_by(2)) {
+                    set_lanes(step, place, rows.chunks(columns), |row| {
+                        let odd = row.get(column + 1).copied().unwrap_or(0.0);
+                        [bf16_from_f32(row[column]), bf16_from_f32(odd)]
+                    });
                 }
             }
-            Data::Int8(data, scales) => push_groups(data, scales, rows, columns),
+            Data::Int8(data, scales) => {
+                let groups = panel.start / GROUP_STEPS..panel.end / GROUP_STEPS;
+                for (index, row) in rows.chunks(columns).enumerate() {
+                    write_groups(
+                        &mut data[panel.clone()],
+                        &mut scales[groups.clone()],
+                        place + index,
+                        row,
+                    );
+                }
+            }
         }
     }
 }
 
-fn step_of<T: Copy>(empty: Line<T>, at: impl Fn(usize) -> T) -> Step<T> {
-    let mut step = [empty; 4];
-    for (line, lanes) in step.iter_mut().enumerate() {
-        for (lane, number) in lanes.0.iter_mut().enumerate() {
-            *number = at(line * LANES + lane);
-        }
-    }
-    step
+fn filled<T: Copy>(count: usize, with: T) -> Vec<T> {
+    let mut numbers = on_large_pages(count);
+    numbers.resize(count, with);
+    numbers
 }
 
-fn push_groups(data: &mut Vec<Step<[u8; 4]>>, scales: &mut Vec<[u16; PANEL]>, rows: &[f32], columns: usize) {
-    for first in (0..columns).step_by(GROUP) {
-        let width = GROUP.min(columns - first);
-        let mut group_scales = [0; PANEL];
-        let mut bytes = [[OFFSET as u8; GROUP]; PANEL];
-        for row in 0..PANEL {
-            let numbers = &rows[row * columns + first..][..width];
-            let scale = bf16_not_below(scale_of(numbers));
-            group_scales[row] = scale;
-            for (byte, &number) in bytes[row].iter_mut().zip(numbers) {
+/// Sets the lanes of a step from row `place` on, one for each of `rows`.
+fn set_lanes<'rows, T>(
+    step: &mut Step<T>,
+    place: usize,
+    rows: impl Iterator<Item = &'rows [f32]>,
+    of: impl Fn(&[f32]) -> T,
+) {
+    let lanes = step.iter_mut().flat_map(|line| &mut line.0);
+    for (lane, row) in lanes.skip(place).zip(rows) {
+        *lane = of(row);
+    }
+}
+
+/// Writes one row in 8 bits to row `place` of a panel.
+fn write_groups(steps: &mut [Step<[u8; 4]>], scales: &mut [[u16; PANEL]], place: usize, row: &[f32]) {
+    let (line, lane) = (place / LANES, place % LANES);
+    let groups = steps.chunks_mut(GROUP_STEPS).zip(scales);
+    for ((steps, scales), numbers) in groups.zip(row.chunks(GROUP)) {
+        let scale = bf16_not_below(scale_of(numbers));
+        scales[place] = scale;
+        for (step, quad) in steps.iter_mut().zip(numbers.chunks(4)) {
+            for (byte, &number) in step[line].0[lane].iter_mut().zip(quad) {
                 *byte = (steps_of(number, f32_from_bf16(scale)) + OFFSET) as u8;
             }
         }
-        for step in 0..GROUP_STEPS {
-            data.push(step_of(Quads::of([0; 4]), |row| {
-                [0, 1, 2, 3].map(|part| bytes[row][4 * step + part])
-            }));
-        }
-        scales.push(group_scales);
     }
 }
 
@@ -335,6 +350,20 @@ mod tests {
             for (found, number) in steps.iter().zip(&numbers) {
                 assert!((found - number).abs() <= 4.5 / 254.0, "{found} for {number}");
             }
+        }
+    }
+
+    #[test]
+    fn rows_may_come_in_any_parts_and_any_order() {
+        let shape = [200, 70];
+        let numbers = Numbers::new(3).normal(shape[0] * shape[1]);
+        for format in [Format::F32, Format::Bf16, Format::Int8] {
+            let mut matrix = Matrix::zeros(format, shape);
+            for rows in [150..200, 0..3, 3..70, 70..150] {
+                matrix.write_rows(rows.start, &numbers[rows.start * 70..rows.end * 70]);
+            }
+            let whole = Matrix::from_rows(format, shape, &numbers);
+            assert_eq!(rows_of(&matrix), rows_of(&whole), "{format}");
         }
     }
 

@@ -1,7 +1,8 @@
 //! The decoder against transformers: golden logits of small random models of every family.
 
 use super::*;
-use crate::device::DeviceChoice;
+use crate::arithmetic::Arithmetic;
+use crate::device::{DeviceChoice, Dtype};
 use crate::load::{LoadOptions, load};
 use std::path::{Path, PathBuf};
 
@@ -43,16 +44,21 @@ fn golden(name: &str, field: &str) -> Golden {
 fn field_of(dtype: Dtype) -> &'static str {
     match dtype {
         Dtype::F32 => "logits",
-        Dtype::Bf16 => "logits_bf16",
+        Dtype::Bf16 | Dtype::Int8 => "logits_bf16",
     }
 }
 
-fn decoder(name: &str, dtype: Dtype) -> Decoder {
+/// Everything that computes on a CPU.
+const ALL: [Arithmetic; 2] = [Arithmetic::Libtorch, Arithmetic::Kernels];
+
+fn decoder(name: &str, dtype: Dtype, arithmetic: Arithmetic) -> AnyDecoder {
     let options = LoadOptions {
         device: DeviceChoice::Cpu,
         dtype: Some(dtype),
+        arithmetic,
         slots: 4,
         context_tokens_max: 48,
+        threads: 2,
         ..LoadOptions::default()
     };
     load(&folder(name), &options, |_| {}).unwrap().decoder
@@ -83,9 +89,12 @@ const LONG_MODELS: [&str; 6] = [
 #[track_caller]
 fn check_steps(models: &[&str], dtype: Dtype, tolerance: f32, steps: &[&[(usize, usize, usize, usize)]]) {
     let _no_grad = tch::no_grad_guard();
-    for &name in models {
+    for (&name, arithmetic) in models
+        .iter()
+        .flat_map(|name| ALL.map(|arithmetic| (name, arithmetic)))
+    {
         let golden = golden(name, field_of(dtype));
-        let mut decoder = decoder(name, dtype);
+        let mut decoder = decoder(name, dtype, arithmetic);
         for step in steps {
             let rows: Vec<Row<'_>> = step
                 .iter()
@@ -100,7 +109,10 @@ fn check_steps(models: &[&str], dtype: Dtype, tolerance: f32, steps: &[&[(usize,
             for (index, &(text, _, _, end)) in step.iter().enumerate() {
                 let found = outputs.logits(index);
                 let distance = distance(found, &golden.logits[text][end - 1]);
-                assert!(distance <= tolerance, "{name}: {distance:e} at {step:?}");
+                assert!(
+                    distance <= tolerance,
+                    "{name} {arithmetic:?}: {distance:e} at {step:?}"
+                );
             }
         }
     }
@@ -113,22 +125,25 @@ const BF16_TOLERANCE: f32 = 0.25;
 #[test]
 fn every_position_of_a_prompt_agrees_with_transformers() {
     let _no_grad = tch::no_grad_guard();
-    for name in MODELS.into_iter().chain(LONG_MODELS) {
+    for (name, arithmetic) in MODELS
+        .into_iter()
+        .chain(LONG_MODELS)
+        .flat_map(|name| ALL.map(|own| (name, own)))
+    {
         let golden = golden(name, "logits");
-        let mut decoder = decoder(name, Dtype::F32);
+        let mut decoder = decoder(name, Dtype::F32, arithmetic);
         for (slot, tokens) in golden.tokens.iter().enumerate() {
-            let step = decoder
-                .step(&[Row {
-                    slot,
-                    start: 0,
-                    tokens,
-                    reach: 0,
-                }])
-                .unwrap();
-            let hidden = decoder.hidden(&step).unwrap();
-            let logits = Vec::<f32>::try_from(decoder.logits(&hidden).unwrap().flatten(0, 1)).unwrap();
+            let row = Row {
+                slot,
+                start: 0,
+                tokens,
+                reach: 0,
+            };
+            let mut logits = Vec::new();
+            let mut each = |found: &[f32], _: &[f32]| logits.extend_from_slice(found);
+            decoder.score(&row, tokens.len(), &mut each).unwrap();
             let distance = distance(&logits, &golden.logits[slot].concat());
-            assert!(distance <= F32_TOLERANCE, "{name}: {distance:e}");
+            assert!(distance <= F32_TOLERANCE, "{name} {arithmetic:?}: {distance:e}");
         }
     }
 }
@@ -193,11 +208,11 @@ fn long_ragged_batches_agree_with_transformers_in_every_family() {
 
 /// A prompt of 20 tokens, in pieces with these ends, then single tokens, each text beside the other.
 #[track_caller]
-fn check_dynamic(ends: &[usize]) {
+fn check_dynamic(ends: &[usize], arithmetic: Arithmetic) {
     const PROMPT: usize = 20;
     let _no_grad = tch::no_grad_guard();
     let golden = golden("llama-dynamic", "decode");
-    let mut decoder = decoder("llama-dynamic", Dtype::F32);
+    let mut decoder = decoder("llama-dynamic", Dtype::F32, arithmetic);
     let ends: Vec<usize> = ends.iter().copied().chain(PROMPT + 1..=40).collect();
     let starts = std::iter::once(0).chain(ends.iter().copied());
     for piece in starts.zip(&ends).map(|(start, &end)| start..end) {
@@ -223,12 +238,14 @@ fn check_dynamic(ends: &[usize]) {
 
 #[test]
 fn dynamic_scaling_follows_the_length_of_each_text_as_in_transformers() {
-    check_dynamic(&[20]);
+    ALL.into_iter()
+        .for_each(|arithmetic| check_dynamic(&[20], arithmetic));
 }
 
 #[test]
 fn a_dynamically_scaled_prompt_in_chunks_is_rotated_like_one_in_a_piece() {
-    check_dynamic(&[7, 18, 20]);
+    ALL.into_iter()
+        .for_each(|arithmetic| check_dynamic(&[7, 18, 20], arithmetic));
 }
 
 #[test]
@@ -245,59 +262,92 @@ fn a_slot_is_used_again_after_a_longer_text() {
 fn a_moved_slot_goes_on_where_it_was() {
     let _no_grad = tch::no_grad_guard();
     let golden = golden("llama", "logits");
-    let mut decoder = decoder("llama", Dtype::F32);
     let tokens = &golden.tokens[0];
-    decoder
-        .forward(&[Row {
-            slot: 3,
-            start: 0,
-            tokens: &tokens[..10],
-            reach: 0,
-        }])
-        .unwrap();
-    decoder.move_slot(3, 0, 10).unwrap();
-    let logits = decoder
-        .forward(&[Row {
-            slot: 0,
-            start: 10,
-            tokens: &tokens[10..11],
-            reach: 0,
-        }])
-        .unwrap();
-    assert!(distance(logits.logits(0), &golden.logits[0][10]) <= F32_TOLERANCE);
+    let row = |slot, start, tokens| Row {
+        slot,
+        start,
+        tokens,
+        reach: 0,
+    };
+    for arithmetic in ALL {
+        let mut decoder = decoder("llama", Dtype::F32, arithmetic);
+        decoder.forward(&[row(3, 0, &tokens[..10])]).unwrap();
+        decoder.move_slot(3, 0, 10).unwrap();
+        let logits = decoder.forward(&[row(0, 10, &tokens[10..11])]).unwrap();
+        let distance = distance(logits.logits(0), &golden.logits[0][10]);
+        assert!(distance <= F32_TOLERANCE, "{arithmetic:?}: {distance:e}");
+    }
 }
 
 #[test]
 fn rows_beyond_the_room_are_errors() {
-    let mut decoder = decoder("llama", Dtype::F32);
-    assert!(
-        decoder
-            .forward(&[Row {
-                slot: 0,
-                start: 48,
-                tokens: &[1],
-                reach: 0
-            }])
-            .is_err()
-    );
-    assert!(
-        decoder
-            .forward(&[Row {
-                slot: 4,
-                start: 0,
-                tokens: &[1],
-                reach: 0
-            }])
-            .is_err()
-    );
-    assert!(
-        decoder
-            .forward(&[Row {
-                slot: 0,
-                start: 0,
-                tokens: &[160],
-                reach: 0
-            }])
-            .is_err()
-    );
+    for arithmetic in ALL {
+        let mut decoder = decoder("llama", Dtype::F32, arithmetic);
+        for (slot, start, token) in [(0, 48, 1), (4, 0, 1), (0, 0, 160)] {
+            let row = Row {
+                slot,
+                start,
+                tokens: &[token],
+                reach: 0,
+            };
+            let result = decoder.forward(&[row]);
+            assert!(
+                result.is_err(),
+                "{arithmetic:?}: slot {slot}, start {start}, token {token}"
+            );
+        }
+    }
+}
+
+#[test]
+fn eight_bits_are_near_the_model_and_not_the_model() {
+    let golden = golden("llama", "logits");
+    let mut decoder = decoder("llama", Dtype::Int8, Arithmetic::Auto);
+    let tokens = &golden.tokens[0];
+    let row = Row {
+        slot: 0,
+        start: 0,
+        tokens,
+        reach: 0,
+    };
+    let mut found = Vec::new();
+    let mut each = |logits: &[f32], _: &[f32]| found.extend_from_slice(logits);
+    decoder.score(&row, tokens.len(), &mut each).unwrap();
+    let square = |number: f32| number * number;
+    let expected = golden.logits[0].concat();
+    let error: f32 = found.iter().zip(&expected).map(|(a, b)| square(a - b)).sum();
+    let share = (error / expected.iter().map(|&logit| square(logit)).sum::<f32>()).sqrt();
+    assert!((0.001..0.1).contains(&share), "{share}");
+}
+
+/// The logits of a row's last token, to the last bit.
+fn bits(decoder: &mut AnyDecoder, rows: &[Row<'_>], index: usize) -> Vec<u32> {
+    let outputs = decoder.forward(rows).unwrap();
+    outputs
+        .logits(index)
+        .iter()
+        .map(|logit| logit.to_bits())
+        .collect()
+}
+
+#[test]
+fn on_the_kernels_an_answer_depends_neither_on_its_company_nor_on_chunks_nor_on_threads() {
+    let golden = golden("qwen3", "logits");
+    let row = |text: usize, slot, range: std::ops::Range<usize>| Row {
+        slot,
+        start: range.start,
+        tokens: &golden.tokens[text][range],
+        reach: 0,
+    };
+    for dtype in [Dtype::F32, Dtype::Bf16, Dtype::Int8] {
+        let fresh = || decoder("qwen3", dtype, Arithmetic::Kernels);
+        let mut alone = fresh();
+        alone.forward(&[row(0, 0, 0..20)]).unwrap();
+        let expected = bits(&mut alone, &[row(0, 0, 20..21)], 0);
+        let mut together = fresh();
+        together.forward(&[row(1, 3, 0..31), row(0, 2, 0..7)]).unwrap();
+        together.forward(&[row(0, 2, 7..20), row(1, 3, 31..32)]).unwrap();
+        let company = [row(1, 3, 32..33), row(1, 1, 0..9), row(0, 2, 20..21)];
+        assert_eq!(bits(&mut together, &company, 2), expected, "{dtype}");
+    }
 }

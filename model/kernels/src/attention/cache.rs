@@ -16,6 +16,9 @@ pub struct CacheShape {
 }
 
 impl CacheShape {
+    /// Positions whose keys lie together; a text has room for a multiple of them.
+    pub const BLOCK_TOKENS: usize = PANEL;
+
     fn blocks(&self) -> usize {
         self.context_tokens.div_ceil(PANEL)
     }
@@ -27,6 +30,12 @@ impl CacheShape {
             17..=32 => 2,
             _ => 4,
         }
+    }
+
+    /// Bytes of all keys and values.
+    pub fn bytes(&self) -> usize {
+        let lines = 4 * self.blocks() * self.head_dim + self.parts() * self.context_tokens * self.lines();
+        self.slots * self.kv_heads * lines * size_of::<Floats>()
     }
 
     /// Parts of that many lines in a value.

@@ -3,7 +3,9 @@
 //! Answers are made in every setting an honest miner may choose on this machine and checked in every one that a
 //! validator may choose. The limits are those of the worst pair.
 
-use agon_model::{DeviceChoice, Distances, Dtype, Engine, LoadOptions, Request, Sampling, Verifier, compare};
+use agon_model::{
+    Arithmetic, DeviceChoice, Distances, Dtype, Engine, LoadOptions, Request, Sampling, Verifier, compare,
+};
 use agon_protocol::id::Digest;
 use agon_scoring::verify::{Limit, Limits};
 use agon_subnets::{ModelPin, Task, inference::Inference};
@@ -26,6 +28,7 @@ const CAP_FACTOR: f64 = 2.0;
 struct Setting {
     device: DeviceChoice,
     dtype: Dtype,
+    arithmetic: Arithmetic,
     threads: usize,
     slots: usize,
 }
@@ -35,6 +38,7 @@ impl Setting {
         LoadOptions {
             device: self.device,
             dtype: Some(self.dtype),
+            arithmetic: self.arithmetic,
             slots: self.slots,
             context_tokens_max: CONTEXT_TOKENS,
             queue_max,
@@ -46,31 +50,42 @@ impl Setting {
         let Self {
             device,
             dtype,
+            arithmetic,
             threads,
             slots,
         } = self;
-        format!("{dtype} on {device}, {threads} threads, {slots} at a time")
+        let by = match arithmetic {
+            Arithmetic::Auto => "",
+            Arithmetic::Kernels => " by the kernels",
+            Arithmetic::Libtorch => " by libtorch",
+        };
+        format!("{dtype} on {device}{by}, {threads} threads, {slots} at a time")
     }
 }
 
 /// Everything a miner may choose on this machine.
 fn miners() -> Vec<Setting> {
-    let cpu = |dtype, threads, slots| Setting {
+    let cpu = |dtype, arithmetic, threads, slots| Setting {
         device: DeviceChoice::Cpu,
         dtype,
+        arithmetic,
         threads,
         slots,
     };
     let mut settings = vec![
-        cpu(Dtype::F32, 1, 1),
-        cpu(Dtype::F32, 2, 8),
-        cpu(Dtype::Bf16, 1, 1),
-        cpu(Dtype::Bf16, 2, 8),
-        cpu(Dtype::Bf16, 1, 32),
+        cpu(Dtype::F32, Arithmetic::Kernels, 1, 1),
+        cpu(Dtype::F32, Arithmetic::Kernels, 2, 8),
+        cpu(Dtype::Bf16, Arithmetic::Kernels, 1, 1),
+        cpu(Dtype::Bf16, Arithmetic::Kernels, 2, 8),
+        cpu(Dtype::Bf16, Arithmetic::Kernels, 1, 32),
+        // What a CPU without the kernels' instructions computes with.
+        cpu(Dtype::F32, Arithmetic::Libtorch, 2, 8),
+        cpu(Dtype::Bf16, Arithmetic::Libtorch, 1, 1),
     ];
     settings.extend((0..agon_model::start().cuda_devices).map(|index| Setting {
         device: DeviceChoice::Cuda(index),
         dtype: Dtype::Bf16,
+        arithmetic: Arithmetic::Libtorch,
         threads: 1,
         slots: 8,
     }));
