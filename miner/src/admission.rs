@@ -98,9 +98,21 @@ pub enum Refusal {
         /// How many models are served.
         served: usize,
     },
-    /// The queue is full.
-    #[error("the queue is full, ask again later")]
+    /// The queue is full of challenges that go before this one.
+    #[error("the queue is full of challenges that go first, ask again later")]
     Busy,
+    /// The sender has as many challenges in the queue as one may have.
+    #[error("{sender} has its part of the queue already, ask again later")]
+    SenderBusy {
+        /// Who asked.
+        sender: Hotkey,
+    },
+    /// The answer cannot be made before the deadline.
+    #[error("{reason}")]
+    Late {
+        /// How long it takes, and what is left.
+        reason: String,
+    },
     /// The prompt cannot be answered by this model.
     #[error("{reason}")]
     Prompt {
@@ -137,6 +149,8 @@ impl Refusal {
             Self::Replayed { .. } => "replayed",
             Self::Model { .. } => "model",
             Self::Busy => "queue_full",
+            Self::SenderBusy { .. } => "sender_queue_full",
+            Self::Late { .. } => "late",
             Self::Prompt { .. } => "prompt",
             Self::Forgotten { .. } => "forgotten",
             Self::Unavailable { .. } => "unavailable",
@@ -154,7 +168,8 @@ impl Refusal {
             Self::Stale { .. } => Code::OutOfRange,
             Self::Permit { .. } => Code::PermissionDenied,
             Self::Replayed { .. } => Code::AlreadyExists,
-            Self::Busy => Code::ResourceExhausted,
+            Self::Busy | Self::SenderBusy { .. } => Code::ResourceExhausted,
+            Self::Late { .. } => Code::DeadlineExceeded,
             Self::Unavailable { .. } => Code::Unavailable,
         }
     }
@@ -181,8 +196,8 @@ pub struct SubnetSnapshot {
     pub tempo: u64,
     /// Beacons of the running tempo and the one before, by tempo.
     pub beacons: BTreeMap<u64, Digest>,
-    /// Hotkeys with a validator permit.
-    pub permitted: Vec<Hotkey>,
+    /// Hotkeys with a validator permit, and the share of each in the stake of them all, parts per million, rounded down.
+    pub permitted: BTreeMap<Hotkey, u32>,
 }
 
 /// Who this miner is; what a challenge must name.
@@ -254,7 +269,7 @@ impl Admission {
     ///
     /// [`Refusal::Permit`].
     pub fn check_permit(&self, sender: &Hotkey, subnet: &SubnetSnapshot) -> Result<(), Refusal> {
-        if subnet.permitted.contains(sender) {
+        if subnet.permitted.contains_key(sender) {
             return Ok(());
         }
         Err(Refusal::Permit {

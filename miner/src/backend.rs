@@ -2,10 +2,14 @@
 //!
 //! The product's back end is [`ModelBackend`], the libtorch engine. Tests of other parts bring scripted ones.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use agon_model::{Engine, Event, FinishReason as ModelFinish, Generation, Request, SubmitError};
-use agon_protocol::id::Digest;
+use agon_model::{
+    Asker, Engine, EngineStats, Event, FinishReason as ModelFinish, GenerateError, Generation, Request,
+    SubmitError,
+};
+use agon_protocol::id::{Digest, Hotkey};
 use agon_protocol::message::{Code, Environment, FinishReason, Sampling};
 use futures::stream::{self, BoxStream, StreamExt};
 use thiserror::Error;
@@ -34,6 +38,10 @@ pub struct Prompt {
     pub tokens_min: u32,
     /// Time left until the answer is too late.
     pub time_left: Duration,
+    /// Who asks.
+    pub sender: Hotkey,
+    /// Its share in the stake of all who may ask, parts per million.
+    pub sender_share_ppm: u32,
 }
 
 /// What happens while a prompt is answered; after [`Part::Done`] nothing more comes.
@@ -70,9 +78,18 @@ pub type Parts = BoxStream<'static, Result<Part, BackendError>>;
 #[derive(Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BackendError {
-    /// The queue is full; the same prompt may be taken later.
+    /// The queue is full of prompts that go first; the same prompt may be taken later.
     #[error("the queue is full")]
     Busy,
+    /// The sender has as many prompts in the queue as one may have.
+    #[error("the sender's part of the queue is full")]
+    SenderBusy,
+    /// It was taken into the queue, and then prompts came that go first.
+    #[error("the queue is full of prompts that go first")]
+    Displaced,
+    /// The answer cannot be made in the time that is left.
+    #[error("{0}")]
+    Late(String),
     /// This prompt cannot be answered by this model.
     #[error("{0}")]
     Prompt(String),
@@ -99,6 +116,8 @@ pub trait Backend: Send + Sync + 'static {
 pub struct ModelBackend {
     engine: Engine,
     identity: ModelIdentity,
+    /// What the metrics know of the engine.
+    told: Mutex<EngineStats>,
 }
 
 impl ModelBackend {
@@ -116,7 +135,11 @@ impl ModelBackend {
             digest: Digest(info.digest),
             environment,
         };
-        Self { engine, identity }
+        Self {
+            engine,
+            identity,
+            told: Mutex::default(),
+        }
     }
 
     /// The same back end under another name: that of the hub, where the folder is named by a hash.
@@ -138,11 +161,29 @@ impl Backend for ModelBackend {
             .submit(model_request(prompt))
             .map_err(|error| match error {
                 SubmitError::Full { .. } => BackendError::Busy,
+                SubmitError::AskerFull { .. } => BackendError::SenderBusy,
+                SubmitError::Late { .. } => BackendError::Late(error.to_string()),
                 SubmitError::Closed => BackendError::Failed(error.to_string()),
                 other => BackendError::Prompt(other.to_string()),
-            })?;
-        Ok(stream::unfold(generation, next_part).boxed())
+            });
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        tell(&self.identity.name, self.engine.stats(), &mut told);
+        drop(told);
+        Ok(stream::unfold(generation?, next_part).boxed())
     }
+}
+
+/// Tells whoever watches the metrics how an engine is doing, and what it has done since it was `told` last.
+fn tell(model: &str, stats: EngineStats, told: &mut EngineStats) {
+    let model = || model.to_owned();
+    metrics::gauge!("agon_miner_queue_challenges", "model" => model()).set(stats.queued as f64);
+    metrics::gauge!("agon_miner_queue_senders", "model" => model()).set(stats.askers as f64);
+    metrics::gauge!("agon_miner_active_challenges", "model" => model()).set(stats.active as f64);
+    let more = |of: fn(&EngineStats) -> u64| of(&stats).saturating_sub(of(told));
+    metrics::counter!("agon_miner_steps_total").increment(more(|stats| stats.steps));
+    metrics::counter!("agon_miner_step_rows_total").increment(more(|stats| stats.step_rows));
+    metrics::counter!("agon_miner_reused_tokens_total").increment(more(|stats| stats.hit_tokens));
+    *told = stats;
 }
 
 fn model_request(prompt: Prompt) -> Request {
@@ -158,6 +199,10 @@ fn model_request(prompt: Prompt) -> Request {
         },
         stop: Vec::new(),
         deadline: Some(std::time::Instant::now() + prompt.time_left),
+        asker: Some(Asker {
+            key: prompt.sender.0,
+            share_ppm: prompt.sender_share_ppm,
+        }),
     }
 }
 
@@ -178,6 +223,7 @@ async fn next_part(mut generation: Generation) -> Option<(Result<Part, BackendEr
                 codes: trace.codes,
             },
         }),
+        Event::Failed(GenerateError::Displaced { .. }) => Err(BackendError::Displaced),
         Event::Failed(error) => Err(BackendError::Failed(error.to_string())),
     };
     Some((part, generation))

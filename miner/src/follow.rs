@@ -1,9 +1,10 @@
-//! What admission needs of the ledger, derived from what the follower reads.
+//! What admission and the queue need of the ledger, derived from what the follower reads.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use agon_ledger_client::follow::{View, Views};
+use agon_protocol::id::Hotkey;
 use agon_runtime::shutdown::Shutdown;
 use tokio::sync::watch;
 
@@ -46,9 +47,47 @@ fn snapshot(view: &View, before: Option<&SubnetSnapshot>) -> SubnetSnapshot {
         beacons.insert(tempo, beacon);
     }
     let permitted = view.metagraph.neurons.iter().filter(|neuron| neuron.permit);
+    let stakes = permitted.map(|neuron| (neuron.hotkey, neuron.stake.base_units()));
     SubnetSnapshot {
         tempo,
         beacons,
-        permitted: permitted.map(|neuron| neuron.hotkey).collect(),
+        permitted: shares(&stakes.collect::<Vec<_>>()),
+    }
+}
+
+/// Each hotkey's part of all their stake, parts per million, rounded down; nothing where there is no stake at all.
+fn shares(stakes: &[(Hotkey, u64)]) -> BTreeMap<Hotkey, u32> {
+    let all: u128 = stakes.iter().map(|&(_, stake)| u128::from(stake)).sum();
+    let share_ppm = |stake: u64| u128::from(stake) * 1_000_000 / all.max(1);
+    stakes
+        .iter()
+        .map(|&(hotkey, stake)| (hotkey, u32::try_from(share_ppm(stake)).unwrap_or(u32::MAX)))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(stakes: &[u64], expected_ppm: &[u32]) {
+        let named = |index: usize| Hotkey([index as u8; 32]);
+        let stakes: Vec<_> = stakes
+            .iter()
+            .enumerate()
+            .map(|(index, &stake)| (named(index), stake))
+            .collect();
+        let found: Vec<u32> = shares(&stakes).into_values().collect();
+        assert_eq!(found, expected_ppm);
+    }
+
+    #[test]
+    fn shares_are_parts_of_the_stake_of_those_who_may_ask() {
+        check(&[], &[]);
+        check(&[7], &[1_000_000]);
+        check(&[600, 300, 100], &[600_000, 300_000, 100_000]);
+        check(&[1, 2], &[333_333, 666_666]);
+        check(&[0, 0], &[0, 0]);
+        check(&[u64::MAX, u64::MAX], &[500_000, 500_000]);
     }
 }

@@ -142,7 +142,7 @@ impl From<RunError> for ExitWith {
 pub const METRICS: &[Metric] = &[
     Metric::counter(
         "agon_miner_challenges_total",
-        "Challenges by outcome: answered, abandoned, failed or a rule",
+        "Challenges by outcome: answered, abandoned, displaced, failed or a rule",
     ),
     Metric::counter(
         "agon_miner_tokens_total",
@@ -156,6 +156,31 @@ pub const METRICS: &[Metric] = &[
     Metric::histogram(
         "agon_miner_answer_seconds",
         "Seconds from admission to the receipt",
+    ),
+    Metric::histogram(
+        "agon_miner_first_token_seconds",
+        "Seconds from admission to the first text, by the sender's share of stake: tenth_or_more, hundredth_or_more, less",
+    ),
+    Metric::gauge(
+        "agon_miner_queue_challenges",
+        "Challenges that wait, at the newest challenge",
+    ),
+    Metric::gauge(
+        "agon_miner_queue_senders",
+        "Senders that have challenges waiting, at the newest challenge",
+    ),
+    Metric::gauge(
+        "agon_miner_active_challenges",
+        "Challenges being answered, at the newest challenge",
+    ),
+    Metric::counter("agon_miner_steps_total", "Steps of the model"),
+    Metric::counter(
+        "agon_miner_step_rows_total",
+        "Answers that advanced, summed over steps",
+    ),
+    Metric::counter(
+        "agon_miner_reused_tokens_total",
+        "Tokens of prompts that other prompts had begun with",
     ),
 ];
 

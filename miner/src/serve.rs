@@ -188,14 +188,14 @@ impl<B: Backend> miner_server::Miner for Handle<B> {
         let service = &self.0;
         let received_ms = service.clock.now_ms();
         let peer = request.remote_addr();
-        let (challenge, backend, parts) = service
+        let admitted = service
             .admit(request.into_inner(), received_ms)
             .map_err(refused)?;
         if let Some(peer) = peer {
             service.known.note(peer.ip());
         }
         let (sender, receiver) = mpsc::channel(PARTS_WAITING_MAX);
-        let answer = Answer::new((Arc::clone(service), backend), challenge, received_ms);
+        let (answer, parts) = Answer::new(Arc::clone(service), admitted, received_ms);
         // A reader that neither reads nor goes away is left when the answer is too late anyway.
         let lifetime = Duration::from_millis(answer.deadline_ms().saturating_sub(received_ms)) + READER_GRACE;
         tokio::spawn(tokio::time::timeout(lifetime, answer.stream(parts, sender)));
@@ -212,7 +212,7 @@ impl<B: Backend> miner_server::Miner for Handle<B> {
 
 impl<B: Backend> Service<B> {
     /// Decides on a challenge; what was admitted keeps the model that it was given, whatever is served later.
-    fn admit(&self, wire: AskRequest, now_ms: u64) -> Result<(Verified<Challenge>, Arc<B>, Parts), Refusal> {
+    fn admit(&self, wire: AskRequest, now_ms: u64) -> Result<Admitted<B>, Refusal> {
         let challenge = Signed::<Challenge>::try_from(wire).map_err(|error| Refusal::Malformed {
             reason: error.to_string(),
         })?;
@@ -222,14 +222,23 @@ impl<B: Backend> Service<B> {
             let mut replay = self.replay.lock().unwrap_or_else(PoisonError::into_inner);
             self.admission.admit(challenge, &subnet, &mut *replay, now_ms)?
         };
+        let sender = challenge.message().sender;
+        let share_ppm = subnet.permitted.get(&sender).copied().unwrap_or(0);
         let parts = backend
-            .answer(prompt(challenge.message(), now_ms))
+            .answer(prompt(challenge.message(), share_ppm, now_ms))
             .map_err(|error| match error {
-                BackendError::Busy => Refusal::Busy,
+                BackendError::Busy | BackendError::Displaced => Refusal::Busy,
+                BackendError::SenderBusy => Refusal::SenderBusy { sender },
+                BackendError::Late(reason) => Refusal::Late { reason },
                 BackendError::Prompt(reason) => Refusal::Prompt { reason },
                 BackendError::Failed(reason) => Refusal::Unavailable { reason },
             })?;
-        Ok((challenge, backend, parts))
+        Ok(Admitted {
+            challenge,
+            backend,
+            share_ppm,
+            parts,
+        })
     }
 }
 
@@ -259,7 +268,7 @@ impl<B> Service<B> {
     }
 }
 
-fn prompt(challenge: &Challenge, now_ms: u64) -> Prompt {
+fn prompt(challenge: &Challenge, sender_share_ppm: u32, now_ms: u64) -> Prompt {
     let left = Duration::from_millis(challenge.deadline_ms.saturating_sub(now_ms));
     Prompt {
         text: challenge.prompt.clone(),
@@ -267,7 +276,19 @@ fn prompt(challenge: &Challenge, now_ms: u64) -> Prompt {
         tokens_max: challenge.tokens_max,
         tokens_min: challenge.tokens_min,
         time_left: left.saturating_sub(RECEIPT_MARGIN),
+        sender: challenge.sender,
+        sender_share_ppm,
     }
+}
+
+/// A challenge that is being answered.
+struct Admitted<B> {
+    challenge: Verified<Challenge>,
+    /// What answers it.
+    backend: Arc<B>,
+    /// The sender's share of the stake of all who may ask, parts per million.
+    share_ppm: u32,
+    parts: Parts,
 }
 
 /// One answer on its way out.
@@ -275,6 +296,7 @@ struct Answer<B> {
     service: Arc<Service<B>>,
     backend: Arc<B>,
     challenge: Verified<Challenge>,
+    share_ppm: u32,
     started: Instant,
     received_ms: u64,
     first_token_ms: Option<u64>,
@@ -290,21 +312,18 @@ struct End {
 }
 
 impl<B: Backend> Answer<B> {
-    fn new(
-        (service, backend): (Arc<Service<B>>, Arc<B>),
-        challenge: Verified<Challenge>,
-        received_ms: u64,
-    ) -> Self {
-        let (started, text) = (Instant::now(), String::new());
-        Self {
+    fn new(service: Arc<Service<B>>, admitted: Admitted<B>, received_ms: u64) -> (Self, Parts) {
+        let answer = Self {
             service,
-            backend,
-            challenge,
-            started,
+            backend: admitted.backend,
+            challenge: admitted.challenge,
+            share_ppm: admitted.share_ppm,
+            started: Instant::now(),
             received_ms,
             first_token_ms: None,
-            text,
-        }
+            text: String::new(),
+        };
+        (answer, admitted.parts)
     }
 
     /// Sends the parts as they are made, then the receipt; stops when the reader goes away.
@@ -329,10 +348,10 @@ impl<B: Backend> Answer<B> {
                         "abandoned"
                     };
                 }
-                Step::Fail(status) => {
+                Step::Fail(status, outcome) => {
                     // The reader may be gone as well; there is nobody else to tell.
                     let _ = sender.send(Err(status)).await;
-                    break "failed";
+                    break outcome;
                 }
             }
         };
@@ -363,14 +382,18 @@ impl<B: Backend> Answer<B> {
     fn step(&mut self, part: Option<Result<Part, BackendError>>) -> Step {
         match part {
             Some(Ok(Part::Text(piece))) if self.text.len() + piece.len() > ANSWER_BYTES_MAX => {
-                Step::Fail(Status::internal(format!(
+                Step::fail(format!(
                     "the answer is longer than {ANSWER_BYTES_MAX} bytes, {} more came",
                     piece.len()
-                )))
+                ))
             }
             Some(Ok(Part::Text(piece))) => {
-                self.first_token_ms
-                    .get_or_insert_with(|| self.service.clock.now_ms());
+                if self.first_token_ms.is_none() {
+                    self.first_token_ms = Some(self.service.clock.now_ms());
+                    let seconds = self.started.elapsed().as_secs_f64();
+                    let share = share_class(self.share_ppm);
+                    metrics::histogram!("agon_miner_first_token_seconds", "share" => share).record(seconds);
+                }
                 self.text.push_str(&piece);
                 if piece.is_empty() {
                     Step::Skip
@@ -389,11 +412,12 @@ impl<B: Backend> Answer<B> {
                 answer_tokens,
                 made_of,
             }),
+            Some(Err(BackendError::Displaced)) => Step::Fail(Refusal::Busy.into(), "displaced"),
             Some(Err(error)) => {
                 warn!(%error, "answer failed");
-                Step::Fail(Status::internal(error.to_string()))
+                Step::fail(error.to_string())
             }
-            None => Step::Fail(Status::internal("the back end ended without an end")),
+            None => Step::fail("the back end ended without an end"),
         }
     }
 
@@ -430,7 +454,23 @@ enum Step {
     Send(String),
     Skip,
     Close(End),
-    Fail(Status),
+    /// What the reader is told, and the outcome that is counted.
+    Fail(Status, &'static str),
+}
+
+impl Step {
+    fn fail(message: impl Into<String>) -> Self {
+        Self::Fail(Status::internal(message), "failed")
+    }
+}
+
+/// A label for metrics: senders by their share of stake, in three classes.
+const fn share_class(share_ppm: u32) -> &'static str {
+    match share_ppm {
+        100_000.. => "tenth_or_more",
+        10_000.. => "hundredth_or_more",
+        _ => "less",
+    }
 }
 
 fn reply(part: WirePart) -> AskReply {

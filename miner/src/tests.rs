@@ -61,6 +61,13 @@ impl Backend for Scripted {
         };
         match prompt.text.as_str() {
             "busy" => Err(BackendError::Busy),
+            "again" => Err(BackendError::SenderBusy),
+            "hurry" => Err(BackendError::Late("1 ms are left".to_owned())),
+            "displaced" => Ok(stream::iter([Err(BackendError::Displaced)]).boxed()),
+            "who" => {
+                let text = format!("{} {}", prompt.sender, prompt.sender_share_ppm);
+                Ok(stream::iter([Ok(Part::Text(text)), Ok(done)]).boxed())
+            }
             "odd" => Err(BackendError::Prompt("the prompt has no tokens".to_owned())),
             "break" => {
                 let parts = [
@@ -127,7 +134,7 @@ impl Bench {
         let snapshot = SubnetSnapshot {
             tempo: 4,
             beacons: BTreeMap::from([(4, Digest([5; 32]))]),
-            permitted: vec![validator.hotkey()],
+            permitted: BTreeMap::from([(validator.hotkey(), 250_000)]),
         };
         let (dropped, shutdown) = (Arc::new(AtomicBool::new(false)), Shutdown::new());
         let environment = Environment {
@@ -364,6 +371,14 @@ async fn each_refusal_has_a_status_of_its_own() {
         (Code::ResourceExhausted, "queue_full".into())
     );
     assert_eq!(
+        bench.refusal("again").await,
+        (Code::ResourceExhausted, "sender_queue_full".into())
+    );
+    assert_eq!(
+        bench.refusal("hurry").await,
+        (Code::DeadlineExceeded, "late".into())
+    );
+    assert_eq!(
         bench.refusal("odd").await,
         (Code::InvalidArgument, "prompt".into())
     );
@@ -392,6 +407,21 @@ async fn a_back_end_that_breaks_ends_the_answer_with_an_error() {
         (status.code(), status.message()),
         (Code::Internal, "inference failed: out of memory")
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_back_end_knows_who_asks_and_with_how_much_stake() {
+    let mut bench = Bench::new().await;
+    let (text, _) = whole(bench.ask("who").await.unwrap()).await;
+    assert_eq!(text, format!("{} 250000", bench.validator.hotkey()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_challenge_that_had_to_leave_the_queue_ends_like_one_that_found_it_full() {
+    let mut bench = Bench::new().await;
+    let mut stream = bench.ask("displaced").await.unwrap();
+    let status = stream.message().await.unwrap_err();
+    assert_eq!(named(&status), (Code::ResourceExhausted, "queue_full".into()));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

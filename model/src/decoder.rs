@@ -60,6 +60,9 @@ pub(crate) trait Backend {
 
     /// Copies the first `tokens` positions of one slot over another.
     fn move_slot(&mut self, from: usize, to: usize, tokens: usize) -> Result<(), TchError>;
+
+    /// Whether what is kept of a prompt of so many tokens depends on that number, so that no other prompt can use it.
+    fn depends_on_reach(&self, tokens: usize) -> bool;
 }
 
 /// A backend that also says what it thinks of tokens that were given.
@@ -85,6 +88,10 @@ impl Backend for AnyDecoder {
 
     fn move_slot(&mut self, from: usize, to: usize, tokens: usize) -> Result<(), TchError> {
         self.as_mut().move_slot(from, to, tokens)
+    }
+
+    fn depends_on_reach(&self, tokens: usize) -> bool {
+        self.as_ref().depends_on_reach(tokens)
     }
 }
 
@@ -447,6 +454,10 @@ impl Backend for Decoder {
             }
         }
         Ok(())
+    }
+
+    fn depends_on_reach(&self, tokens: usize) -> bool {
+        depends_on_reach(&self.config, tokens)
     }
 }
 

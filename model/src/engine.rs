@@ -1,9 +1,7 @@
 //! A model on a thread of its own, shared by everyone who has a handle.
 
-use std::collections::VecDeque;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
@@ -14,8 +12,11 @@ use crate::channel::{Generation, events};
 use crate::chat::{ChatError, ChatOptions, ChatTemplate, Message};
 use crate::decoder::Backend;
 use crate::load::{LoadError, LoadOptions, LoadProgress, Loaded, ModelInfo, load};
+use crate::queue::{ClosesAtEnd, Phase, Queue};
 use crate::request::{Event, Finish, FinishReason, Request, Sampling, Trace};
-use crate::schedule::{Job, Schedule, TurnReport};
+use crate::running::Job;
+use crate::schedule::Schedule;
+use crate::slots::SlotLayout;
 
 /// Stop texts in one request, at most: each is looked for at every token.
 const STOPS_MAX: usize = 16;
@@ -24,6 +25,9 @@ const STOP_BYTES_MAX: usize = 256;
 /// Bytes of prompt for each token of context, at most: no tokenizer in use packs more into a token, and a prompt
 /// beyond it would be too long in tokens anyway.
 const PROMPT_BYTES_PER_TOKEN: usize = 64;
+/// See [`piece_tokens`].
+const CPU_PIECE_TOKENS: usize = 64;
+const CUDA_PIECE_TOKENS: usize = 256;
 
 /// A loaded model that answers requests. Handles are cheap to clone.
 ///
@@ -41,23 +45,50 @@ pub struct EngineStats {
     pub active: usize,
     /// Requests that wait for one.
     pub queued: usize,
+    /// Askers that have requests waiting; those who did not say who they are count as one.
+    pub askers: usize,
     /// Steps in which running requests advanced by one token, together.
     pub steps: u64,
     /// Requests summed over those steps: divided by `steps`, the mean size of a batch.
     pub step_rows: u64,
     /// Tokens generated.
     pub tokens: u64,
+    /// Tokens of prompts that went through the model.
+    pub prompt_tokens: u64,
+    /// Tokens of prompts that did not have to, because another prompt had begun with them.
+    pub hit_tokens: u64,
+    /// Requests refused because of what waits already, or because they could not be done in time.
+    pub refused: u64,
+    /// Requests that left a full queue for others.
+    pub displaced: u64,
+    /// Requests that were accepted and then dropped with nothing generated, because they could not be done in time.
+    pub late: u64,
 }
 
 /// Why a request was not accepted.
 #[derive(Clone, Debug, Error, PartialEq)]
 #[non_exhaustive]
 pub enum SubmitError {
-    /// As many requests as allowed are waiting already. Worth a retry later or elsewhere.
-    #[error("the queue is full: {limit} requests are waiting")]
+    /// As many requests as allowed are waiting, and each of them goes before this one: its asker waits for less, or
+    /// has more stake. Worth a retry later or elsewhere.
+    #[error("the queue is full: {limit} requests are waiting that go first")]
     Full {
         /// Requests that may wait.
         limit: usize,
+    },
+    /// As many requests of this asker as one may have are waiting already. Worth a retry once one of them is through.
+    #[error("this asker's part of the queue is full: {limit} of its requests are waiting")]
+    AskerFull {
+        /// Requests of one asker that may wait.
+        limit: usize,
+    },
+    /// Even if it began at once, the shortest answer would come after the deadline.
+    #[error("{left_ms} ms are left, the answer takes at least {needed_ms} ms")]
+    Late {
+        /// Time until the deadline.
+        left_ms: u64,
+        /// Time that prompt and shortest answer have taken lately, at best.
+        needed_ms: u64,
     },
     /// The prompt leaves no room for an answer.
     #[error("the prompt has {tokens} tokens, at most {limit} fit")]
@@ -156,7 +187,11 @@ impl Engine {
             chat,
         } = load(dir, options, progress)?;
         let tokenizer = Arc::new(tokenizer);
-        let schedule = Schedule::new(decoder, Arc::clone(&tokenizer), end_of_text, options.slots);
+        let slots = SlotLayout {
+            slots: options.slots,
+            piece_tokens: piece_tokens(&info.device),
+        };
+        let schedule = Schedule::new(decoder, Arc::clone(&tokenizer), end_of_text, slots);
         Engine::start(info, tokenizer, chat, schedule, options).map_err(|source| LoadError::Thread { source })
     }
 
@@ -203,9 +238,14 @@ impl Engine {
 
     /// Takes a request into the queue. Never waits for the model; the prompt is tokenised on the caller's thread.
     ///
+    /// What waits begins in the order of its askers' shares: while all wait, each gets tokens as its share, and equals
+    /// take turns. A full queue takes a request that goes before another, which then ends with
+    /// [`GenerateError::Displaced`](crate::GenerateError::Displaced).
+    ///
     /// # Errors
     ///
-    /// [`SubmitError::Full`] and [`SubmitError::Closed`] speak of the engine, all others of the request.
+    /// [`SubmitError::Full`], [`SubmitError::AskerFull`], [`SubmitError::Late`] and [`SubmitError::Closed`] speak of
+    /// the engine, all others of the request.
     pub fn submit(&self, request: Request) -> Result<Generation, SubmitError> {
         check_sampling(&request.sampling)?;
         check_stops(&request.stop)?;
@@ -257,17 +297,20 @@ impl Engine {
             sampling,
             stop,
             deadline,
+            asker,
             ..
         } = request;
-        self.inner.queue.push(Job {
+        let job = Job {
             prompt,
             tokens_max,
             tokens_min,
             sampling,
             stop,
             deadline,
+            asker,
             sender,
-        })?;
+        };
+        self.inner.queue.push(job, Instant::now())?;
         Ok(generation)
     }
 
@@ -321,6 +364,16 @@ impl Engine {
             }),
             None => Ok(tokens),
         }
+    }
+}
+
+/// Tokens in a piece of a prompt on a device: many enough to keep its cores busy, few enough that prompts which begin
+/// alike have whole pieces in common.
+fn piece_tokens(device: &str) -> usize {
+    if device == "cpu" {
+        CPU_PIECE_TOKENS
+    } else {
+        CUDA_PIECE_TOKENS
     }
 }
 
@@ -379,510 +432,10 @@ fn serve<B: Backend>(mut schedule: Schedule<B>, queue: &Queue) {
         for job in queue.take(schedule.free_slots(), now) {
             schedule.admit(job);
         }
-        queue.count(schedule.turn(now));
-    }
-}
-
-/// How much longer an engine goes on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Phase {
-    /// Takes requests.
-    Open,
-    /// Takes none, answers what it has.
-    Draining,
-    /// Takes none and drops what it has.
-    Stopped,
-}
-
-/// Requests that wait for a slot, and the counters.
-#[derive(Debug)]
-struct Queue {
-    waiting: Mutex<Waiting>,
-    changed: Condvar,
-    limit: usize,
-    active: AtomicUsize,
-    steps: AtomicU64,
-    step_rows: AtomicU64,
-    tokens: AtomicU64,
-}
-
-#[derive(Debug)]
-struct Waiting {
-    jobs: VecDeque<Job>,
-    phase: Phase,
-}
-
-impl Queue {
-    fn new(limit: usize) -> Queue {
-        Queue {
-            waiting: Mutex::new(Waiting {
-                jobs: VecDeque::new(),
-                phase: Phase::Open,
-            }),
-            changed: Condvar::new(),
-            limit,
-            active: AtomicUsize::new(0),
-            steps: AtomicU64::new(0),
-            step_rows: AtomicU64::new(0),
-            tokens: AtomicU64::new(0),
-        }
-    }
-
-    /// What waits; a panic elsewhere cannot leave it half changed, so poisoning is ignored.
-    fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn push(&self, job: Job) -> Result<(), SubmitError> {
-        let mut waiting = self.waiting();
-        if waiting.phase != Phase::Open {
-            return Err(SubmitError::Closed);
-        }
-        if waiting.jobs.len() >= self.limit {
-            return Err(SubmitError::Full { limit: self.limit });
-        }
-        waiting.jobs.push_back(job);
-        drop(waiting);
-        self.changed.notify_all();
-        Ok(())
-    }
-
-    /// Up to `count` jobs, oldest first; those that nobody wants any more or that are late leave the queue as well.
-    fn take(&self, count: usize, now: Instant) -> Vec<Job> {
-        let mut taken = Vec::new();
-        let mut leaving = Vec::new();
-        let mut kept = VecDeque::new();
-        let mut waiting = self.waiting();
-        for job in waiting.jobs.drain(..) {
-            if job.is_cancelled() || job.is_late(now) {
-                leaving.push(job);
-            } else if taken.len() < count {
-                taken.push(job);
-            } else {
-                kept.push_back(job);
-            }
-        }
-        waiting.jobs = kept;
-        // Telling a caller wakes whatever waits there; that is done outside the lock.
-        drop(waiting);
-        leaving.into_iter().for_each(Job::expire);
-        taken
-    }
-
-    /// Blocks while there is nothing to do; false when the thread is to end.
-    fn wait_for_work(&self, is_idle: bool) -> bool {
-        let mut waiting = self.waiting();
-        loop {
-            match waiting.phase {
-                Phase::Stopped => return false,
-                _ if !is_idle || !waiting.jobs.is_empty() => return true,
-                Phase::Draining => return false,
-                Phase::Open => {
-                    waiting = self.changed.wait(waiting).unwrap_or_else(PoisonError::into_inner);
-                }
-            }
-        }
-    }
-
-    /// Goes on to a later phase; never back.
-    fn set_phase(&self, phase: Phase) {
-        let dropped = {
-            let mut waiting = self.waiting();
-            waiting.phase = waiting.phase.max(phase);
-            // Dropping a job tells its caller; that is done outside the lock.
-            if phase == Phase::Stopped {
-                std::mem::take(&mut waiting.jobs)
-            } else {
-                VecDeque::new()
-            }
-        };
-        drop(dropped);
-        self.changed.notify_all();
-    }
-
-    fn count(&self, report: TurnReport) {
-        self.active.store(report.active, Ordering::Relaxed);
-        self.steps
-            .fetch_add(u64::from(report.rows > 0), Ordering::Relaxed);
-        self.step_rows.fetch_add(report.rows as u64, Ordering::Relaxed);
-        self.tokens.fetch_add(report.tokens, Ordering::Relaxed);
-    }
-
-    fn stats(&self) -> EngineStats {
-        EngineStats {
-            active: self.active.load(Ordering::Relaxed),
-            queued: self.waiting().jobs.len(),
-            steps: self.steps.load(Ordering::Relaxed),
-            step_rows: self.step_rows.load(Ordering::Relaxed),
-            tokens: self.tokens.load(Ordering::Relaxed),
-        }
-    }
-}
-
-/// Closes a queue when the thread that serves it ends, in whatever way.
-struct ClosesAtEnd(Arc<Queue>);
-
-impl Drop for ClosesAtEnd {
-    fn drop(&mut self) {
-        self.0.set_phase(Phase::Stopped);
-        self.0.active.store(0, Ordering::Relaxed);
+        let report = schedule.turn(now, &queue.pace());
+        queue.count(report, now.elapsed());
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::Architecture;
-    use crate::device::{DeviceChoice, Dtype};
-    use crate::request::{Answer, GenerateError};
-    use crate::testing::{Folder, Scripted, WORDS, word_tokenizer};
-    use std::sync::mpsc;
-    use std::time::Duration;
-    use tch::TchError;
-
-    const PATIENCE: Duration = Duration::from_secs(60);
-
-    fn options() -> LoadOptions {
-        LoadOptions {
-            device: DeviceChoice::Cpu,
-            slots: 4,
-            ..LoadOptions::default()
-        }
-    }
-
-    /// An engine over random parameters, whose answers end by length only.
-    fn engine() -> Engine {
-        Engine::load(Folder::new().path(), &options(), |_| {}).unwrap()
-    }
-
-    fn request(prompt: &str, tokens_max: u32) -> Request {
-        Request {
-            prompt: prompt.to_owned(),
-            tokens_max,
-            ..Request::default()
-        }
-    }
-
-    fn drawn(prompt: &str, tokens_max: u32, seed: u64) -> Request {
-        let sampling = Sampling {
-            temperature: 1.0,
-            top_p: 0.95,
-            top_k: 0,
-            seed,
-        };
-        Request {
-            sampling,
-            ..request(prompt, tokens_max)
-        }
-    }
-
-    /// An engine over a scripted model with one slot and one waiting place.
-    fn scripted(rule: impl FnMut(&[u32]) -> Result<u32, TchError> + Send + 'static) -> Engine {
-        let tokenizer = Arc::new(word_tokenizer(&WORDS));
-        let info = ModelInfo {
-            name: "scripted".to_owned(),
-            architecture: Architecture::Llama,
-            parameters: 0,
-            vocabulary: 8,
-            context_tokens: 64,
-            dtype: Dtype::F32,
-            device: "cpu".to_owned(),
-            arithmetic: "scripted".to_owned(),
-            libtorch: crate::LIBTORCH_VERSION,
-            digest: [0; 32],
-        };
-        let schedule = Schedule::new(Scripted::new(8, 1, rule), Arc::clone(&tokenizer), vec![0], 1);
-        let options = LoadOptions {
-            slots: 1,
-            queue_max: 1,
-            ..LoadOptions::default()
-        };
-        Engine::start(info, tokenizer, None, schedule, &options).unwrap()
-    }
-
-    /// A scripted engine that makes a token each time the returned sender is used, and says when it begins one.
-    fn paced() -> (Engine, mpsc::Sender<()>, mpsc::Receiver<()>) {
-        let (go, gone) = mpsc::channel();
-        let (begin, begun) = mpsc::channel();
-        let engine = scripted(move |_| {
-            // Whoever holds the other ends may be done with them.
-            let _ = begin.send(());
-            let _ = gone.recv();
-            Ok(2)
-        });
-        (engine, go, begun)
-    }
-
-    #[test]
-    fn a_loaded_model_answers_and_repeats_itself() {
-        let engine = engine();
-        let answer = |engine: &Engine| {
-            engine
-                .submit(request("where is mary", 12))
-                .unwrap()
-                .wait()
-                .unwrap()
-        };
-        let first = answer(&engine);
-        assert_eq!((first.finish.tokens, first.finish.prompt_tokens), (12, 3));
-        assert_eq!(first.finish.reason, FinishReason::Length);
-        assert_eq!(answer(&engine), first);
-        // Counters follow the answers; after the end they are complete.
-        engine.shutdown();
-        assert_eq!(engine.stats().tokens, 24);
-    }
-
-    #[test]
-    fn an_answer_does_not_depend_on_who_shares_the_batch() {
-        let engine = engine();
-        let prompts = [
-            "where is mary",
-            "john",
-            "is mary where kitchen garden garden",
-            "mary john",
-        ];
-        let one_by_one: Vec<Answer> = (0..)
-            .zip(prompts)
-            .map(|(seed, prompt)| engine.submit(drawn(prompt, 20, seed)).unwrap().wait().unwrap())
-            .collect();
-        let generations: Vec<Generation> = (0..)
-            .zip(prompts)
-            .map(|(seed, prompt)| engine.submit(drawn(prompt, 20, seed)).unwrap())
-            .collect();
-        let together: Vec<Answer> = generations
-            .into_iter()
-            .map(|generation| generation.wait().unwrap())
-            .collect();
-        assert_eq!(together, one_by_one);
-    }
-
-    #[test]
-    fn another_seed_gives_another_answer() {
-        let engine = engine();
-        let answer = |seed| {
-            engine
-                .submit(drawn("mary", 20, seed))
-                .unwrap()
-                .wait()
-                .unwrap()
-                .text
-        };
-        assert_eq!(answer(1), answer(1));
-        assert_ne!(answer(1), answer(2));
-    }
-
-    #[test]
-    fn answers_stop_where_the_context_ends() {
-        let engine = engine();
-        let answer = engine.submit(request("mary john", 1000)).unwrap().wait().unwrap();
-        assert_eq!(
-            (answer.finish.reason, answer.finish.tokens),
-            (FinishReason::Length, 62)
-        );
-    }
-
-    #[track_caller]
-    fn check_refused(request: Request, message: &str) {
-        let error = engine().submit(request).unwrap_err();
-        assert_eq!(error.to_string(), message);
-    }
-
-    #[test]
-    fn requests_that_cannot_be_answered_are_refused_with_numbers() {
-        check_refused(
-            request(&"mary ".repeat(64), 1),
-            "the prompt has 64 tokens, at most 63 fit",
-        );
-        check_refused(
-            request(&" ".repeat(5000), 1),
-            "the prompt has 5000 bytes, at most 4096 are taken",
-        );
-        check_refused(request("", 1), "the prompt has no tokens");
-        let sampling = Sampling {
-            temperature: f32::NAN,
-            ..Sampling::default()
-        };
-        let message = "temperature is NaN, expected a number from 0 up";
-        check_refused(
-            Request {
-                sampling,
-                ..request("mary", 1)
-            },
-            message,
-        );
-        let sampling = Sampling {
-            top_p: 0.0,
-            ..Sampling::default()
-        };
-        let message = "top_p is 0, expected a number above 0, up to 1";
-        check_refused(
-            Request {
-                sampling,
-                ..request("mary", 1)
-            },
-            message,
-        );
-        let stop = vec![String::new()];
-        let message = "a stop text has 0 bytes, expected 1 to 256";
-        check_refused(
-            Request {
-                stop,
-                ..request("mary", 1)
-            },
-            message,
-        );
-        let stop = vec!["x".to_owned(); 17];
-        check_refused(
-            Request {
-                stop,
-                ..request("mary", 1)
-            },
-            "17 stop texts, at most 16 are taken",
-        );
-    }
-
-    #[test]
-    fn an_added_token_that_the_model_does_not_know_is_caught() {
-        let folder = Folder::new();
-        let mut tokenizer = crate::testing::word_tokenizer_json(&crate::testing::WORDS);
-        let padding = serde_json::json!({
-            "id": 8, "content": "<pad>", "single_word": false, "lstrip": false, "rstrip": false,
-            "normalized": false, "special": true
-        });
-        tokenizer["added_tokens"].as_array_mut().unwrap().push(padding);
-        folder.write("tokenizer.json", tokenizer.to_string());
-        let engine = Engine::load(folder.path(), &options(), |_| {}).unwrap();
-        let error = engine.submit(request("mary <pad>", 1)).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "the prompt contains token 8, the model knows 8"
-        );
-    }
-
-    #[test]
-    fn a_conversation_is_continued_as_the_models_template_writes_it() {
-        let folder = Folder::new();
-        let source = "{% for turn in messages %}{{ turn.role }} {{ turn.content }} {% endfor %}\
-                      {% if add_generation_prompt %}is{% endif %}";
-        let config = serde_json::json!({ "chat_template": source });
-        folder.write("tokenizer_config.json", config.to_string());
-        let engine = Engine::load(folder.path(), &options(), |_| {}).unwrap();
-        let turns = [Message::new("mary", "where"), Message::new("john", "kitchen")];
-        let chat = ChatOptions {
-            opens_answer: true,
-            ..ChatOptions::default()
-        };
-        let found = engine
-            .submit_chat(&turns, &chat, request("", 3))
-            .unwrap()
-            .wait()
-            .unwrap();
-        let text = "mary where john kitchen is";
-        let expected = engine.submit(request(text, 3)).unwrap().wait().unwrap();
-        assert_eq!(found, expected);
-        assert_eq!(found.finish.prompt_tokens, 5);
-
-        let plain = Folder::new();
-        let engine = Engine::load(plain.path(), &options(), |_| {}).unwrap();
-        let error = engine.submit_chat(&turns, &chat, request("", 3)).unwrap_err();
-        assert_eq!(error, SubmitError::Chat(ChatError::NoTemplate));
-    }
-
-    #[test]
-    fn no_tokens_asked_for_is_an_empty_answer() {
-        let answer = engine().submit(request("mary", 0)).unwrap().wait().unwrap();
-        assert_eq!(
-            (answer.text.as_str(), answer.finish.reason),
-            ("", FinishReason::Length)
-        );
-    }
-
-    #[test]
-    fn a_full_queue_refuses_and_has_room_again() {
-        let (engine, go, begun) = paced();
-        let running = engine.submit(request("mary", 2)).unwrap();
-        begun.recv_timeout(PATIENCE).unwrap();
-        let waiting = engine.submit(request("mary", 1)).unwrap();
-        assert_eq!(
-            engine.submit(request("mary", 1)).unwrap_err(),
-            SubmitError::Full { limit: 1 }
-        );
-        assert_eq!(engine.stats().queued, 1);
-        drop(go);
-        assert_eq!(running.wait().unwrap().finish.tokens, 2);
-        assert_eq!(waiting.wait().unwrap().finish.tokens, 1);
-        assert!(engine.submit(request("mary", 1)).is_ok());
-    }
-
-    #[test]
-    fn a_request_that_waited_past_its_deadline_is_not_begun() {
-        let (engine, go, begun) = paced();
-        let running = engine.submit(request("mary", 3)).unwrap();
-        begun.recv_timeout(PATIENCE).unwrap();
-        let late = Request {
-            deadline: Some(Instant::now()),
-            ..request("mary", 5)
-        };
-        let late = engine.submit(late).unwrap();
-        drop(go);
-        let finish = late.wait().unwrap().finish;
-        assert_eq!((finish.reason, finish.tokens), (FinishReason::Deadline, 0));
-        assert_eq!(running.wait().unwrap().finish.tokens, 3);
-    }
-
-    #[test]
-    fn dropping_a_generation_lets_the_next_in() {
-        let (engine, go, begun) = paced();
-        let running = engine.submit(request("mary", 60)).unwrap();
-        begun.recv_timeout(PATIENCE).unwrap();
-        let waiting = engine.submit(request("john john", 1)).unwrap();
-        drop(running);
-        drop(go);
-        assert_eq!(waiting.wait().unwrap().finish.prompt_tokens, 2);
-        // The one that was dropped had its prompt and at most one more step.
-        assert!(engine.stats().tokens <= 3, "{:?}", engine.stats());
-    }
-
-    #[test]
-    fn a_panic_of_the_model_is_an_error_for_callers_and_not_a_hang() {
-        let engine = scripted(|_| panic!("the model broke"));
-        let generation = engine.submit(request("mary", 5)).unwrap();
-        assert_eq!(generation.wait(), Err(GenerateError::EngineStopped));
-        engine.shutdown();
-        assert_eq!(
-            engine.submit(request("mary", 5)).unwrap_err(),
-            SubmitError::Closed
-        );
-    }
-
-    #[test]
-    fn shutdown_fails_what_runs_and_what_waits() {
-        let (engine, go, begun) = paced();
-        let running = engine.submit(request("mary", 60)).unwrap();
-        begun.recv_timeout(PATIENCE).unwrap();
-        let waiting = engine.submit(request("mary", 1)).unwrap();
-        let closing = thread::spawn({
-            let engine = engine.clone();
-            move || engine.shutdown()
-        });
-        // The waiting one is told at once; then the running step is let go.
-        assert_eq!(waiting.wait(), Err(GenerateError::EngineStopped));
-        drop(go);
-        closing.join().unwrap();
-        assert_eq!(running.wait(), Err(GenerateError::EngineStopped));
-        assert_eq!(
-            engine.submit(request("mary", 1)).unwrap_err(),
-            SubmitError::Closed
-        );
-    }
-
-    #[test]
-    fn the_last_handle_may_be_dropped_before_the_answer_is_there() {
-        let (engine, go, begun) = paced();
-        let generation = engine.submit(request("mary", 4)).unwrap();
-        begun.recv_timeout(PATIENCE).unwrap();
-        drop(engine);
-        drop(go);
-        assert_eq!(generation.wait().unwrap().finish.tokens, 4);
-    }
-}
+mod tests;

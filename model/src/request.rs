@@ -21,10 +21,21 @@ pub struct Request {
     pub stop: Vec<String>,
     /// When to stop, finished or not. What was made until then is delivered.
     pub deadline: Option<Instant>,
+    /// Who asks; `None` for the machine's owner, who has the weight of all askers together and may fill the queue.
+    pub asker: Option<Asker>,
+}
+
+/// Who asks, and how much of the machine it has a claim to while others ask as well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asker {
+    /// Tells askers apart; means nothing else.
+    pub key: [u8; 32],
+    /// Its share, parts per million: of all stake that may ask, for example.
+    pub share_ppm: u32,
 }
 
 impl Default for Request {
-    /// An empty prompt, up to 256 tokens, greedy, no stop texts, no deadline.
+    /// An empty prompt, up to 256 tokens, greedy, no stop texts, no deadline, from the machine's owner.
     fn default() -> Self {
         Request {
             prompt: String::new(),
@@ -33,6 +44,7 @@ impl Default for Request {
             sampling: Sampling::default(),
             stop: Vec::new(),
             deadline: None,
+            asker: None,
         }
     }
 }
@@ -125,6 +137,12 @@ pub enum GenerateError {
     /// The engine was shut down, or its thread died, before the answer was complete.
     #[error("the engine stopped before the answer was complete")]
     EngineStopped,
+    /// It waited in a full queue, and requests came that go before it. Worth a retry later or elsewhere.
+    #[error("the queue is full: {limit} requests are waiting that go first")]
+    Displaced {
+        /// Requests that may wait.
+        limit: usize,
+    },
     /// libtorch refused an operation, for want of memory for example.
     #[error("libtorch failed: {message}")]
     Torch {

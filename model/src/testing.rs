@@ -59,6 +59,9 @@ pub(crate) struct Scripted<F> {
     slots: Vec<Vec<u32>>,
     rule: F,
     pub(crate) steps: Steps,
+    /// What it says of every prompt.
+    pub(crate) depends_on_reach: bool,
+    pub(crate) fails_to_move: bool,
 }
 
 impl<F: FnMut(&[u32]) -> Result<u32, TchError>> Scripted<F> {
@@ -68,6 +71,8 @@ impl<F: FnMut(&[u32]) -> Result<u32, TchError>> Scripted<F> {
             slots: vec![Vec::new(); slots],
             rule,
             steps: Steps::default(),
+            depends_on_reach: false,
+            fails_to_move: false,
         }
     }
 }
@@ -94,7 +99,14 @@ impl<F: FnMut(&[u32]) -> Result<u32, TchError>> Backend for Scripted<F> {
         Ok(Outputs::new(self.vocabulary, logits, Vec::new()))
     }
 
+    fn depends_on_reach(&self, _tokens: usize) -> bool {
+        self.depends_on_reach
+    }
+
     fn move_slot(&mut self, from: usize, to: usize, tokens: usize) -> Result<(), TchError> {
+        if self.fails_to_move {
+            return Err(TchError::Torch("no copy today".to_owned()));
+        }
         self.slots[to] = self.slots[from][..tokens].to_vec();
         Ok(())
     }

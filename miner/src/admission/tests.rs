@@ -40,7 +40,7 @@ fn subnet() -> SubnetSnapshot {
     SubnetSnapshot {
         tempo: 4,
         beacons: BTreeMap::from([(3, Digest([4; 32])), (4, BEACON)]),
-        permitted: vec![validator().hotkey()],
+        permitted: BTreeMap::from([(validator().hotkey(), 1_000_000)]),
     }
 }
 

@@ -62,6 +62,8 @@ fn prompt(tokens: u32) -> Prompt {
         tokens_max: tokens,
         tokens_min: tokens,
         time_left: std::time::Duration::from_secs(60),
+        sender: agon_protocol::id::Hotkey([1; 32]),
+        sender_share_ppm: 1_000_000,
     }
 }
 

@@ -95,7 +95,7 @@ impl Bench {
         let snapshot = SubnetSnapshot {
             tempo: 4,
             beacons: BTreeMap::from([(4, BEACON)]),
-            permitted: vec![validator.hotkey()],
+            permitted: BTreeMap::from([(validator.hotkey(), 1_000_000)]),
         };
         let identity = ModelIdentity {
             name: "scripted".into(),

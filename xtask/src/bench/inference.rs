@@ -70,12 +70,22 @@ pub(super) fn run(args: &[String]) -> anyhow::Result<ExitCode> {
             bench.compare(&options, model, threads, &mut report)?;
         }
     }
-    // Scenarios with requests that come and go belong here: they need the engine alone, and no other program.
+    if options.engines.iter().any(|engine| engine == "ours") {
+        serve(&repo, &libtorch, &options)?;
+    }
     print!("{}", report.table());
     if options.json {
         println!("{}", report.json());
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Requests that come and go: needs the engine alone, and no other program. Prints figures of its own.
+fn serve(repo: &Repo, libtorch: &Libtorch, options: &Options) -> anyhow::Result<()> {
+    let requests = if options.rounds == (1, 1) { "8" } else { "48" };
+    let bench = ["bench", "--package", "agon-model", "--bench", "server"];
+    let arguments = ["--", "--device", "cpu", "--requests", requests];
+    run::step(repo.cargo(libtorch, &[&bench[..], &arguments].concat()))
 }
 
 /// The folder that models and logs lie in; removed at the end, and emptied before.

@@ -21,7 +21,8 @@ Runs the benches of every package that has a benches/ folder, or of those named 
 `inference` compares this project's decoder with transformers' `generate` and llama.cpp on the same random models, in
 one run and in turns. Both are installed into a virtual environment of their own in the user's cache, which takes 1 GB of
 downloads and some minutes once; Python 3.11 or newer, a C++ compiler and binutils are needed. Nothing else may run
-meanwhile if the figures are to mean anything.
+meanwhile if the figures are to mean anything. Then ours alone serves requests that arrive at random, answered together
+and one after the other.
 
 Options of `inference`:
   --json            print one JSON object in the last line: ratios, and tokens per second of every engine
