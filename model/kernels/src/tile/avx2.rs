@@ -1,13 +1,15 @@
-//! The loops with 256-bit registers: one line of a step at a time in two of them, and a sum for each half and row.
+//! The loops with 256-bit registers: a line of a step in two of them, and a sum for each half and row.
 //!
-//! Sixteen registers do not hold the sums of four lines, so a panel is read four times, a line of each step at a time;
-//! it comes from memory once and from the cache after that.
+//! Sixteen registers hold the sums of four lines for one row, of two lines for up to three, of one line for six. So a
+//! panel is gone through once, twice or four times, some lines of each step at a time. The first pass asks for all
+//! lines: memory is read once and from end to end, and later passes find the panel in the cache.
 
 use std::arch::x86_64::*;
 
-use crate::lines::{Floats, LANES, Line, PANEL};
+use crate::lines::{Floats, LANES, Line, PANEL, Pairs, Quads};
 use crate::matrix::{GROUP_STEPS, Step};
 use crate::operand::Group;
+use crate::tile::Ahead;
 
 /// The two halves of a line.
 #[target_feature(enable = "avx2")]
@@ -31,37 +33,106 @@ fn store(sums: [__m256; 2], out: &mut [f32; LANES]) {
     }
 }
 
+/// Asks the second cache for those lines of a step whose bit is set.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn fetch<T, const W: usize>(step: &[Line<T>; W], lines: u8) {
+    for (index, line) in step.iter().enumerate() {
+        if lines & (1 << index) != 0 {
+            _mm_prefetch::<_MM_HINT_T1>(std::ptr::from_ref(line).cast());
+        }
+    }
+}
+
+/// Calls `$pass::<L, ..>(first, ..)` for `L` lines of a step of `$width` at a time, from line 0 on: as many as the
+/// registers hold the sums of.
+macro_rules! for_lines {
+    ($pass:ident, $rows:ident, $width:expr, ($($argument:expr),*)) => {
+        if $rows == 1 && $width == 4 {
+            $pass::<4, $rows, $width>(0, $($argument),*);
+        } else if $rows <= 3 && $width > 1 {
+            for first in (0..$width).step_by(2) {
+                $pass::<2, $rows, $width>(first, $($argument),*);
+            }
+        } else {
+            for first in 0..$width {
+                $pass::<1, $rows, $width>(first, $($argument),*);
+            }
+        }
+    };
+}
+
+/// What a pass over `count` lines from `first` on fetches of its own steps and of the next panel's: in the first pass
+/// every line that it does not read itself, so that memory is read from end to end.
+fn fetched(first: usize, count: usize, ahead: u8) -> (u8, u8) {
+    if first == 0 {
+        (!((1 << count) - 1), ahead)
+    } else {
+        (0, 0)
+    }
+}
+
 #[target_feature(enable = "avx2,fma")]
 pub(super) fn f32_rows<const W: usize, const R: usize>(
     lines: &[[Floats; W]],
+    ahead: Ahead<'_, [Floats; W]>,
     inputs: &[[u32; R]],
     out: &mut [[f32; PANEL]; R],
 ) {
-    for line in 0..W {
-        let mut sums = [[_mm256_setzero_ps(); 2]; R];
-        for (lines, inputs) in lines.iter().zip(inputs) {
-            let halves = load(&lines[line]).map(|half| _mm256_castsi256_ps(half));
+    for_lines!(f32_pass, R, W, (lines, ahead, inputs, out));
+}
+
+#[target_feature(enable = "avx2,fma")]
+fn f32_pass<const L: usize, const R: usize, const W: usize>(
+    first: usize,
+    steps: &[[Floats; W]],
+    ahead: Ahead<'_, [Floats; W]>,
+    inputs: &[[u32; R]],
+    out: &mut [[f32; PANEL]; R],
+) {
+    let (own, next_lines) = fetched(first, L, ahead.lines);
+    let mut sums = [[[_mm256_setzero_ps(); 2]; L]; R];
+    for ((step, next), inputs) in steps.iter().zip(ahead.steps).zip(inputs) {
+        fetch(step, own);
+        fetch(next, next_lines);
+        for line in 0..L {
+            let halves = load(&step[first + line]).map(|half| _mm256_castsi256_ps(half));
             for (sums, &input) in sums.iter_mut().zip(inputs) {
                 let input = _mm256_set1_ps(f32::from_bits(input));
-                for (sum, half) in sums.iter_mut().zip(halves) {
+                for (sum, half) in sums[line].iter_mut().zip(halves) {
                     *sum = _mm256_fmadd_ps(half, input, *sum);
                 }
             }
         }
-        store_line(line, &sums, out);
     }
+    store_lines(first, &sums, out);
 }
 
 #[target_feature(enable = "avx2,fma")]
 pub(super) fn bf16_rows<const R: usize>(
     steps: &[Step<[u16; 2]>],
+    ahead: Ahead<'_, Step<[u16; 2]>>,
     inputs: &[[u32; R]],
     out: &mut [[f32; PANEL]; R],
 ) {
-    for line in 0..4 {
-        let mut sums = [[_mm256_setzero_ps(); 2]; R];
-        for (lines, inputs) in steps.iter().zip(inputs) {
-            let halves = load(&lines[line]);
+    for_lines!(bf16_pass, R, 4, (steps, ahead, inputs, out));
+}
+
+#[target_feature(enable = "avx2,fma")]
+fn bf16_pass<const L: usize, const R: usize, const W: usize>(
+    first: usize,
+    steps: &[[Pairs; W]],
+    ahead: Ahead<'_, [Pairs; W]>,
+    inputs: &[[u32; R]],
+    out: &mut [[f32; PANEL]; R],
+) {
+    let (own, next_lines) = fetched(first, L, ahead.lines);
+    let mut sums = [[[_mm256_setzero_ps(); 2]; L]; R];
+    for ((step, next), inputs) in steps.iter().zip(ahead.steps).zip(inputs) {
+        fetch(step, own);
+        fetch(next, next_lines);
+        for line in 0..L {
+            let halves = load(&step[first + line]);
             let even = halves.map(|half| _mm256_castsi256_ps(_mm256_slli_epi32::<16>(half)));
             let odd = halves.map(|half| {
                 _mm256_castsi256_ps(_mm256_and_si256(half, _mm256_set1_epi32(0xffff_0000_u32 as i32)))
@@ -70,67 +141,89 @@ pub(super) fn bf16_rows<const R: usize>(
                 let even_input = _mm256_set1_ps(f32::from_bits(input << 16));
                 let odd_input = _mm256_set1_ps(f32::from_bits(input & 0xffff_0000));
                 for half in 0..2 {
-                    sums[half] = _mm256_fmadd_ps(even[half], even_input, sums[half]);
-                    sums[half] = _mm256_fmadd_ps(odd[half], odd_input, sums[half]);
+                    let sum = &mut sums[line][half];
+                    *sum = _mm256_fmadd_ps(even[half], even_input, *sum);
+                    *sum = _mm256_fmadd_ps(odd[half], odd_input, *sum);
                 }
             }
         }
-        store_line(line, &sums, out);
     }
+    store_lines(first, &sums, out);
 }
 
 #[target_feature(enable = "avx2,fma")]
 pub(super) fn int8_rows<const R: usize>(
     steps: &[Step<[u8; 4]>],
+    ahead: Ahead<'_, Step<[u8; 4]>>,
     scales: &[[u16; PANEL]],
     inputs: &[[u32; R]],
     groups: &[[Group; R]],
     out: &mut [[f32; PANEL]; R],
 ) {
-    for line in 0..4 {
-        let mut out_sums = [[_mm256_setzero_ps(); 2]; R];
-        let steps = steps.as_chunks::<GROUP_STEPS>().0.iter();
-        let inputs = inputs.as_chunks::<GROUP_STEPS>().0.iter();
-        for (((steps, inputs), scales), groups) in steps.zip(inputs).zip(scales).zip(groups) {
-            let sums = group_sums(line, steps, inputs, groups);
-            let scales = load_scales(line, scales);
-            for ((out_sums, sums), group) in out_sums.iter_mut().zip(sums).zip(groups) {
+    for_lines!(int8_pass, R, 4, (steps, ahead, scales, inputs, groups, out));
+}
+
+#[target_feature(enable = "avx2,fma")]
+fn int8_pass<const L: usize, const R: usize, const W: usize>(
+    first: usize,
+    steps: &[[Quads; W]],
+    ahead: Ahead<'_, [Quads; W]>,
+    scales: &[[u16; PANEL]],
+    inputs: &[[u32; R]],
+    groups: &[[Group; R]],
+    out: &mut [[f32; PANEL]; R],
+) {
+    let (own, next_lines) = fetched(first, L, ahead.lines);
+    let mut out_sums = [[[_mm256_setzero_ps(); 2]; L]; R];
+    let steps = steps.as_chunks::<GROUP_STEPS>().0.iter();
+    let next = ahead.steps.as_chunks::<GROUP_STEPS>().0.iter();
+    let inputs = inputs.as_chunks::<GROUP_STEPS>().0.iter();
+    for ((((steps, next), inputs), scales), groups) in steps.zip(next).zip(inputs).zip(scales).zip(groups) {
+        for (step, next) in steps.iter().zip(next) {
+            fetch(step, own);
+            fetch(next, next_lines);
+        }
+        let sums = group_sums::<L, R, W>(first, steps, inputs, groups);
+        for line in 0..L {
+            let scales = load_scales(first + line, scales);
+            for ((out_sums, sums), group) in out_sums.iter_mut().zip(&sums).zip(groups) {
                 let own = _mm256_set1_ps(group.scale);
                 for half in 0..2 {
                     let scale = _mm256_mul_ps(scales[half], own);
-                    let product = _mm256_mul_ps(_mm256_cvtepi32_ps(sums[half]), scale);
-                    out_sums[half] = _mm256_add_ps(out_sums[half], product);
+                    let product = _mm256_mul_ps(_mm256_cvtepi32_ps(sums[line][half]), scale);
+                    out_sums[line][half] = _mm256_add_ps(out_sums[line][half], product);
                 }
             }
         }
-        store_line(line, &out_sums, out);
     }
+    store_lines(first, &out_sums, out);
 }
 
 /// Products of one group. Bytes are widened to 16 bits, even and odd ones apart, so that no sum saturates.
 #[target_feature(enable = "avx2")]
 #[inline]
-fn group_sums<const R: usize>(
-    line: usize,
-    steps: &[Step<[u8; 4]>; GROUP_STEPS],
+fn group_sums<const L: usize, const R: usize, const W: usize>(
+    first: usize,
+    steps: &[[Quads; W]; GROUP_STEPS],
     inputs: &[[u32; R]; GROUP_STEPS],
     groups: &[Group; R],
-) -> [[__m256i; 2]; R] {
-    let mut sums: [[__m256i; 2]; R] =
-        std::array::from_fn(|row| [_mm256_set1_epi32(groups[row].correction); 2]);
-    for (lines, inputs) in steps.iter().zip(inputs) {
-        let halves = load(&lines[line]);
-        let even = halves.map(|half| _mm256_and_si256(half, _mm256_set1_epi16(0xff)));
-        let odd = halves.map(|half| _mm256_srli_epi16::<8>(half));
-        for (sums, &input) in sums.iter_mut().zip(inputs) {
-            let input = _mm256_set1_epi32(input as i32);
-            let even_input = _mm256_srai_epi16::<8>(_mm256_slli_epi16::<8>(input));
-            let odd_input = _mm256_srai_epi16::<8>(input);
-            for half in 0..2 {
-                let products = _mm256_madd_epi16(even[half], even_input);
-                sums[half] = _mm256_add_epi32(sums[half], products);
-                let products = _mm256_madd_epi16(odd[half], odd_input);
-                sums[half] = _mm256_add_epi32(sums[half], products);
+) -> [[[__m256i; 2]; L]; R] {
+    let mut sums: [[[__m256i; 2]; L]; R] =
+        std::array::from_fn(|row| [[_mm256_set1_epi32(groups[row].correction); 2]; L]);
+    for (step, inputs) in steps.iter().zip(inputs) {
+        for line in 0..L {
+            let halves = load(&step[first + line]);
+            let even = halves.map(|half| _mm256_and_si256(half, _mm256_set1_epi16(0xff)));
+            let odd = halves.map(|half| _mm256_srli_epi16::<8>(half));
+            for (sums, &input) in sums.iter_mut().zip(inputs) {
+                let input = _mm256_set1_epi32(input as i32);
+                let even_input = _mm256_srai_epi16::<8>(_mm256_slli_epi16::<8>(input));
+                let odd_input = _mm256_srai_epi16::<8>(input);
+                for half in 0..2 {
+                    let sum = &mut sums[line][half];
+                    *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(even[half], even_input));
+                    *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(odd[half], odd_input));
+                }
             }
         }
     }
@@ -157,8 +250,14 @@ fn load_quarter(numbers: &[u16; 8]) -> __m128i {
 
 #[target_feature(enable = "avx2")]
 #[inline]
-fn store_line<const R: usize>(line: usize, sums: &[[__m256; 2]; R], out: &mut [[f32; PANEL]; R]) {
-    for (row, &sums) in out.iter_mut().zip(sums) {
-        store(sums, &mut row.as_chunks_mut().0[line]);
+fn store_lines<const L: usize, const R: usize>(
+    first: usize,
+    sums: &[[[__m256; 2]; L]; R],
+    out: &mut [[f32; PANEL]; R],
+) {
+    for (row, sums) in out.iter_mut().zip(sums) {
+        for (out, &sums) in row.as_chunks_mut().0[first..].iter_mut().zip(sums) {
+            store(sums, out);
+        }
     }
 }

@@ -150,7 +150,7 @@ fn f32_rows<const W: usize, const R: usize>(
         Kind::Portable => portable::f32_rows(lines, inputs, out),
         // SAFETY: a `Level` of this kind exists only where the instructions were detected.
         #[cfg(target_arch = "x86_64")]
-        Kind::Avx2 => unsafe { avx2::f32_rows(lines, inputs, out) },
+        Kind::Avx2 => unsafe { avx2::f32_rows(lines, ahead, inputs, out) },
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
         Kind::Avx512 => unsafe { avx512::f32_rows(lines, ahead, inputs, out) },
@@ -172,7 +172,7 @@ fn bf16_rows<const R: usize>(
         Kind::Portable => portable::bf16_rows(steps, inputs, out),
         // SAFETY: a `Level` of this kind exists only where the instructions were detected.
         #[cfg(target_arch = "x86_64")]
-        Kind::Avx2 => unsafe { avx2::bf16_rows(steps, inputs, out) },
+        Kind::Avx2 => unsafe { avx2::bf16_rows(steps, ahead, inputs, out) },
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
         Kind::Avx512 => unsafe { avx512::bf16_rows(steps, ahead, inputs, out) },
@@ -195,7 +195,7 @@ fn int8_rows<const R: usize>(
         Kind::Portable => portable::int8_rows(steps, scales, inputs, groups, out),
         // SAFETY: a `Level` of this kind exists only where the instructions were detected.
         #[cfg(target_arch = "x86_64")]
-        Kind::Avx2 => unsafe { avx2::int8_rows(steps, scales, inputs, groups, out) },
+        Kind::Avx2 => unsafe { avx2::int8_rows(steps, ahead, scales, inputs, groups, out) },
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
         Kind::Avx512 => unsafe { avx512::int8_rows(steps, ahead, scales, inputs, groups, out) },
