@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What is said against a text in Prometheus' format; nothing of one that is fine.
-pub fn problems(text: &str) -> Vec<String> {
+pub(crate) fn problems(text: &str) -> Vec<String> {
     let mut found = Vec::new();
     let (mut helps, mut kinds) = (BTreeMap::new(), BTreeMap::new());
     let mut series = BTreeSet::new();
