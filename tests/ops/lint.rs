@@ -18,7 +18,8 @@ pub(crate) fn problems(text: &str) -> Vec<String> {
             if kinds.insert(name, kind).is_some() {
                 found.push(format!("{name}: two types"));
             }
-        } else if let Some((sample, _)) = line.rsplit_once(' ') {
+        } else {
+            let sample = line.rsplit_once(' ').map_or(line, |(sample, _)| sample);
             if !series.insert(sample) {
                 found.push(format!("{sample}: there twice"));
             }
@@ -29,7 +30,7 @@ pub(crate) fn problems(text: &str) -> Vec<String> {
         found.extend(of_metric(name, kind, help));
     }
     let undeclared = series.iter().map(|sample| family(sample, &kinds));
-    found.extend(undeclared.filter_map(|family| family.err()));
+    found.extend(undeclared.filter_map(Result::err));
     found
 }
 
