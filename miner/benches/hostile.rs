@@ -9,7 +9,10 @@
 //! forge a signature, a third speak no HTTP/2), 128 connections that say nothing, 128 that send a byte a second, and
 //! 32 readers with the validator's own key that never read. All of it shares one machine with the miner.
 
-#![expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a failure here is read by the one who caused it"
+)]
 #![expect(clippy::print_stdout, reason = "its product is what it prints")]
 
 #[path = "../tests/hostile/support.rs"]

@@ -2,7 +2,8 @@
 //!
 //! A kept digest is believed only while every file of the folder is the one that was read: device, number, size and
 //! both times of each, of which the time of change cannot be set by anybody. A folder that was copied, touched or
-//! written to is read again. Where the folder cannot be written, the digest is kept in the user's cache.
+//! written to is read again, and one that was written to a moment ago is not kept: two writes within one tick of a
+//! filesystem's clock look the same. Where the folder cannot be written, the digest is kept in the user's cache.
 //!
 //! What a miner announces never comes from here: loading reads every byte anyway, and names what it read.
 
@@ -24,6 +25,8 @@ pub const FILE: &str = ".agon-digest.json";
 const FILE_BYTES_MAX: u64 = 1 << 20;
 /// Files of a model; the largest models in use come in some two hundred.
 const FILES_MAX: usize = 2_048;
+/// How long a folder has to be at rest: more than the tick of any filesystem's clock.
+const REST_NS: i128 = 2_000_000_000;
 /// The form of the file; another is read as none.
 const FORM: u32 = 1;
 
@@ -118,18 +121,23 @@ impl Facts {
         files.sort();
         Ok(Self(files))
     }
+
+    /// When no file has changed for `rest_ns`.
+    fn settled_ns(&self, rest_ns: i128) -> i128 {
+        let newest = self.0.iter().map(|file| file.changed_ns).max();
+        newest.unwrap_or(0).saturating_add(rest_ns)
+    }
 }
 
 impl FileFacts {
     fn new(name: String, metadata: &fs::Metadata) -> Self {
-        let nanoseconds = |seconds: i64, rest: i64| i128::from(seconds) * 1_000_000_000 + i128::from(rest);
         Self {
             name,
             bytes: metadata.len(),
             device: metadata.dev(),
             inode: metadata.ino(),
             modified_ns: nanoseconds(metadata.mtime(), metadata.mtime_nsec()),
-            changed_ns: nanoseconds(metadata.ctime(), metadata.ctime_nsec()),
+            changed_ns: changed_ns(metadata),
         }
     }
 }
@@ -153,6 +161,7 @@ pub enum Origin {
 pub struct Digests {
     /// Folder for those of models in folders that cannot be written.
     fallback: Option<PathBuf>,
+    rest_ns: i128,
 }
 
 impl Digests {
@@ -165,6 +174,7 @@ impl Digests {
             .or_else(|| Some(std::env::home_dir()?.join(".cache")));
         Self {
             fallback: cache.map(|cache| cache.join("agon").join("digests")),
+            rest_ns: REST_NS,
         }
     }
 
@@ -173,6 +183,7 @@ impl Digests {
     pub const fn with_fallback(fallback: PathBuf) -> Self {
         Self {
             fallback: Some(fallback),
+            rest_ns: REST_NS,
         }
     }
 
@@ -228,7 +239,7 @@ impl Digests {
             return;
         };
         for path in self.places(dir) {
-            match write(&path, &bytes) {
+            match write(&path, &bytes, facts.settled_ns(self.rest_ns)) {
                 Ok(()) => return,
                 Err(error) => debug!(path = %path.display(), %error, "the digest is not kept here"),
             }
@@ -253,17 +264,31 @@ fn read_bounded(path: &Path) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// Writes a file whole or not at all.
-fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+/// Writes a file whole or not at all, and not at all before it is `from_ns` by the clock of its filesystem.
+fn write(path: &Path, bytes: &[u8], from_ns: i128) -> io::Result<()> {
     // The model's own folder exists; the cache may have to be made.
     if let Some(dir) = path.parent() {
         fs::create_dir_all(dir)?;
     }
     let fresh = path.with_extension(format!("{}.new", std::process::id()));
     fs::write(&fresh, bytes)?;
-    fs::rename(&fresh, path).inspect_err(|_| {
+    let is_settled = fs::metadata(&fresh).map(|metadata| changed_ns(&metadata) >= from_ns);
+    let written = match is_settled {
+        Ok(true) => fs::rename(&fresh, path),
+        Ok(false) => Err(io::Error::other("the model was written to a moment ago")),
+        Err(error) => Err(error),
+    };
+    written.inspect_err(|_| {
         let _ = fs::remove_file(&fresh);
     })
+}
+
+fn changed_ns(metadata: &fs::Metadata) -> i128 {
+    nanoseconds(metadata.ctime(), metadata.ctime_nsec())
+}
+
+fn nanoseconds(seconds: i64, rest: i64) -> i128 {
+    i128::from(seconds) * 1_000_000_000 + i128::from(rest)
 }
 
 #[cfg(test)]
@@ -285,8 +310,9 @@ mod tests {
             Self { dir, cache }
         }
 
+        /// Digests are kept at once.
         fn digests(&self) -> Digests {
-            Digests::with_fallback(self.cache.path().join("digests"))
+            at_once(self.cache.path().join("digests"))
         }
 
         fn facts(&self) -> Facts {
@@ -304,6 +330,26 @@ mod tests {
 
     const DIGEST: Digest = Digest([7; 32]);
 
+    fn at_once(fallback: PathBuf) -> Digests {
+        Digests {
+            rest_ns: 0,
+            ..Digests::with_fallback(fallback)
+        }
+    }
+
+    /// Writes to a file until the filesystem's clock has gone on, and sets the time of the change back.
+    fn write_in_secret(path: &Path) {
+        let before = fs::metadata(path).unwrap();
+        loop {
+            fs::write(path, "MODEL.SAFETENSORS").unwrap();
+            let file = fs::File::options().write(true).open(path).unwrap();
+            file.set_modified(before.modified().unwrap()).unwrap();
+            if changed_ns(&fs::metadata(path).unwrap()) != changed_ns(&before) {
+                return;
+            }
+        }
+    }
+
     #[track_caller]
     fn check_forgotten(change: impl FnOnce(&Path)) {
         let bench = Bench::new();
@@ -315,7 +361,7 @@ mod tests {
 
     #[test]
     fn a_digest_is_believed_until_a_file_of_the_model_is_another() {
-        check_forgotten(|dir| fs::write(dir.join("config.json"), "CONFIG.JSON").unwrap());
+        check_forgotten(|dir| fs::write(dir.join("config.json"), "longer than before").unwrap());
         check_forgotten(|dir| fs::write(dir.join("tokenizer.json"), "new").unwrap());
         check_forgotten(|dir| fs::remove_file(dir.join("model.safetensors")).unwrap());
         // The same bytes in another file.
@@ -324,17 +370,15 @@ mod tests {
             fs::rename(dir.join("copy"), dir.join("config.json")).unwrap();
         });
         // A file that pretends to be as old as the one before.
-        check_forgotten(|dir| {
-            let path = dir.join("model.safetensors");
-            let modified = fs::metadata(&path).unwrap().modified().unwrap();
-            fs::write(&path, "MODEL.SAFETENSORS").unwrap();
-            fs::File::options()
-                .write(true)
-                .open(&path)
-                .unwrap()
-                .set_modified(modified)
-                .unwrap();
-        });
+        check_forgotten(|dir| write_in_secret(&dir.join("model.safetensors")));
+    }
+
+    #[test]
+    fn a_folder_that_was_written_to_a_moment_ago_is_not_kept() {
+        let bench = Bench::new();
+        let patient = Digests::with_fallback(bench.cache.path().join("digests"));
+        patient.keep(bench.dir.path(), &bench.facts(), DIGEST);
+        assert_eq!(bench.kept(), None);
     }
 
     #[test]
@@ -375,7 +419,7 @@ mod tests {
             let path = entry.unwrap().path();
             fs::copy(&path, copy.path().join(path.file_name().unwrap())).unwrap();
         }
-        let digests = Digests::with_fallback(copy.path().join("unused"));
+        let digests = at_once(copy.path().join("unused"));
         let (digest, origin) = digests.of(copy.path()).unwrap();
         assert_eq!(origin, Origin::Read);
         assert_eq!(digests.of(copy.path()).unwrap(), (digest, Origin::Kept));

@@ -46,7 +46,7 @@ pub enum ShelfError {
         /// The model.
         model: String,
         /// Why.
-        source: DigestError,
+        source: Box<DigestError>,
     },
     /// A model cannot be loaded.
     #[error("load model {model}")]
@@ -54,7 +54,7 @@ pub enum ShelfError {
         /// The model.
         model: String,
         /// Why.
-        source: LoadError,
+        source: Box<LoadError>,
     },
     /// The device is not there.
     #[error(transparent)]
@@ -222,12 +222,12 @@ impl Shelf {
         let dir = found.dir.canonicalize().unwrap_or(found.dir);
         let facts = Facts::of(&dir).map_err(|source| ShelfError::Facts {
             model: model.clone(),
-            source,
+            source: Box::new(source),
         })?;
         let need = Plan::of_folder(&dir).and_then(|plan| plan.need(&self.options));
         let need = need.map_err(|source| ShelfError::Load {
             model: model.clone(),
-            source,
+            source: Box::new(source),
         })?;
         Ok(Candidate {
             model,
@@ -271,7 +271,7 @@ impl Shelf {
         });
         let engine = engine.map_err(|source| ShelfError::Load {
             model: model.clone(),
-            source,
+            source: Box::new(source),
         })?;
         self.check_at_rest(&model, &dir, &facts)?;
         let backend = ModelBackend::new(engine);
@@ -291,7 +291,7 @@ impl Shelf {
     fn check_at_rest(&self, model: &str, dir: &Path, facts: &Facts) -> Result<(), ShelfError> {
         let failed = |source| ShelfError::Facts {
             model: model.to_owned(),
-            source,
+            source: Box::new(source),
         };
         let now = Facts::of(dir).map_err(failed)?;
         if now == *facts {

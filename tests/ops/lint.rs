@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What is said against a text in Prometheus' format; nothing of one that is fine.
-pub fn problems(text: &str) -> Vec<String> {
+pub(crate) fn problems(text: &str) -> Vec<String> {
     let mut found = Vec::new();
     let (mut helps, mut kinds) = (BTreeMap::new(), BTreeMap::new());
     let mut series = BTreeSet::new();
@@ -18,7 +18,8 @@ pub fn problems(text: &str) -> Vec<String> {
             if kinds.insert(name, kind).is_some() {
                 found.push(format!("{name}: two types"));
             }
-        } else if let Some((sample, _)) = line.rsplit_once(' ') {
+        } else {
+            let sample = line.rsplit_once(' ').map_or(line, |(sample, _)| sample);
             if !series.insert(sample) {
                 found.push(format!("{sample}: there twice"));
             }
@@ -29,7 +30,7 @@ pub fn problems(text: &str) -> Vec<String> {
         found.extend(of_metric(name, kind, help));
     }
     let undeclared = series.iter().map(|sample| family(sample, &kinds));
-    found.extend(undeclared.filter_map(|family| family.err()));
+    found.extend(undeclared.filter_map(Result::err));
     found
 }
 

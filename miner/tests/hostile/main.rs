@@ -2,6 +2,11 @@
 //!
 //! Whether they are as fast as before is measured by `cargo bench -p agon-miner --bench hostile`.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "a failure here is read by the one who caused it"
+)]
+
 mod support;
 
 use std::sync::Arc;
@@ -43,7 +48,12 @@ async fn check_honest(bench: &Arc<Bench>, mut attack: JoinSet<()>) {
     let succeeded: usize = honest.join_all().await.into_iter().sum();
     let grown = resident_bytes().saturating_sub(before);
     attack.abort_all();
-    while attack.join_next().await.is_some() {}
+    while let Some(ended) = attack.join_next().await {
+        assert!(
+            !ended.is_err_and(|error| error.is_panic()),
+            "a hostile client saw what it should not"
+        );
+    }
     bench.shutdown.request();
     assert!(succeeded >= HONEST_SUCCEED, "{succeeded} of {HONEST}");
     assert!(grown < GROWTH_BYTES_MAX, "grew by {grown} bytes");

@@ -32,10 +32,10 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status, Streaming};
 
 /// Answers with so many tokens, one in each pause; without a pause as fast as they are taken.
-pub struct Paced {
-    pub identity: ModelIdentity,
-    pub tokens: usize,
-    pub pause: Duration,
+pub(crate) struct Paced {
+    pub(crate) identity: ModelIdentity,
+    pub(crate) tokens: usize,
+    pub(crate) pause: Duration,
 }
 
 impl Backend for Paced {
@@ -71,9 +71,9 @@ impl Backend for Paced {
 const BEACON: Digest = Digest([5; 32]);
 
 /// A served miner and one validator that it permits.
-pub struct Bench {
-    pub addr: SocketAddr,
-    pub shutdown: Shutdown,
+pub(crate) struct Bench {
+    pub(crate) addr: SocketAddr,
+    pub(crate) shutdown: Shutdown,
     validator: Keypair,
     admission: Admission,
     /// Made once: making it is dear, and strangers are many.
@@ -82,7 +82,7 @@ pub struct Bench {
 }
 
 impl Bench {
-    pub async fn new(tokens: usize, pause: Duration) -> Arc<Self> {
+    pub(crate) async fn new(tokens: usize, pause: Duration) -> Arc<Self> {
         let (validator, pair) = (
             Keypair::from_mini_secret(&[1; 32]),
             Keypair::from_mini_secret(&[2; 32]),
@@ -191,7 +191,7 @@ impl Bench {
     }
 
     /// Asks as the validator; whether a receipt closed the answer.
-    pub async fn ask(&self, channel: Channel, prompt: &str) -> bool {
+    pub(crate) async fn ask(&self, channel: Channel, prompt: &str) -> bool {
         let request = self.request(prompt, self.validator.hotkey());
         let Ok(reply) = MinerClient::new(channel).ask(request).await else {
             return false;
@@ -200,20 +200,20 @@ impl Bench {
     }
 
     /// As a stranger that names a key of its own.
-    pub async fn ask_as_stranger(&self, channel: Channel) -> Result<(), Status> {
+    pub(crate) async fn ask_as_stranger(&self, channel: Channel) -> Result<(), Status> {
         let request = self.request("hello", Hotkey([7; 32]));
         MinerClient::new(channel).ask(request).await.map(drop)
     }
 
     /// As a stranger that names the validator's key and signs with noise.
-    pub async fn ask_forged(&self, channel: Channel) -> Result<(), Status> {
+    pub(crate) async fn ask_forged(&self, channel: Channel) -> Result<(), Status> {
         let mut request = self.request("hello", self.validator.hotkey());
         request.get_mut().signature = vec![7; 64];
         MinerClient::new(channel).ask(request).await.map(drop)
     }
 
     /// The validator's own question, of whose answer nothing is ever read; the stream, to be held.
-    pub async fn ask_and_not_read(&self, channel: Channel) -> Option<Streaming<AskReply>> {
+    pub(crate) async fn ask_and_not_read(&self, channel: Channel) -> Option<Streaming<AskReply>> {
         let request = self.request("endless", self.validator.hotkey());
         MinerClient::new(channel)
             .ask(request)
@@ -223,7 +223,7 @@ impl Bench {
     }
 
     /// A channel of its own from 127.0.0.`host`, whose window for answers has so many bytes.
-    pub fn channel(&self, host: u8, window_bytes: u32) -> Channel {
+    pub(crate) fn channel(&self, host: u8, window_bytes: u32) -> Channel {
         let to = self.addr;
         let connect = tower::service_fn(move |_| async move { from(host, to).await.map(TokioIo::new) });
         let endpoint = Endpoint::from_shared(format!("http://{to}")).unwrap();
@@ -234,7 +234,7 @@ impl Bench {
 }
 
 /// The usual window.
-pub const WINDOW_BYTES: u32 = 65_535;
+pub(crate) const WINDOW_BYTES: u32 = 65_535;
 
 async fn ends_with_receipt(mut stream: Streaming<AskReply>) -> bool {
     let mut is_closed = false;
@@ -245,7 +245,7 @@ async fn ends_with_receipt(mut stream: Streaming<AskReply>) -> bool {
 }
 
 /// A connection from 127.0.0.`host`.
-pub async fn from(host: u8, to: SocketAddr) -> std::io::Result<TcpStream> {
+pub(crate) async fn from(host: u8, to: SocketAddr) -> std::io::Result<TcpStream> {
     let socket = TcpSocket::new_v4()?;
     socket.set_reuseaddr(true)?;
     socket.bind(SocketAddr::from(([127, 0, 0, host], 0)))?;
@@ -253,7 +253,7 @@ pub async fn from(host: u8, to: SocketAddr) -> std::io::Result<TcpStream> {
 }
 
 /// Connects and says nothing; the connection, to be held.
-pub async fn half_open(host: u8, to: SocketAddr) -> Option<TcpStream> {
+pub(crate) async fn half_open(host: u8, to: SocketAddr) -> Option<TcpStream> {
     from(host, to).await.ok()
 }
 
@@ -261,7 +261,7 @@ pub async fn half_open(host: u8, to: SocketAddr) -> Option<TcpStream> {
 const OPENING: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00";
 
 /// Sends the opening of a connection one byte in each pause until it is cut off.
-pub async fn trickle(host: u8, to: SocketAddr, pause: Duration) {
+pub(crate) async fn trickle(host: u8, to: SocketAddr, pause: Duration) {
     let Ok(mut socket) = from(host, to).await else {
         return;
     };
@@ -274,7 +274,7 @@ pub async fn trickle(host: u8, to: SocketAddr, pause: Duration) {
 }
 
 /// Sends what is no HTTP/2 and goes.
-pub async fn babble(host: u8, to: SocketAddr) {
+pub(crate) async fn babble(host: u8, to: SocketAddr) {
     if let Ok(mut socket) = from(host, to).await {
         // It may be cut off meanwhile.
         let _ = socket.write_all(&[0x55; 256]).await;
