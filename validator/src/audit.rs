@@ -13,7 +13,7 @@ use agon_protocol::message::{
     Challenge, Code, FinishReason, OpenedWindow, Receipt, Sampling, Trace, tokens_digest,
 };
 use agon_scoring::draw::AuditDraw;
-use agon_scoring::verify::{ANSWER_DOUBT_MAX, Limits, MINER_DOUBT_MAX, Tally};
+use agon_scoring::verify::{ANSWER_DOUBT_MAX, Limits, Tally};
 use agon_subnets::ModelPin;
 use borsh::{BorshDeserialize, BorshSerialize};
 use thiserror::Error;
@@ -181,11 +181,7 @@ impl Auditor {
     /// The doubt about a miner after `newest` and some audits more, if it is enough to reject it.
     #[must_use]
     pub fn conviction<'a>(&self, tallies: impl IntoIterator<Item = &'a Tally>) -> Option<f64> {
-        let together = tallies
-            .into_iter()
-            .fold(Tally::default(), |sum, tally| sum.and(*tally));
-        let doubt = self.limits.doubt(&together);
-        (doubt >= MINER_DOUBT_MAX).then_some(doubt)
+        self.limits.conviction(tallies)
     }
 
     /// Audits one answer with the windows that its miner opened; `None` when the reference could not say.
@@ -231,8 +227,7 @@ impl Auditor {
             return Audit::failed(windows, "the text is not that of the tokens");
         }
         let tally = self.limits.tally(&measured.margins, &measured.codes);
-        let doubt = self.limits.doubt(&tally);
-        let failure = (doubt >= ANSWER_DOUBT_MAX).then(|| {
+        let failure = self.limits.rejection(&tally).map(|doubt| {
             format!(
                 "another model than the pinned one answered: doubt {doubt:.1}, at most {ANSWER_DOUBT_MAX:.1}, over {} \
                  tokens",
