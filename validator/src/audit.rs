@@ -82,6 +82,8 @@ pub struct Pinned {
     pub model: Digest,
     /// What honest distances look like.
     pub limits: Limits,
+    /// Number formats in which answers are admitted.
+    pub formats: Vec<String>,
     /// The model.
     pub reference: Box<dyn Reference>,
     /// Parts per million of answers that are audited.
@@ -132,6 +134,7 @@ pub struct Auditor {
     /// The pinned model.
     pub model: Digest,
     limits: Limits,
+    formats: Vec<String>,
     share_ppm: u32,
     requests: mpsc::Sender<(Claim, oneshot::Sender<Result<Measured, MeasureError>>)>,
 }
@@ -146,6 +149,7 @@ impl Auditor {
         let Pinned {
             model,
             limits,
+            formats,
             mut reference,
             share_ppm,
         } = pinned;
@@ -161,6 +165,7 @@ impl Auditor {
         Ok(Arc::new(Self {
             model,
             limits,
+            formats,
             share_ppm,
             requests,
         }))
@@ -194,6 +199,14 @@ impl Auditor {
         let trace = &answer.receipt.trace;
         if trace.token_count as usize != answer.tokens.len() || trace.tokens != tokens_digest(answer.tokens) {
             return Some(Audit::failed(windows, "the tokens are not those of the receipt"));
+        }
+        let format = &answer.receipt.environment.dtype;
+        if !self.formats.contains(format) {
+            let failure = format!(
+                "the receipt names the number format {format:?}, {:?} are admitted",
+                self.formats
+            );
+            return Some(Audit::failed(windows, failure));
         }
         if let Some(window) = windows.iter().find(|window| !window.is_of(trace)) {
             let failure = format!(

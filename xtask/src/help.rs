@@ -3,7 +3,10 @@
 use std::fmt;
 use std::process::ExitCode;
 
-use crate::{USAGE_EXIT_CODE, bench, check, docs, doctor, fuzz, golden, localnet, setup, test, tidy, train, verify_bench};
+use crate::{
+    USAGE_EXIT_CODE, bench, check, docs, doctor, fuzz, golden, localnet, setup, test, tidy, train,
+    verify_bench,
+};
 
 /// One chore of the table.
 pub(crate) struct Chore {

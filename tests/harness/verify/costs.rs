@@ -29,9 +29,8 @@ const ANSWERS: usize = 64;
 const WIDE: usize = 4_096;
 
 pub(super) fn row(lab: &Lab) -> anyhow::Result<Row> {
-    let requests = lab.requests("costs", ANSWERS);
-    let mut figures = bytes(lab, &requests)?;
-    figures.extend(times(lab, &requests)?);
+    let mut figures = bytes(lab)?;
+    figures.extend(times(lab, &lab.requests("costs", ANSWERS))?);
     Ok(Row {
         id: "VER-6",
         title: "bytes and time",
@@ -39,9 +38,15 @@ pub(super) fn row(lab: &Lab) -> anyhow::Result<Row> {
     })
 }
 
-/// Bytes that travel for verification alone, the tokens' ids among them, since a text alone needs none.
-fn bytes(lab: &Lab, requests: &[Request]) -> anyhow::Result<Vec<Figure>> {
-    let answers = generate(&lab.settings.model, Setting::EXACT, requests)?;
+/// Bytes that travel for verification alone, the tokens' ids among them, since a text alone needs none: the part of
+/// the row that is no matter of time.
+///
+/// # Errors
+///
+/// When the model cannot answer.
+pub fn bytes(lab: &Lab) -> anyhow::Result<Vec<Figure>> {
+    let requests = lab.requests("costs", ANSWERS);
+    let answers = generate(&lab.settings.model, Setting::EXACT, &requests)?;
     let sent = |answer: &Answer, windows: f64| {
         let ids = v1::Tokens {
             ids: answer.trace.tokens.clone(),

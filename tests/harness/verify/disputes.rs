@@ -53,7 +53,7 @@ fn verdicts(lab: &Lab, miner: Miner, count: usize, index: usize) -> anyhow::Resu
     let answers = miner.answer(lab, &requests)?;
     let measured = |dtype| -> anyhow::Result<Vec<Tally>> {
         let distances = lab.measure(&mut lab.reference(dtype)?, &requests, &answers)?;
-        Ok(lab.audits(&distances, "disputes"))
+        Ok(lab.audits(&lab.limits, &distances, "disputes"))
     };
     let of_formats = [measured(Dtype::F32)?, measured(Dtype::Bf16)?];
     let judge = |dispute: usize| {

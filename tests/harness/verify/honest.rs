@@ -1,6 +1,7 @@
 //! VER-1: honest answers, over number formats, threads and batch shapes, are not taken for others.
 
 use agon_model::{Distances, Dtype};
+use agon_scoring::verify::Limits;
 use agon_validator::audit::AUDITS_KEPT;
 
 use super::figure::{Bound, Figure, Row};
@@ -23,33 +24,52 @@ struct Found {
 }
 
 pub(super) fn row(lab: &Lab) -> anyhow::Result<Row> {
-    let mut figures = Vec::new();
-    let mut all = Vec::new();
-    for reference in DTYPES {
-        let mut verifier = lab.reference(reference)?;
-        let mut of_reference = Vec::new();
-        for (index, setting) in settings().into_iter().enumerate() {
-            let requests = lab.requests(&format!("honest {index}"), lab.settings.size.honest_answers);
-            let answers = Miner::Honest(setting).answer(lab, &requests)?;
-            let distances = lab.measure(&mut verifier, &requests, &answers)?;
-            of_reference.push(found(lab, &distances));
+    let mut references = [lab.reference(DTYPES[0])?, lab.reference(DTYPES[1])?];
+    let (mut by_reference, mut exact) = ([Vec::new(), Vec::new()], Vec::new());
+    for (index, setting) in settings().into_iter().enumerate() {
+        let requests = lab.requests(&format!("honest {index}"), lab.settings.size.honest_answers);
+        let answers = Miner::Honest(setting).answer(lab, &requests)?;
+        for ((dtype, reference), of_reference) in DTYPES.iter().zip(&mut references).zip(&mut by_reference) {
+            let distances = lab.measure(reference, &requests, &answers)?;
+            of_reference.push(found(lab, &lab.limits, &distances));
+            if (*dtype, setting.dtype) == (Dtype::F32, Dtype::F32) {
+                exact.push(found(lab, lab.exact_limits()?, &distances));
+            }
         }
-        let (rejected, audits) = totals(&of_reference);
-        let what = format!("honest answers rejected, checked in {reference}");
-        figures.push(Figure::new(what, share(rejected, audits), audits));
-        all.extend(of_reference);
     }
-    let (rejected, audits) = totals(&all);
-    let rejected = Figure::new("honest answers rejected", share(rejected, audits), audits);
-    figures.push(rejected.bound(Bound::AtMost(FALSE_ALARMS_MAX)));
-    let condemned = all.iter().filter(|found| found.is_condemned).count();
-    let condemned = Figure::new("honest miners condemned", share(condemned, all.len()), all.len());
-    figures.push(condemned.bound(Bound::AtMost(0.0)));
+    let mut figures = Vec::new();
+    for (dtype, of_reference) in DTYPES.iter().zip(&by_reference) {
+        let (rejected, audits) = totals(of_reference);
+        let what = format!("honest answers rejected, checked in {dtype}");
+        figures.push(Figure::new(what, share(rejected, audits), audits));
+    }
+    figures.extend(bounded("f32 and bf16 admitted", &by_reference.concat()));
+    figures.extend(bounded("f32 alone admitted", &exact));
     Ok(Row {
         id: "VER-1",
         title: "honest answers over f32 and bf16, 1 and 2 threads, 1, 8 and 32 at a time",
         figures,
     })
+}
+
+/// The figures that are held against bounds.
+fn bounded(policy: &str, found: &[Found]) -> [Figure; 2] {
+    let (rejected, audits) = totals(found);
+    let condemned = found.iter().filter(|found| found.is_condemned).count();
+    [
+        Figure::new(
+            format!("honest answers rejected, {policy}"),
+            share(rejected, audits),
+            audits,
+        )
+        .bound(Bound::AtMost(FALSE_ALARMS_MAX)),
+        Figure::new(
+            format!("honest miners condemned, {policy}"),
+            share(condemned, found.len()),
+            found.len(),
+        )
+        .bound(Bound::AtMost(0.0)),
+    ]
 }
 
 /// Every way in which an honest miner may hold the model.
@@ -67,16 +87,16 @@ pub(super) fn settings() -> Vec<Setting> {
 }
 
 /// Audits all answers of one miner in their order, with the newest ones taken together after each.
-fn found(lab: &Lab, distances: &[Distances]) -> Found {
-    let tallies = lab.audits(distances, "honest audits");
+fn found(lab: &Lab, limits: &Limits, distances: &[Distances]) -> Found {
+    let tallies = lab.audits(limits, distances, "honest audits");
     let newest = |end: usize| &tallies[end.saturating_sub(AUDITS_KEPT)..end];
     Found {
         audits: tallies.len(),
         rejected: tallies
             .iter()
-            .filter(|tally| lab.limits.rejection(tally).is_some())
+            .filter(|tally| limits.rejection(tally).is_some())
             .count(),
-        is_condemned: (1..=tallies.len()).any(|end| lab.limits.conviction(newest(end)).is_some()),
+        is_condemned: (1..=tallies.len()).any(|end| limits.conviction(newest(end)).is_some()),
     }
 }
 

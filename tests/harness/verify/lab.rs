@@ -1,6 +1,7 @@
 //! Where answers are made and measured: one pinned model, its calibration, and the copies that cheats serve.
 
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use agon_model::{
     Answer, Claim, Code, DISTANCE_MAX, DeviceChoice, Distances, Dtype, Engine, LoadOptions, MARGIN_MAX,
@@ -12,23 +13,25 @@ use agon_protocol::message::WINDOW_TOKENS;
 use agon_scoring::draw::AuditDraw;
 use agon_scoring::verify::{Limits, Tally};
 use agon_subnets::{ModelPin, Task, inference::Inference};
-use agon_validator::calibration::Calibration;
+use agon_validator::calibration::{Calibration, Honest, limits};
 use anyhow::Context;
 use rand_chacha::ChaCha20Rng;
 use rand_core::{RngCore, SeedableRng};
 
 /// Tokens of every answer: two windows of codes.
 pub(super) const ANSWER_TOKENS: u32 = 64;
-/// Tokens of prompt and answer together, at most.
-const CONTEXT_TOKENS: usize = 1_024;
+/// Answers in each setting from which limits are measured.
+const CALIBRATING_ANSWERS: usize = 300;
 
 /// How many trials a run has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Size {
     /// Honest answers of each setting.
     pub honest_answers: usize,
-    /// Trials of each cheat.
+    /// Trials of each cheat that is to be caught.
     pub trials: usize,
+    /// Trials of each kind behind a curve.
+    pub curve_trials: usize,
     /// Miners whose mixed answers are followed.
     pub streams: usize,
 }
@@ -38,18 +41,21 @@ impl Size {
     pub const FULL: Self = Self {
         honest_answers: 640,
         trials: 1_000,
+        curve_trials: 200,
         streams: 2_000,
     };
     /// Sizes for a look.
     pub const QUICK: Self = Self {
         honest_answers: 64,
         trials: 100,
+        curve_trials: 60,
         streams: 400,
     };
     /// Sizes for a test that runs with all others.
     pub const TEST: Self = Self {
-        honest_answers: 24,
-        trials: 40,
+        honest_answers: 16,
+        trials: 30,
+        curve_trials: 20,
         streams: 200,
     };
 }
@@ -91,9 +97,9 @@ impl Setting {
             device: DeviceChoice::Cpu,
             dtype: Some(self.dtype),
             slots: self.slots,
-            context_tokens_max: CONTEXT_TOKENS,
             queue_max,
             threads: self.threads,
+            ..LoadOptions::default()
         }
     }
 }
@@ -103,8 +109,10 @@ impl Setting {
 pub struct Lab {
     /// What it is about.
     pub settings: Settings,
-    /// What honest distances are.
+    /// What honest distances are, as it ships.
     pub(super) limits: Limits,
+    /// What they are where answers in f32 alone are admitted; measured when it is asked for.
+    exact_limits: OnceLock<Limits>,
     task: Inference,
     copies: tempfile::TempDir,
 }
@@ -120,7 +128,8 @@ impl Lab {
         let digest = agon_model::digest_of(&settings.model)
             .with_context(|| format!("read the model {}", settings.model.display()))?;
         Ok(Self {
-            limits: Calibration::read(&settings.calibrations, &Digest(digest))?,
+            limits: Calibration::read(&settings.calibrations, &Digest(digest))?.limits,
+            exact_limits: OnceLock::new(),
             task: Inference::new(ModelPin::of(&digest)),
             copies: tempfile::tempdir()?,
             settings,
@@ -161,6 +170,26 @@ impl Lab {
             }
         };
         (0..count).map(|_| request()).collect()
+    }
+
+    /// The limits that `agon-validator calibrate --formats f32` would come to, from fewer answers.
+    pub(super) fn exact_limits(&self) -> anyhow::Result<&Limits> {
+        if let Some(limits) = self.exact_limits.get() {
+            return Ok(limits);
+        }
+        let requests = self.requests("calibration in f32", CALIBRATING_ANSWERS);
+        let mut reference = self.reference(Dtype::F32)?;
+        let mut pairs = Vec::new();
+        for (threads, slots) in [(1, 32), (2, 8)] {
+            let setting = Setting {
+                dtype: Dtype::F32,
+                threads,
+                slots,
+            };
+            let answers = generate(&self.settings.model, setting, &requests)?;
+            pairs.push(honest(&self.measure(&mut reference, &requests, &answers)?));
+        }
+        Ok(self.exact_limits.get_or_init(|| limits(&pairs)))
     }
 
     /// Numbers in a hidden state of the pinned model.
@@ -212,19 +241,29 @@ impl Lab {
 
     /// What audits of answers come to, each with one window of codes that is drawn for `purpose`, as in
     /// `validator::audit`.
-    pub(super) fn audits(&self, distances: &[Distances], purpose: &str) -> Vec<Tally> {
+    pub(super) fn audits(&self, limits: &Limits, distances: &[Distances], purpose: &str) -> Vec<Tally> {
         let draw = AuditDraw::new(self.secret(purpose));
         let indexed = (0..).zip(distances);
         indexed
-            .map(|(index, distances)| self.tally(distances, &draw, index))
+            .map(|(index, distances)| tally(limits, distances, &draw, index))
             .collect()
     }
+}
 
-    fn tally(&self, distances: &Distances, draw: &AuditDraw, index: u32) -> Tally {
-        let codes: Vec<&[f32]> = distances.codes.chunks(WINDOW_TOKENS).collect();
-        let window = draw.below(0, index, codes.len() as u32);
-        let opened = window.map_or(&[][..], |window| codes[window as usize]);
-        self.limits.tally(&distances.margins, opened)
+fn tally(limits: &Limits, distances: &Distances, draw: &AuditDraw, index: u32) -> Tally {
+    let codes: Vec<&[f32]> = distances.codes.chunks(WINDOW_TOKENS).collect();
+    let window = draw.below(0, index, codes.len() as u32);
+    let opened = window.map_or(&[][..], |window| codes[window as usize]);
+    limits.tally(&distances.margins, opened)
+}
+
+fn honest(distances: &[Distances]) -> Honest {
+    let all = |of: fn(&Distances) -> &Vec<f32>| -> Vec<f64> {
+        distances.iter().flat_map(of).copied().map(f64::from).collect()
+    };
+    Honest {
+        margins: all(|distances| &distances.margins),
+        codes: all(|distances| &distances.codes),
     }
 }
 

@@ -2,11 +2,12 @@
 
 use agon_model::{Answer, Request, Verifier};
 
+use super::finetune::fine_tune;
 use super::lab::{Lab, Setting, claim, generate};
 use crate::quantise::{perturb, quantise};
 
-/// How far, by the root of the mean square, another fine-tune's weights are from the pinned ones, in thousandths.
-const FINE_TUNE_MILLI: u32 = 30;
+/// How far, by the root of the mean square, weights are moved, in thousandths.
+const MOVED_MILLI: u32 = 30;
 /// What another template puts before the prompt: words that the shipped models know.
 const TEMPLATE: &str = "Read the story and answer with one word. ";
 
@@ -17,8 +18,10 @@ pub(super) enum Miner {
     Honest(Setting),
     /// The pinned model with weights of so many bits.
     Quantised(u32),
-    /// The pinned model with its weights moved a little, as further training moves them.
+    /// The pinned model, trained on.
     FineTuned,
+    /// The pinned model with all weights moved by chance, a little.
+    Moved,
     /// A smaller model.
     Smaller,
     /// The pinned model, with other words around the prompt.
@@ -38,7 +41,8 @@ impl Miner {
                 setting.dtype, setting.threads, setting.slots
             ),
             Self::Quantised(bits) => format!("{bits}-bit weights"),
-            Self::FineTuned => format!("weights moved by {} %", f64::from(FINE_TUNE_MILLI) / 10.0),
+            Self::FineTuned => "fine-tune".to_owned(),
+            Self::Moved => format!("weights moved by {} %", f64::from(MOVED_MILLI) / 10.0),
             Self::Smaller => "smaller rung".to_owned(),
             Self::OtherTemplate => "other template".to_owned(),
             Self::Truncated => "truncated context".to_owned(),
@@ -55,9 +59,10 @@ impl Miner {
                 let dir = lab.copy(&format!("{bits}-bit"), |from, to| quantise(from, to, bits))?;
                 generate(&dir, Setting::EXACT, requests)
             }
-            Self::FineTuned => {
+            Self::FineTuned => generate(&lab.copy("fine-tune", fine_tune)?, Setting::EXACT, requests),
+            Self::Moved => {
                 let seed = lab.settings.seed;
-                let dir = lab.copy("moved", |from, to| perturb(from, to, FINE_TUNE_MILLI, seed))?;
+                let dir = lab.copy("moved", |from, to| perturb(from, to, MOVED_MILLI, seed))?;
                 generate(&dir, Setting::EXACT, requests)
             }
             Self::Smaller => generate(&lab.settings.smaller, Setting::EXACT, requests),

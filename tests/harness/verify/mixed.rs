@@ -54,7 +54,7 @@ fn audits(lab: &Lab, miner: Miner) -> anyhow::Result<Vec<Tally>> {
     let answers = miner.answer(lab, &requests)?;
     let mut reference = lab.reference(Dtype::F32)?;
     let distances = lab.measure(&mut reference, &requests, &answers)?;
-    Ok(lab.audits(&distances, "mixed windows"))
+    Ok(lab.audits(&lab.limits, &distances, "mixed windows"))
 }
 
 /// Answers of one miner until one of them is rejected, or all that were audited lately are.

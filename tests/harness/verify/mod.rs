@@ -7,6 +7,7 @@
 mod costs;
 mod disputes;
 mod figure;
+mod finetune;
 mod honest;
 mod lab;
 mod miner;
@@ -14,6 +15,7 @@ mod mixed;
 mod power;
 mod stats;
 
+pub use costs::bytes;
 pub use figure::{Bound, Figure, Row};
 pub use lab::{Lab, Settings, Size};
 pub use stats::Estimate;
