@@ -18,8 +18,9 @@ pub const DISTANCE_MAX: f32 = 1.0;
 /// The code of one token.
 pub type Code = [u8; CODE_BYTES];
 
-/// The code of a hidden state; indices beyond `u16` are never kept.
-pub(crate) fn encode(hidden: &[f32]) -> Code {
+/// The code of a hidden state, the last layer's output after the final norm; indices beyond `u16` are never kept.
+#[must_use]
+pub fn encode(hidden: &[f32]) -> Code {
     let mut code = [0; CODE_BYTES];
     for (entry, index) in code.chunks_exact_mut(4).zip(largest(hidden)) {
         let value = f16::from_f32(hidden[usize::from(index)].clamp(f16::MIN.to_f32(), f16::MAX.to_f32()));

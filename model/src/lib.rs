@@ -59,7 +59,7 @@ mod weights;
 pub use arithmetic::Arithmetic;
 pub use channel::Generation;
 pub use chat::{ChatError, ChatOptions, ChatTemplate, Message};
-pub use code::{CODE_BYTES, Code, DISTANCE_MAX};
+pub use code::{CODE_BYTES, Code, DISTANCE_MAX, encode as activation_code};
 pub use config::{Architecture, ConfigError};
 pub use device::{DeviceChoice, DeviceChoiceError, DeviceError, Dtype, DtypeError};
 pub use encoder::{EncodeError, Encoder, EncoderInfo};

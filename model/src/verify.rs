@@ -176,19 +176,12 @@ impl Verifier {
     pub fn check(&mut self, claim: &Claim<'_>) -> Result<Distances, ClaimError> {
         let _no_grad = tch::no_grad_guard();
         self.check_form(claim)?;
-        let tokenizer = |error: tokenizers::Error| ClaimError::Tokenizer {
-            message: error.to_string(),
-        };
-        let prompt = self
-            .tokenizer
-            .encode_fast(claim.prompt, true)
-            .map_err(tokenizer)?;
-        let prompt = prompt.get_ids();
+        let prompt = self.encode(claim.prompt)?;
         let shown = claim.tokens.len() - usize::from(claim.reason == FinishReason::EndOfText);
         let text = self
             .tokenizer
             .decode(&claim.tokens[..shown], true)
-            .map_err(tokenizer)?;
+            .map_err(refused)?;
         let mut distances = Distances {
             text,
             ..Distances::default()
@@ -196,8 +189,35 @@ impl Verifier {
         if claim.tokens.is_empty() {
             return Ok(distances);
         }
-        self.compare(prompt, claim, &mut distances)?;
+        self.compare(&prompt, claim, &mut distances)?;
         Ok(distances)
+    }
+
+    /// The activation code that this model gives at each token of a claim, whoever chose the tokens. Blocks for one
+    /// pass over prompt and answer.
+    ///
+    /// That these can be had without generating is why a code alone proves nothing: a cheaper model may have written
+    /// the tokens.
+    ///
+    /// # Errors
+    ///
+    /// As [`Verifier::check`].
+    pub fn codes(&mut self, claim: &Claim<'_>) -> Result<Vec<Code>, ClaimError> {
+        let _no_grad = tch::no_grad_guard();
+        self.check_form(claim)?;
+        let prompt = self.encode(claim.prompt)?;
+        let mut codes = Vec::with_capacity(claim.tokens.len());
+        if !claim.tokens.is_empty() {
+            self.read(&prompt, claim.tokens, |_, _, hidden| {
+                codes.push(code::encode(hidden));
+            })?;
+        }
+        Ok(codes)
+    }
+
+    fn encode(&self, prompt: &str) -> Result<Vec<u32>, ClaimError> {
+        let encoding = self.tokenizer.encode_fast(prompt, true).map_err(refused)?;
+        Ok(encoding.get_ids().to_vec())
     }
 
     /// What can be said of a claim without computing.
@@ -235,29 +255,54 @@ impl Verifier {
         claim: &Claim<'_>,
         distances: &mut Distances,
     ) -> Result<(), ClaimError> {
+        let end_of_text = self.end_of_text.clone();
+        let rule = Rule {
+            sampling: claim.sampling,
+            end_of_text: &end_of_text,
+            tokens_min: claim.tokens_min,
+        };
+        let mut codes = claim.codes.iter().peekable();
+        let mut broken = None;
+        self.read(prompt, claim.tokens, |position, logits, hidden| {
+            match rule.margin(logits, position as u32, claim.tokens[position]) {
+                Some(margin) => distances.margins.push(margin),
+                None => {
+                    broken.get_or_insert(position);
+                    distances.margins.push(crate::sample::MARGIN_MAX);
+                }
+            }
+            while let Some((_, code)) = codes.next_if(|(index, _)| *index as usize == position) {
+                distances.codes.push(code::distance(code, hidden));
+            }
+        })?;
+        match broken {
+            Some(position) => Err(ClaimError::Logits { position }),
+            None => Ok(()),
+        }
+    }
+
+    /// Runs prompt and tokens through the model; `each` gets, for each token, its index and the logits and the state
+    /// that it was to be chosen from. There is at least one token.
+    fn read(
+        &mut self,
+        prompt: &[u32],
+        tokens: &[u32],
+        mut each: impl FnMut(usize, &[f32], &[f32]),
+    ) -> Result<(), ClaimError> {
         if prompt.is_empty() {
             let message = "the prompt has no tokens".to_owned();
             return Err(ClaimError::Tokenizer { message });
         }
         // The last token leads to nothing that is checked.
-        let read: Vec<u32> = prompt
-            .iter()
-            .chain(&claim.tokens[..claim.tokens.len() - 1])
-            .copied()
-            .collect();
+        let given = &tokens[..tokens.len() - 1];
+        let read: Vec<u32> = prompt.iter().chain(given).copied().collect();
         let limit = self.info.context_tokens;
         if read.len() > limit {
             let tokens = read.len();
             return Err(ClaimError::TooLong { tokens, limit });
         }
-        let rule = Rule {
-            sampling: claim.sampling,
-            end_of_text: &self.end_of_text,
-            tokens_min: claim.tokens_min,
-        };
         let first = prompt.len() - 1;
-        let mut codes = claim.codes.iter().peekable();
-        let mut broken = None;
+        let mut position = 0;
         for start in (0..read.len()).step_by(CHUNK_TOKENS) {
             let end = read.len().min(start + CHUNK_TOKENS);
             let row = Row {
@@ -267,29 +312,23 @@ impl Verifier {
                 reach: prompt.len(),
             };
             let count = end.saturating_sub(first.max(start));
-            let mut each = |logits: &[f32], hidden: &[f32]| {
-                let position = distances.margins.len();
-                match rule.margin(logits, position as u32, claim.tokens[position]) {
-                    Some(margin) => distances.margins.push(margin),
-                    None => {
-                        broken.get_or_insert(position);
-                        distances.margins.push(crate::sample::MARGIN_MAX);
-                    }
-                }
-                while let Some((_, code)) = codes.next_if(|(index, _)| *index as usize == position) {
-                    distances.codes.push(code::distance(code, hidden));
-                }
+            let mut one = |logits: &[f32], hidden: &[f32]| {
+                each(position, logits, hidden);
+                position += 1;
             };
             self.decoder
-                .score(&row, count, &mut each)
+                .score(&row, count, &mut one)
                 .map_err(|error| ClaimError::Torch {
                     message: first_line(&error),
                 })?;
         }
-        match broken {
-            Some(position) => Err(ClaimError::Logits { position }),
-            None => Ok(()),
-        }
+        Ok(())
+    }
+}
+
+fn refused(error: tokenizers::Error) -> ClaimError {
+    ClaimError::Tokenizer {
+        message: error.to_string(),
     }
 }
 
@@ -410,6 +449,24 @@ mod tests {
             );
             assert_eq!(distances.text, answer.text.trim_start());
         }
+    }
+
+    #[test]
+    fn codes_of_given_tokens_are_those_of_the_model_that_chose_them() {
+        let folder = Folder::new();
+        let engine = Engine::load(folder.path(), &options(Dtype::F32), |_| {}).unwrap();
+        let mut verifier = Verifier::load(folder.path(), &options(Dtype::F32), |_| {}).unwrap();
+        let answer = answer(&engine, 3);
+        let codes: Vec<(u32, Code)> = (0..)
+            .zip(verifier.codes(&claim(&answer, 3, &[])).unwrap())
+            .collect();
+        assert_eq!(codes.len(), answer.trace.codes.len());
+        let distances = verifier.check(&claim(&answer, 3, &codes)).unwrap();
+        assert!(
+            distances.codes.iter().all(|&distance| distance < 2e-3),
+            "{:?}",
+            distances.codes
+        );
     }
 
     #[test]

@@ -9,9 +9,11 @@
 //! - [`rating`]: outcomes to the strength of each answer; a decayed window of those to one rating per UID.
 //! - [`weights`]: ratings to `u16` weights.
 //! - [`verify`]: distances from a reference model to doubt about who answered.
+//! - [`dispute`]: who measures again when a miner is accused, and who is right.
 //! - [`epoch`]: weights and stake to consensus, incentive, dividends and emission.
 
 pub mod compare;
+pub mod dispute;
 pub mod draw;
 pub mod epoch;
 pub mod rating;

@@ -151,6 +151,23 @@ impl Limits {
         }
         log_mean_exp(&[margin, self.code.doubt(tally.codes)])
     }
+
+    /// The doubt about one answer, if it is enough to reject the answer.
+    #[must_use]
+    pub fn rejection(&self, audit: &Tally) -> Option<f64> {
+        let doubt = self.doubt(audit);
+        (doubt >= ANSWER_DOUBT_MAX).then_some(doubt)
+    }
+
+    /// The doubt about a miner after some audits, if it is enough to reject the miner.
+    #[must_use]
+    pub fn conviction<'a>(&self, audits: impl IntoIterator<Item = &'a Tally>) -> Option<f64> {
+        let together = audits
+            .into_iter()
+            .fold(Tally::default(), |sum, tally| sum.and(*tally));
+        let doubt = self.doubt(&together);
+        (doubt >= MINER_DOUBT_MAX).then_some(doubt)
+    }
 }
 
 fn cut(distance: f64, cap: f64) -> f64 {

@@ -8,3 +8,4 @@ pub mod process;
 pub mod quantise;
 pub mod reader;
 pub mod subnet;
+pub mod verify;

@@ -25,6 +25,7 @@ const CALIBRATIONS: &str = "subnets/calibration";
 const CALIBRATE_EXAMPLES: &str = "Examples:
   agon-validator calibrate --model models/large
   agon-validator calibrate --model ~/models/Qwen2.5-0.5B-Instruct --answers 100
+  agon-validator calibrate --model models/large --formats f32
 
 Answers are made in several settings (number format, threads, requests at the same time, every CUDA device
 that is there) and checked in several; the file holds what was measured for each pair, and the limits
@@ -78,6 +79,9 @@ pub struct CalibrateArgs {
     /// Folder that the calibration is written to
     #[arg(long, value_name = "DIR", default_value = CALIBRATIONS)]
     pub out: PathBuf,
+    /// Number formats in which answers are to be admitted; f32 alone tells the finest cheats
+    #[arg(long, value_name = "FORMAT,...", value_delimiter = ',', default_value = "f32,bf16", value_parser = ["f32", "bf16"])]
+    pub formats: Vec<String>,
     /// Answers in each setting
     #[arg(long, value_name = "COUNT", default_value_t = 400, value_parser = clap::value_parser!(u16).range(50..))]
     pub answers: u16,

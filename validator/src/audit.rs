@@ -13,7 +13,7 @@ use agon_protocol::message::{
     Challenge, Code, FinishReason, OpenedWindow, Receipt, Sampling, Trace, tokens_digest,
 };
 use agon_scoring::draw::AuditDraw;
-use agon_scoring::verify::{ANSWER_DOUBT_MAX, Limits, MINER_DOUBT_MAX, Tally};
+use agon_scoring::verify::{ANSWER_DOUBT_MAX, Limits, Tally};
 use agon_subnets::ModelPin;
 use borsh::{BorshDeserialize, BorshSerialize};
 use thiserror::Error;
@@ -82,6 +82,8 @@ pub struct Pinned {
     pub model: Digest,
     /// What honest distances look like.
     pub limits: Limits,
+    /// Number formats in which answers are admitted.
+    pub formats: Vec<String>,
     /// The model.
     pub reference: Box<dyn Reference>,
     /// Parts per million of answers that are audited.
@@ -132,6 +134,7 @@ pub struct Auditor {
     /// The pinned model.
     pub model: Digest,
     limits: Limits,
+    formats: Vec<String>,
     share_ppm: u32,
     requests: mpsc::Sender<(Claim, oneshot::Sender<Result<Measured, MeasureError>>)>,
 }
@@ -146,6 +149,7 @@ impl Auditor {
         let Pinned {
             model,
             limits,
+            formats,
             mut reference,
             share_ppm,
         } = pinned;
@@ -161,6 +165,7 @@ impl Auditor {
         Ok(Arc::new(Self {
             model,
             limits,
+            formats,
             share_ppm,
             requests,
         }))
@@ -181,11 +186,7 @@ impl Auditor {
     /// The doubt about a miner after `newest` and some audits more, if it is enough to reject it.
     #[must_use]
     pub fn conviction<'a>(&self, tallies: impl IntoIterator<Item = &'a Tally>) -> Option<f64> {
-        let together = tallies
-            .into_iter()
-            .fold(Tally::default(), |sum, tally| sum.and(*tally));
-        let doubt = self.limits.doubt(&together);
-        (doubt >= MINER_DOUBT_MAX).then_some(doubt)
+        self.limits.conviction(tallies)
     }
 
     /// Audits one answer with the windows that its miner opened; `None` when the reference could not say.
@@ -198,6 +199,14 @@ impl Auditor {
         let trace = &answer.receipt.trace;
         if trace.token_count as usize != answer.tokens.len() || trace.tokens != tokens_digest(answer.tokens) {
             return Some(Audit::failed(windows, "the tokens are not those of the receipt"));
+        }
+        let format = &answer.receipt.environment.dtype;
+        if !self.formats.contains(format) {
+            let failure = format!(
+                "the receipt names the number format {format:?}, {:?} are admitted",
+                self.formats
+            );
+            return Some(Audit::failed(windows, failure));
         }
         if let Some(window) = windows.iter().find(|window| !window.is_of(trace)) {
             let failure = format!(
@@ -231,8 +240,7 @@ impl Auditor {
             return Audit::failed(windows, "the text is not that of the tokens");
         }
         let tally = self.limits.tally(&measured.margins, &measured.codes);
-        let doubt = self.limits.doubt(&tally);
-        let failure = (doubt >= ANSWER_DOUBT_MAX).then(|| {
+        let failure = self.limits.rejection(&tally).map(|doubt| {
             format!(
                 "another model than the pinned one answered: doubt {doubt:.1}, at most {ANSWER_DOUBT_MAX:.1}, over {} \
                  tokens",

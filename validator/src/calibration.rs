@@ -12,6 +12,12 @@ use thiserror::Error;
 
 /// Share of honest distances that lie below the quantiles in the file.
 pub const QUANTILE: f64 = 0.9999;
+/// Least cap of margins, in logits: what is behind by a quarter of a logit is behind for good.
+const MARGIN_CAP_MIN: f64 = 0.25;
+/// Least cap of distances of codes.
+const CODE_CAP_MIN: f64 = 0.05;
+/// The caps are this many times the quantile of honest distances, so that they stand out from them.
+const CAP_FACTOR: f64 = 2.0;
 /// Parts of one in which caps are written.
 const MICRO: f64 = 1e6;
 /// Parts of one in which logarithms are written.
@@ -30,8 +36,56 @@ pub struct Calibration {
     pub margin: LimitFile,
     /// What honest distances of activation codes are.
     pub code: LimitFile,
+    /// Number formats in which answers are admitted: those that were measured. Files that do not say have both.
+    #[serde(default = "all_formats")]
+    pub formats: Vec<String>,
     /// The measurements, one for each pair of settings.
     pub pairs: Vec<Pair>,
+}
+
+/// What a validator takes from a calibration.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Calibrated {
+    /// What honest distances look like.
+    pub limits: Limits,
+    /// Number formats in which answers are admitted, as receipts name them.
+    pub formats: Vec<String>,
+}
+
+fn all_formats() -> Vec<String> {
+    vec!["f32".to_owned(), "bf16".to_owned()]
+}
+
+/// Honest distances between two settings.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Honest {
+    /// Of tokens, in logits.
+    pub margins: Vec<f64>,
+    /// Of activation codes, 0 to 1.
+    pub codes: Vec<f64>,
+}
+
+/// The limits that honest distances lead to: those of the worst pair, with caps that stand out from what is common.
+#[must_use]
+pub fn limits(pairs: &[Honest]) -> Limits {
+    let margins: Vec<Vec<f64>> = pairs.iter().map(|pair| pair.margins.clone()).collect();
+    let codes: Vec<Vec<f64>> = pairs.iter().map(|pair| pair.codes.clone()).collect();
+    let largest = |pairs: &[Vec<f64>]| pairs.iter().map(|values| quantile(values)).fold(0.0, f64::max);
+    let margin_cap = (CAP_FACTOR * largest(&margins)).max(MARGIN_CAP_MIN);
+    let code_cap = (CAP_FACTOR * largest(&codes)).clamp(CODE_CAP_MIN, 1.0);
+    Limits {
+        margin: Limit::measured(margin_cap, &margins),
+        code: Limit::measured(code_cap, &codes),
+    }
+}
+
+/// The smallest value that a share of [`QUANTILE`] of all values does not exceed.
+#[must_use]
+pub fn quantile(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let place = (sorted.len() as f64 * QUANTILE).ceil() as usize;
+    sorted.get(place.saturating_sub(1)).copied().unwrap_or(0.0)
 }
 
 /// A limit as it is written: in whole numbers, so that everybody reads the same.
@@ -111,12 +165,12 @@ impl Calibration {
         Ok(path)
     }
 
-    /// Reads the limits of a model from `dir`.
+    /// Reads what a validator needs of a model's calibration from `dir`.
     ///
     /// # Errors
     ///
     /// [`CalibrationError`] naming the file and what is wrong with it.
-    pub fn read(dir: &Path, model: &Digest) -> Result<Limits, CalibrationError> {
+    pub fn read(dir: &Path, model: &Digest) -> Result<Calibrated, CalibrationError> {
         let path = Self::path(dir, model);
         let malformed = |reason: String| CalibrationError::Malformed {
             path: path.clone(),
@@ -143,7 +197,13 @@ impl Calibration {
             .code
             .limit()
             .map_err(|reason| malformed(format!("code: {reason}")))?;
-        Ok(Limits { margin, code })
+        if file.formats.is_empty() {
+            return Err(malformed("no number format is admitted".to_owned()));
+        }
+        Ok(Calibrated {
+            limits: Limits { margin, code },
+            formats: file.formats,
+        })
     }
 }
 
@@ -195,6 +255,7 @@ mod tests {
             model: hex(&MODEL),
             margin: (&limits.margin).into(),
             code: (&limits.code).into(),
+            formats: vec!["f32".to_owned()],
             pairs: Vec::new(),
         };
         (file, limits)
@@ -207,12 +268,26 @@ mod tests {
         let path = file.write(dir.path(), &MODEL).unwrap();
         assert!(path.ends_with(format!("{}.json", "c5".repeat(32))));
         let found = Calibration::read(dir.path(), &MODEL).unwrap();
+        assert_eq!(found.formats, ["f32"]);
+        let found = found.limits;
         for (found, limit) in [(found.margin, limits.margin), (found.code, limits.code)] {
             assert_eq!(found.cap, limit.cap);
             for (found, written) in found.log_means.iter().zip(limit.log_means) {
                 assert!((0.0..1e-11).contains(&(found - written)), "{found} for {written}");
             }
         }
+    }
+
+    #[test]
+    fn a_file_that_names_no_formats_admits_both() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, _) = calibration();
+        let path = file.write(dir.path(), &MODEL).unwrap();
+        let mut value: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        value.as_object_mut().unwrap().remove("formats");
+        std::fs::write(&path, value.to_string()).unwrap();
+        let found = Calibration::read(dir.path(), &MODEL).unwrap();
+        assert_eq!(found.formats, ["f32", "bf16"]);
     }
 
     #[test]
@@ -227,6 +302,7 @@ mod tests {
             complaint()
         };
         assert!(changed(|file| file.model = "00".repeat(32)).contains("it is of model 00"));
+        assert!(changed(|file| file.formats.clear()).contains("no number format"));
         assert!(changed(|file| file.margin.cap_micro = 0).contains("margin: the cap"));
         assert!(changed(|file| file.code.log_means_pico.truncate(3)).contains("code: 3 log_means"));
         std::fs::write(Calibration::path(dir.path(), &MODEL), "{").unwrap();

@@ -3,7 +3,10 @@
 use std::fmt;
 use std::process::ExitCode;
 
-use crate::{USAGE_EXIT_CODE, bench, check, docs, doctor, fuzz, golden, localnet, setup, test, tidy, train};
+use crate::{
+    USAGE_EXIT_CODE, bench, check, docs, doctor, fuzz, golden, localnet, setup, test, tidy, train,
+    verify_bench,
+};
 
 /// One chore of the table.
 pub(crate) struct Chore {
@@ -88,6 +91,13 @@ const CHORES: &[Chore] = &[
         text: bench::HELP,
         passes_args_on: true,
         run: bench::run,
+    },
+    Chore {
+        name: "verify-bench",
+        summary: "measure how well inference is verified",
+        text: verify_bench::HELP,
+        passes_args_on: true,
+        run: verify_bench::run,
     },
     Chore {
         name: "train",

@@ -33,6 +33,7 @@ mod setup;
 mod test;
 mod tidy;
 mod train;
+mod verify_bench;
 
 use std::process::ExitCode;
 

@@ -7,21 +7,14 @@ use agon_model::{
     Arithmetic, DeviceChoice, Distances, Dtype, Engine, LoadOptions, Request, Sampling, Verifier, compare,
 };
 use agon_protocol::id::Digest;
-use agon_scoring::verify::{Limit, Limits};
 use agon_subnets::{ModelPin, Task, inference::Inference};
 use agon_validator::args::CalibrateArgs;
-use agon_validator::calibration::{Calibration, Pair, QUANTILE};
+use agon_validator::calibration::{Calibration, Honest, Pair, limits, quantile};
 use anyhow::Context;
 use tracing::info;
 
 /// Tokens that a sample of calibrating prompts and answers takes at most.
 const CONTEXT_TOKENS: usize = 1_024;
-/// Least cap of margins, in logits: what is behind by a quarter of a logit is behind for good.
-const MARGIN_CAP_MIN: f64 = 0.25;
-/// Least cap of distances of codes.
-const CODE_CAP_MIN: f64 = 0.05;
-/// The caps are this many times the quantile of honest distances, so that they stand out from them.
-const CAP_FACTOR: f64 = 2.0;
 
 /// How a model is held.
 #[derive(Clone, Copy, Debug)]
@@ -63,8 +56,8 @@ impl Setting {
     }
 }
 
-/// Everything a miner may choose on this machine.
-fn miners() -> Vec<Setting> {
+/// Everything a miner may choose on this machine, in the admitted number formats.
+fn miners(formats: &[Dtype]) -> Vec<Setting> {
     let cpu = |dtype, arithmetic, threads, slots| Setting {
         device: DeviceChoice::Cpu,
         dtype,
@@ -82,19 +75,22 @@ fn miners() -> Vec<Setting> {
         cpu(Dtype::F32, Arithmetic::Libtorch, 2, 8),
         cpu(Dtype::Bf16, Arithmetic::Libtorch, 1, 1),
     ];
-    settings.extend((0..agon_model::start().cuda_devices).map(|index| Setting {
-        device: DeviceChoice::Cuda(index),
-        dtype: Dtype::Bf16,
-        arithmetic: Arithmetic::Libtorch,
-        threads: 1,
-        slots: 8,
-    }));
+    for index in 0..agon_model::start().cuda_devices {
+        settings.extend([Dtype::F32, Dtype::Bf16].map(|dtype| Setting {
+            device: DeviceChoice::Cuda(index),
+            dtype,
+            arithmetic: Arithmetic::Libtorch,
+            threads: 1,
+            slots: 8,
+        }));
+    }
+    settings.retain(|setting| formats.contains(&setting.dtype));
     settings
 }
 
 /// Everything a validator may choose.
-fn references() -> Vec<Setting> {
-    miners()
+fn references(formats: &[Dtype]) -> Vec<Setting> {
+    miners(formats)
         .into_iter()
         .filter(|setting| setting.slots != 32 && setting.threads == 1)
         .collect()
@@ -103,8 +99,7 @@ fn references() -> Vec<Setting> {
 /// What was measured between two settings.
 struct Measured {
     pair: Pair,
-    margins: Vec<f64>,
-    codes: Vec<f64>,
+    honest: Honest,
 }
 
 #[expect(
@@ -114,12 +109,17 @@ struct Measured {
 pub(crate) fn run(args: &CalibrateArgs) -> anyhow::Result<()> {
     agon_model::start();
     let digest = agon_model::digest_of(&args.model)?;
+    let formats: Vec<Dtype> = args
+        .formats
+        .iter()
+        .map(|format| format.parse())
+        .collect::<Result<_, _>>()?;
     let requests = requests(&ModelPin::of(&digest), args.answers);
     let mut measured = Vec::new();
-    for reference in references() {
+    for reference in references(&formats) {
         let mut verifier = Verifier::load(&args.model, &reference.options(1), |_| {})
             .with_context(|| format!("load {}", args.model.display()))?;
-        for miner in miners() {
+        for miner in miners(&formats) {
             let engine = Engine::load(&args.model, &miner.options(requests.len()), |_| {})?;
             let distances = compare(&engine, &mut verifier, &requests, || ())?;
             engine.shutdown();
@@ -135,7 +135,7 @@ pub(crate) fn run(args: &CalibrateArgs) -> anyhow::Result<()> {
         .to_string_lossy()
         .into_owned();
     let model = Digest(digest);
-    let calibration = calibration(name, &model, measured);
+    let calibration = calibration(name, &model, &formats, measured);
     let path = calibration.write(&args.out, &model)?;
     if args.json {
         println!("{}", serde_json::to_string(&calibration)?);
@@ -183,7 +183,8 @@ fn summed_up(miner: &Setting, reference: &Setting, distances: &[Distances]) -> M
         code_quantile: quantile(&codes),
         code_max: codes.iter().copied().fold(0.0, f64::max),
     };
-    Measured { pair, margins, codes }
+    let honest = Honest { margins, codes };
+    Measured { pair, honest }
 }
 
 fn tell(pair: &Pair) {
@@ -202,29 +203,16 @@ fn tell(pair: &Pair) {
     );
 }
 
-/// The smallest value that a share of [`QUANTILE`] of all values does not exceed.
-fn quantile(values: &[f64]) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let place = (sorted.len() as f64 * QUANTILE).ceil() as usize;
-    sorted.get(place.saturating_sub(1)).copied().unwrap_or(0.0)
-}
-
-fn calibration(name: String, model: &Digest, measured: Vec<Measured>) -> Calibration {
-    let largest = |of: fn(&Pair) -> f64| measured.iter().map(|one| of(&one.pair)).fold(0.0, f64::max);
-    let margin_cap = (CAP_FACTOR * largest(|pair| pair.margin_quantile)).max(MARGIN_CAP_MIN);
-    let code_cap = (CAP_FACTOR * largest(|pair| pair.code_quantile)).clamp(CODE_CAP_MIN, 1.0);
-    let margins: Vec<Vec<f64>> = measured.iter().map(|one| one.margins.clone()).collect();
-    let codes: Vec<Vec<f64>> = measured.iter().map(|one| one.codes.clone()).collect();
-    let limits = Limits {
-        margin: Limit::measured(margin_cap, &margins),
-        code: Limit::measured(code_cap, &codes),
-    };
+fn calibration(name: String, model: &Digest, formats: &[Dtype], measured: Vec<Measured>) -> Calibration {
+    let (pairs, honest): (Vec<Pair>, Vec<Honest>) =
+        measured.into_iter().map(|one| (one.pair, one.honest)).unzip();
+    let limits = limits(&honest);
     Calibration {
         name,
         model: model.0.iter().map(|byte| format!("{byte:02x}")).collect(),
         margin: (&limits.margin).into(),
         code: (&limits.code).into(),
-        pairs: measured.into_iter().map(|one| one.pair).collect(),
+        formats: formats.iter().map(Dtype::to_string).collect(),
+        pairs,
     }
 }

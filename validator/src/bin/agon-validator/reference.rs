@@ -1,11 +1,11 @@
 //! The reference model of the library's audits: the one that the task pins, on libtorch.
 
-use agon_model::{Claim, DeviceChoice, FinishReason, LoadOptions, Sampling, Verifier};
+use agon_model::{Claim, DeviceChoice, Dtype, FinishReason, LoadOptions, Sampling, Verifier};
 use agon_protocol::id::Digest;
 use agon_protocol::message;
 use agon_validator::args::ReferenceArgs;
 use agon_validator::audit::{self, MeasureError, Measured, Pinned, Reference};
-use agon_validator::calibration::Calibration;
+use agon_validator::calibration::{Calibrated, Calibration};
 use anyhow::Context;
 use tracing::info;
 
@@ -21,18 +21,20 @@ pub(crate) fn pinned(args: &ReferenceArgs) -> anyhow::Result<Option<Pinned>> {
         return Ok(None);
     };
     agon_model::start();
+    let loading = || format!("load the reference model {}", dir.display());
+    let model = Digest(agon_model::digest_of(dir).with_context(loading)?);
+    let Calibrated { limits, formats } = Calibration::read(&args.calibrations, &model)?;
     let options = LoadOptions {
         device: DeviceChoice::Auto,
+        dtype: only(&formats)?,
         ..LoadOptions::default()
     };
-    let verifier = Verifier::load(dir, &options, |_| {})
-        .with_context(|| format!("load the reference model {}", dir.display()))?;
-    let model = Digest(verifier.info().digest);
-    let limits = Calibration::read(&args.calibrations, &model)?;
+    let verifier = Verifier::load(dir, &options, |_| {}).with_context(loading)?;
     info!(name = verifier.info().name, %model, "reference model loaded");
     Ok(Some(Pinned {
         model,
         limits,
+        formats,
         reference: Box::new(ModelReference(verifier)),
         share_ppm: args.audit_percent * PPM_PER_PERCENT,
     }))
@@ -57,6 +59,14 @@ impl Reference for ModelReference {
             Err(error) if error.is_the_claims_fault() => Err(MeasureError::Impossible(error.to_string())),
             Err(error) => Err(MeasureError::Broken(error.to_string())),
         }
+    }
+}
+
+/// The format in which the reference has to be held, where one alone was measured.
+fn only(formats: &[String]) -> anyhow::Result<Option<Dtype>> {
+    match formats {
+        [format] => Ok(Some(format.parse().context("read the calibration's formats")?)),
+        _ => Ok(None),
     }
 }
 
