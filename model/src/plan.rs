@@ -85,7 +85,7 @@ pub struct Need {
     /// Tokens of prompt and answer together, at most: the option, or the model's own limit.
     pub context_tokens: usize,
     /// Tokens beyond its context for which a text has room in the cache, at most.
-    spare_tokens: u64,
+    pub spare_tokens: u64,
 }
 
 /// Tokens, padding included, that go through the model together at most.

@@ -157,6 +157,7 @@ fn memory_of_models_held_together_is_counted_together() {
         cache_token_bytes: 1,
         slots: 1,
         context_tokens: 10,
+        spare_tokens: 0,
     };
     let (small, large) = (need(100, 7), need(200, 9));
     assert_eq!(bytes_together(&[&small, &large]), 100 + 200 + 2 * 10 + 9);

@@ -158,7 +158,7 @@ fn addresses_are_whole_and_bounded() {
 
 #[cfg(feature = "simulation")]
 mod simulated {
-    use std::sync::Mutex;
+    use std::sync::{Arc, Mutex};
 
     use super::*;
     use crate::Clock;
