@@ -6,6 +6,8 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::thread;
+use std::time::Duration;
 
 use agon_protocol::id::{BlockNumber, Digest};
 use agon_protocol::message::{Committee, EpochView};
@@ -21,6 +23,11 @@ use crate::chain::Head;
 const CACHE_BYTES: u64 = 64 * 1024 * 1024;
 /// Writes of one batch while a store is filled.
 const FILL_BATCH_WRITES: usize = 1_000;
+
+/// How often a folder is tried that is still locked, and how long apart: sled's threads let go of a store a little
+/// after it was closed. Two seconds in all; a node that runs keeps it locked for longer.
+const LOCKED_ATTEMPTS: u32 = 100;
+const LOCKED_PAUSE: Duration = Duration::from_millis(20);
 
 /// A state store in a folder of its own.
 #[derive(Debug)]
@@ -39,11 +46,13 @@ impl SledStore {
             .path(dir)
             .cache_capacity(CACHE_BYTES)
             .flush_every_ms(None);
-        let opened = catch_unwind(AssertUnwindSafe(|| config.open()));
-        let db = opened.map_err(|panic| StoreError::Panicked {
-            reason: panic_message(&*panic),
-        })??;
-        Ok(Self { db })
+        for _ in 0..LOCKED_ATTEMPTS {
+            match open_once(&config) {
+                Err(StoreError::Database(error)) if is_locked(&error) => thread::sleep(LOCKED_PAUSE),
+                opened => return opened.map(|db| Self { db }),
+            }
+        }
+        open_once(&config).map(|db| Self { db })
     }
 
     fn write(&self, changes: Changes) -> Result<(), StoreError> {
@@ -57,6 +66,19 @@ impl SledStore {
         self.db.apply_batch(batch)?;
         Ok(())
     }
+}
+
+fn open_once(config: &Config) -> Result<Db, StoreError> {
+    let opened = catch_unwind(AssertUnwindSafe(|| config.open()));
+    let db = opened.map_err(|panic| StoreError::Panicked {
+        reason: panic_message(&*panic),
+    })??;
+    Ok(db)
+}
+
+/// Whether somebody has the folder open; sled says so in words only.
+fn is_locked(error: &sled::Error) -> bool {
+    matches!(error, sled::Error::Io(error) if error.to_string().starts_with("could not acquire lock"))
 }
 
 fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
