@@ -384,7 +384,6 @@ pub async fn aside<T: Send + 'static>(name: &str, work: impl FnOnce() -> T + Sen
 }
 
 /// Tells in the log how much is done, ten times for each thing that is done.
-#[must_use]
 pub fn tell_tenths() -> impl FnMut(&'static str, u64, u64) {
     let (mut doing, mut told, mut last) = ("", 0, 0);
     move |now, bytes_done, bytes_total| {

@@ -24,7 +24,7 @@ pub(super) fn axon_check() -> Signed<AxonCheck> {
         hotkey: pair(17).hotkey(),
         issued_ms: 9,
     };
-    Signed::sign(check, &pair(17))
+    Signed::sign(check, pair(17))
 }
 
 /// What is done with the bytes of one kind of message.
