@@ -5,7 +5,7 @@
 //! - **Who**: a hotkey that holds a UID, by its signature, made a moment ago.
 //! - **Where**: the address that the ledger has of that hotkey, which cost a registration and a fee. Addresses of
 //!   private networks are not tried, unless the node was told so or listens on loopback itself.
-//! - **How often**: each hotkey and each address once in [`PAUSE`], [`AT_ONCE_MAX`] in all at a time.
+//! - **How often**: each hotkey and each address once in `PAUSE`, `AT_ONCE_MAX` in all at a time.
 //!
 //! What is sent is one gRPC health check; what is told is how far it came, in one of five words.
 
