@@ -13,7 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::amount::Amount;
 use crate::codec;
 use crate::id::{Account, BlockNumber, Coldkey, ConsensusKey, Digest, Hotkey, Netuid, Uid};
-use crate::message::{Equivocation, WeightsCommit};
+use crate::message::{Equivocation, EvidenceOpening, Forgery, Message, Transaction, WeightsCommit};
 use crate::sign::Signature;
 
 /// Most bytes of an equivocation's two votes.
@@ -123,24 +123,36 @@ impl<'de> Deserialize<'de> for WeightsCommit {
 }
 
 /// Two votes in canonical bytes, hex: a node writes them so, and nobody writes them by hand.
-impl Serialize for Equivocation {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_str(&hex::encode(codec::encode(self)))
-    }
+macro_rules! as_hex_of_bytes {
+    ($($name:ident: $bytes_max:expr),*) => {
+        $(impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+                to.serialize_str(&hex::encode(codec::encode(self)))
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+                let text = String::deserialize(from)?;
+                if text.len() > 2 * $bytes_max {
+                    return Err(D::Error::custom(format_args!(
+                        "{} has {} bytes at most",
+                        stringify!($name),
+                        $bytes_max
+                    )));
+                }
+                let bytes = hex::decode(text).map_err(D::Error::custom)?;
+                codec::decode(&bytes, $bytes_max).map_err(D::Error::custom)
+            }
+        })*
+    };
 }
 
-impl<'de> Deserialize<'de> for Equivocation {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(from)?;
-        if text.len() > 2 * EQUIVOCATION_BYTES_MAX {
-            return Err(D::Error::custom(format_args!(
-                "two votes have {EQUIVOCATION_BYTES_MAX} bytes at most"
-            )));
-        }
-        let bytes = hex::decode(text).map_err(D::Error::custom)?;
-        codec::decode(&bytes, EQUIVOCATION_BYTES_MAX).map_err(D::Error::custom)
-    }
-}
+as_hex_of_bytes!(
+    Equivocation: EQUIVOCATION_BYTES_MAX,
+    EvidenceOpening: Transaction::BYTES_MAX,
+    Forgery: Transaction::BYTES_MAX
+);
 
 /// Thirty-two bytes as hex.
 pub(crate) mod hex32 {

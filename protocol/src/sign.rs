@@ -62,7 +62,7 @@ impl Purpose {
 }
 
 /// Why a key, signature or draw is not accepted.
-#[derive(Debug, Error, PartialEq, Eq)]
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SignError {
     /// The 32 bytes are not a point of the group.

@@ -3,6 +3,7 @@
 use borsh::{BorshDeserialize, BorshSerialize};
 
 use super::{Message, MessageError, at_most};
+use crate::codec;
 use crate::id::{Account, Digest, Hotkey, Netuid};
 use crate::sign::{DrawInput, DrawProof, Purpose};
 
@@ -81,6 +82,98 @@ impl Challenge {
     }
 }
 
+/// A challenge without its prompt, which only the two who speak and their auditors need to read.
+///
+/// The digest of a challenge is the digest of this, so that a receipt can be checked against it by whoever does not
+/// have the prompt.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct ChallengeHeader {
+    /// Which ledger: digest of its genesis.
+    pub genesis: Digest,
+    /// Which subnet.
+    pub netuid: Netuid,
+    /// Name of the task.
+    pub task: String,
+    /// Tempo of the subnet in which it was asked.
+    pub tempo: u64,
+    /// Hash of the block before the one that opened the tempo.
+    pub beacon: Digest,
+    /// Round of the validator within the tempo.
+    pub round: u32,
+    /// Proof that miner, item and seed were drawn and not chosen.
+    pub draw: DrawProof,
+    /// Which of the round's items this is.
+    pub item_index: u32,
+    /// The validator.
+    pub sender: Hotkey,
+    /// The one miner that was asked.
+    pub receiver: Hotkey,
+    /// Grows with every challenge of the sender.
+    pub nonce: u64,
+    /// When it was made, Unix milliseconds.
+    pub issued_ms: u64,
+    /// When the answer was too late, Unix milliseconds.
+    pub deadline_ms: u64,
+    /// Digest of the prompt.
+    pub prompt: Digest,
+    /// How to sample.
+    pub sampling: Sampling,
+    /// Most tokens of the answer.
+    pub tokens_max: u32,
+    /// The model's own end of the text does not count before this many tokens.
+    pub tokens_min: u32,
+}
+
+impl ChallengeHeader {
+    /// What the draw of the challenge is over.
+    #[must_use]
+    pub const fn draw_input(&self) -> DrawInput {
+        DrawInput {
+            genesis: self.genesis,
+            netuid: self.netuid,
+            tempo: self.tempo,
+            beacon: self.beacon,
+            round: self.round,
+        }
+    }
+
+    /// Digest of the challenge.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        codec::digest(Challenge::DIGEST_CONTEXT, &codec::encode(self))
+    }
+}
+
+impl Challenge {
+    /// The challenge without its prompt.
+    #[must_use]
+    pub fn header(&self) -> ChallengeHeader {
+        ChallengeHeader {
+            genesis: self.genesis,
+            netuid: self.netuid,
+            task: self.task.clone(),
+            tempo: self.tempo,
+            beacon: self.beacon,
+            round: self.round,
+            draw: self.draw,
+            item_index: self.item_index,
+            sender: self.sender,
+            receiver: self.receiver,
+            nonce: self.nonce,
+            issued_ms: self.issued_ms,
+            deadline_ms: self.deadline_ms,
+            prompt: prompt_digest(&self.prompt),
+            sampling: self.sampling,
+            tokens_max: self.tokens_max,
+            tokens_min: self.tokens_min,
+        }
+    }
+}
+
+fn prompt_digest(prompt: &str) -> Digest {
+    codec::digest("agon 2026-11 prompt digest", prompt.as_bytes())
+}
+
 impl Message for Challenge {
     const PURPOSE: Purpose = Purpose::Challenge;
     const DIGEST_CONTEXT: &'static str = "agon 2026-11 challenge digest";
@@ -88,6 +181,10 @@ impl Message for Challenge {
 
     fn signer(&self) -> Account {
         self.sender.into()
+    }
+
+    fn digest_of(&self, _: &[u8]) -> Digest {
+        self.header().digest()
     }
 
     fn validate(&self) -> Result<(), MessageError> {

@@ -8,6 +8,7 @@ mod block;
 mod challenge;
 mod check;
 mod committee;
+mod evidence;
 mod receipt;
 mod trace;
 mod transaction;
@@ -21,11 +22,15 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use thiserror::Error;
 
 pub use self::block::{Block, FinalBlock, Genesis, GenesisAccount, GenesisMember, Header, Preset};
-pub use self::challenge::{Challenge, Sampling};
+pub use self::challenge::{Challenge, ChallengeHeader, Sampling};
 pub use self::check::{AxonCheck, AxonCheckView, AxonReach};
 pub use self::committee::{
     Certificate, CertificateError, CommitSignature, Committee, Equivocation, Member, NoEquivocation,
     Statement, Vote, VoteKind, commit_signature,
+};
+pub use self::evidence::{
+    AnswerLeaf, AnswerResult, EvidenceCommit, EvidenceOf, EvidenceOpening, Failure, Forgery, ItemAnswer,
+    ItemLeaf, Leaf, OpenedLeaf, StandingLeaf, WeightsLeaf, WindowEntry,
 };
 pub use self::receipt::{Environment, FinishReason, Receipt, answer_digest};
 pub use self::trace::{CODE_BYTES, Code, OpenedWindow, Trace, WINDOW_TOKENS, codes_root, tokens_digest};
@@ -65,6 +70,11 @@ pub trait Message: BorshSerialize + BorshDeserialize {
     ///
     /// [`MessageError`] naming field, value and bound.
     fn validate(&self) -> Result<(), MessageError>;
+
+    /// Digest by which others name it, of which `bytes` are the canonical bytes.
+    fn digest_of(&self, bytes: &[u8]) -> Digest {
+        codec::digest(Self::DIGEST_CONTEXT, bytes)
+    }
 }
 
 /// Why a message is not accepted.
@@ -254,10 +264,10 @@ impl<T: Message> Signed<T> {
         &self.signature
     }
 
-    /// Digest of the canonical bytes, without the signature.
+    /// Digest by which others name the message, without the signature.
     #[must_use]
     pub fn digest(&self) -> Digest {
-        codec::digest(T::DIGEST_CONTEXT, &self.bytes)
+        self.message.digest_of(&self.bytes)
     }
 }
 
@@ -292,7 +302,7 @@ impl<T: Message> Verified<T> {
         &self.0
     }
 
-    /// Digest of the canonical bytes, without the signature.
+    /// Digest by which others name the message, without the signature.
     #[must_use]
     pub fn digest(&self) -> Digest {
         self.0.digest()

@@ -8,7 +8,10 @@ use std::net::{IpAddr, SocketAddr};
 
 use borsh::{BorshDeserialize, BorshSerialize};
 
-use super::{Equivocation, Message, MessageError, Weights, WeightsCommit, at_most};
+use super::{
+    Equivocation, EvidenceCommit, EvidenceOf, EvidenceOpening, Forgery, Message, MessageError, Weights,
+    WeightsCommit, at_most,
+};
 use crate::amount::Amount;
 use crate::id::{Account, BlockNumber, Coldkey, ConsensusKey, Digest, Hotkey, Netuid};
 use crate::sign::{Purpose, Signature};
@@ -182,6 +185,27 @@ pub enum Call {
         /// Its two votes.
         evidence: Box<Equivocation>,
     },
+    /// Hotkey: commit to the evidence of the running tempo.
+    CommitEvidence {
+        /// Which subnet.
+        netuid: Netuid,
+        /// The commit.
+        evidence: EvidenceCommit,
+    },
+    /// Hotkey: show the leaves that were picked of the tempo before.
+    OpenEvidence {
+        /// Which subnet.
+        netuid: Netuid,
+        /// The leaves.
+        opening: Box<EvidenceOpening>,
+    },
+    /// Anyone: show that a validator's evidence does not follow from the rules.
+    ReportForgery {
+        /// Whose evidence.
+        of: EvidenceOf,
+        /// What is wrong with it.
+        forgery: Box<Forgery>,
+    },
 }
 
 impl Call {
@@ -210,6 +234,9 @@ impl Call {
             Self::LeaveCommittee { .. } => "leave_committee",
             Self::CommitteeReady { .. } => "committee_ready",
             Self::ReportEquivocation { .. } => "report_equivocation",
+            Self::CommitEvidence { .. } => "commit_evidence",
+            Self::OpenEvidence { .. } => "open_evidence",
+            Self::ReportForgery { .. } => "report_forgery",
         }
     }
 
@@ -220,6 +247,8 @@ impl Call {
             Self::ServeAxon { .. }
             | Self::CommitWeights { .. }
             | Self::RevealWeights { .. }
+            | Self::CommitEvidence { .. }
+            | Self::OpenEvidence { .. }
             | Self::CommitteeReady { .. } => true,
             Self::Transfer { .. }
             | Self::CreateSubnet { .. }
@@ -237,7 +266,8 @@ impl Call {
             | Self::ExecuteColdkeySwap { .. }
             | Self::JoinCommittee { .. }
             | Self::LeaveCommittee { .. }
-            | Self::ReportEquivocation { .. } => false,
+            | Self::ReportEquivocation { .. }
+            | Self::ReportForgery { .. } => false,
         }
     }
 }
@@ -357,6 +387,9 @@ impl Message for Transaction {
             Call::SetParameter { name, .. } => at_most("name bytes", name.len(), Self::NAME_BYTES_MAX),
             Call::ServeAxon { axon, .. } => axon.validate(),
             Call::RevealWeights { weights, .. } => weights.validate(),
+            Call::CommitEvidence { evidence, .. } => evidence.validate(),
+            Call::OpenEvidence { opening, .. } => opening.validate(),
+            Call::ReportForgery { forgery, .. } => forgery.validate(),
             _ => Ok(()),
         }
     }

@@ -1,0 +1,236 @@
+//! Forgeries: steps of a validator that do not follow from the rules, shown by the leaves they are made of.
+//!
+//! Every step from a question to a weight is an integer function of few leaves, so the ledger can repeat the one that
+//! is in question whatever the stake behind it. A report is accepted when the commit covers its leaves and the step
+//! comes out otherwise than they say.
+
+use agon_protocol::id::Uid;
+use agon_protocol::message::{
+    AnswerLeaf, AnswerResult, EvidenceCommit, Forgery, ItemAnswer, ItemLeaf, Leaf, OpenedLeaf, answer_digest,
+};
+use agon_protocol::sign::{SignError, verify_draw};
+use agon_scoring::compare::{Anchor, JudgedAnswer, compare};
+use agon_scoring::draw::Draw;
+use agon_scoring::rating::{strengths, value_ppm};
+use agon_subnets::Given;
+use thiserror::Error;
+
+use crate::Context;
+use crate::answer::{self, Broken, Draws};
+
+/// A step that does not follow.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Forged {
+    /// An answer that breaks a rule.
+    #[error("leaf {leaf}: {broken}")]
+    Answer {
+        /// Its place.
+        leaf: u32,
+        /// The rule.
+        broken: Broken,
+    },
+    /// A judgement that the task does not give.
+    #[error("leaf {leaf}: the answer is judged {found_ppm} ppm, the task gives {expected_ppm}")]
+    Judgement {
+        /// Place of the answer.
+        leaf: u32,
+        /// What the validator says.
+        found_ppm: u32,
+        /// What the task says.
+        expected_ppm: u32,
+    },
+    /// An item that says something else of an answer than the answer itself.
+    #[error("leaf {item} has another score or text for the answer of leaf {answer}")]
+    Copied {
+        /// Place of the answer.
+        answer: u32,
+        /// Place of the item.
+        item: u32,
+    },
+    /// An item whose values do not follow from its scores.
+    #[error("leaf {leaf}: the values do not follow from the scores")]
+    Values {
+        /// Its place.
+        leaf: u32,
+    },
+}
+
+/// Why a report shows no forgery.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NoForgery {
+    /// A leaf that the commit does not cover.
+    #[error("leaf {leaf} is not under the committed root")]
+    Root {
+        /// Its place.
+        leaf: u32,
+    },
+    /// A leaf of another kind than the step is made of.
+    #[error("leaf {leaf} is no {expected}")]
+    Kind {
+        /// Its place.
+        leaf: u32,
+        /// What it should be.
+        expected: &'static str,
+    },
+    /// Draws that are not the validator's.
+    #[error(transparent)]
+    Draw(#[from] SignError),
+    /// Leaves that do not belong together.
+    #[error("the leaves do not belong together: {reason}")]
+    Apart {
+        /// In what they differ.
+        reason: &'static str,
+    },
+    /// The step follows from the rules.
+    #[error("the step follows from the rules")]
+    Follows,
+}
+
+/// Repeats the step that a report is about.
+///
+/// # Errors
+///
+/// [`NoForgery`] when it follows from the rules, or the report shows nothing.
+pub fn check(context: &Context<'_>, commit: &EvidenceCommit, forgery: &Forgery) -> Result<Forged, NoForgery> {
+    if let Some(leaf) = forgery.leaves().into_iter().find(|leaf| !leaf.is_of(commit)) {
+        return Err(NoForgery::Root { leaf: leaf.index });
+    }
+    match forgery {
+        Forgery::Answer { answer, draws } => drawn(context, answer, &Draws::check(context, draws)?),
+        Forgery::Judgement { answer, text } => judged(context, answer, text),
+        Forgery::Copied { answer, item } => copied(answer, item),
+        Forgery::Values { item } => valued(item),
+        Forgery::Standing { .. } | Forgery::Weight { .. } => Err(NoForgery::Follows),
+    }
+}
+
+fn drawn(context: &Context<'_>, opened: &OpenedLeaf, draws: &Draws) -> Result<Forged, NoForgery> {
+    let leaf = answer_of(opened)?;
+    if !draws.have(leaf.header.round) {
+        return Err(NoForgery::Apart {
+            reason: "the draw of the answer's round is not shown",
+        });
+    }
+    let broken = answer::check(context, draws, leaf)
+        .err()
+        .ok_or(NoForgery::Follows)?;
+    Ok(Forged::Answer {
+        leaf: opened.index,
+        broken,
+    })
+}
+
+/// Judges again. Where the task pins a model, an audit may have taken an answer's worth away, so only a score above the
+/// task's own is a forgery.
+fn judged(context: &Context<'_>, opened: &OpenedLeaf, text: &str) -> Result<Forged, NoForgery> {
+    let leaf = answer_of(opened)?;
+    let AnswerResult::Answered {
+        receipt,
+        first_ms,
+        total_ms,
+    } = &leaf.result
+    else {
+        return Err(NoForgery::Follows);
+    };
+    if receipt.message().answer != answer_digest(text) {
+        return Err(NoForgery::Apart {
+            reason: "the text is not that of the receipt",
+        });
+    }
+    let task = agon_subnets::task(context.task).ok_or(NoForgery::Apart {
+        reason: "this build does not know the task",
+    })?;
+    let output = verify_draw(&context.validator.0, &leaf.header.draw_input(), &leaf.header.draw)?;
+    let item = task.item(Draw::new(output).item_seed(leaf.header.item_index));
+    let given = Given {
+        text,
+        tokens: receipt.message().trace.token_count,
+        first_ms: *first_ms,
+        total_ms: *total_ms,
+    };
+    let expected_ppm = task.judge(&item, &given).score_ppm;
+    let follows = match task.model() {
+        Some(_) => leaf.score_ppm <= expected_ppm,
+        None => leaf.score_ppm == expected_ppm,
+    };
+    if follows {
+        return Err(NoForgery::Follows);
+    }
+    Ok(Forged::Judgement {
+        leaf: opened.index,
+        found_ppm: leaf.score_ppm,
+        expected_ppm,
+    })
+}
+
+fn copied(opened_answer: &OpenedLeaf, opened_item: &OpenedLeaf) -> Result<Forged, NoForgery> {
+    let (answer, item) = (answer_of(opened_answer)?, item_of(opened_item)?);
+    if (answer.header.round, answer.header.item_index) != (item.round, item.item_index) {
+        return Err(NoForgery::Apart {
+            reason: "the answer is to another item",
+        });
+    }
+    let digest = match &answer.result {
+        AnswerResult::Answered { receipt, .. } => Some(receipt.message().answer),
+        AnswerResult::Failed(_) => None,
+    };
+    let line = item.answers.iter().find(|line| line.uid == answer.uid);
+    if line.is_some_and(|line| (line.digest, line.score_ppm) == (digest, answer.score_ppm)) {
+        return Err(NoForgery::Follows);
+    }
+    Ok(Forged::Copied {
+        answer: opened_answer.index,
+        item: opened_item.index,
+    })
+}
+
+fn valued(opened: &OpenedLeaf) -> Result<Forged, NoForgery> {
+    let item = item_of(opened)?;
+    let expected = item_values(item);
+    let found: Vec<(Uid, u32)> = item
+        .answers
+        .iter()
+        .map(|line| (line.uid, line.value_ppm))
+        .collect();
+    if expected.as_ref() == Some(&found) {
+        return Err(NoForgery::Follows);
+    }
+    Ok(Forged::Values { leaf: opened.index })
+}
+
+/// The values of an item's answers, UIDs ascending; `None` when they cannot be compared.
+#[must_use]
+pub fn item_values(item: &ItemLeaf) -> Option<Vec<(Uid, u32)>> {
+    let judged = |line: &ItemAnswer| JudgedAnswer {
+        uid: line.uid.0,
+        digest: line.digest.map(|digest| digest.0),
+        score_ppm: line.score_ppm,
+    };
+    let answers: Vec<JudgedAnswer> = item.answers.iter().map(judged).collect();
+    let comparison = compare(&answers, &Anchor::perfect(item.reference.0)).ok()?;
+    let values: Vec<u32> = strengths(&comparison).into_iter().map(value_ppm).collect();
+    let of_player = |(uid, player): &(u16, usize)| (Uid(*uid), values[*player]);
+    Some(comparison.player_of_uid().iter().map(of_player).collect())
+}
+
+fn answer_of(opened: &OpenedLeaf) -> Result<&AnswerLeaf, NoForgery> {
+    match &opened.leaf {
+        Leaf::Answer(leaf) => Ok(leaf),
+        _ => Err(NoForgery::Kind {
+            leaf: opened.index,
+            expected: "answer",
+        }),
+    }
+}
+
+fn item_of(opened: &OpenedLeaf) -> Result<&ItemLeaf, NoForgery> {
+    match &opened.leaf {
+        Leaf::Item(leaf) => Ok(leaf),
+        _ => Err(NoForgery::Kind {
+            leaf: opened.index,
+            expected: "item",
+        }),
+    }
+}

@@ -1,0 +1,74 @@
+//! What a validator's tempo rests on, and how anyone checks it.
+//!
+//! During a tempo a validator draws miners, asks them, judges and compares the answers, and makes weights. Each step
+//! becomes a leaf of one Merkle tree, whose root goes on the ledger before anyone knows which leaves will be asked
+//! for. Then:
+//!
+//! - the ledger picks slots that the validator's draw obliged it to, and the validator shows their leaves
+//!   ([`slots`], [`opening`]); the share that it proves multiplies its dividends ([`coverage`]);
+//! - anyone fetches the whole evidence and recomputes it;
+//! - a step that does not follow from the rules is shown to the ledger by the leaves it is made of ([`forgery`]).
+//!
+//! Pure: no clock, no disk, no floats. The ledger, a validator and an auditor call the same functions.
+
+#![deny(clippy::float_arithmetic, clippy::cast_possible_truncation)]
+
+pub mod answer;
+pub mod coverage;
+pub mod forgery;
+pub mod opening;
+pub mod slots;
+
+use agon_protocol::id::{Digest, Hotkey, Netuid, Uid};
+
+/// What everyone knows of the tempo that evidence is of.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    /// The ledger: digest of its genesis.
+    pub genesis: Digest,
+    /// The subnet.
+    pub netuid: Netuid,
+    /// Name of its task in that tempo.
+    pub task: &'a str,
+    /// The tempo.
+    pub tempo: u64,
+    /// Its beacon.
+    pub beacon: Digest,
+    /// The validator whose evidence it is.
+    pub validator: Hotkey,
+    /// Who could be drawn when the tempo opened, UIDs ascending; the validator itself may be among them.
+    pub roster: &'a [(Uid, Hotkey)],
+    /// Rounds that are owed in the tempo.
+    pub rounds: u32,
+    /// Miners that are owed in a round, at most.
+    pub miners: u32,
+}
+
+impl Context<'_> {
+    /// Who can be drawn by the validator: the roster without itself.
+    #[must_use]
+    pub fn candidates(&self) -> Vec<Uid> {
+        let others = self.roster.iter().filter(|(_, hotkey)| *hotkey != self.validator);
+        others.map(|(uid, _)| *uid).collect()
+    }
+
+    /// The key that held a UID when the tempo opened.
+    #[must_use]
+    pub fn holder(&self, uid: Uid) -> Option<Hotkey> {
+        let place = self.roster.binary_search_by_key(&uid, |(uid, _)| *uid).ok()?;
+        Some(self.roster[place].1)
+    }
+
+    /// How many slots the validator owes in the tempo.
+    #[must_use]
+    pub fn slot_count(&self) -> u32 {
+        self.rounds.saturating_mul(self.miners_per_round())
+    }
+
+    /// How many miners each of its rounds owes.
+    #[must_use]
+    pub fn miners_per_round(&self) -> u32 {
+        let candidates = u32::try_from(self.candidates().len()).unwrap_or(u32::MAX);
+        self.miners.min(candidates)
+    }
+}
