@@ -4,6 +4,8 @@
 //! before anyone knows which leaves will be asked for. These are the bytes; what a leaf has to say, which leaves are
 //! asked for and what follows from them is the crate `evidence`'s.
 
+use std::net::SocketAddr;
+
 use borsh::{BorshDeserialize, BorshSerialize};
 
 use super::{ChallengeHeader, MessageError, Receipt, Signed, at_most};
@@ -27,6 +29,8 @@ pub struct EvidenceCommit {
     pub leaf_count: u32,
     /// Share of the slots owed that the validator says it proves, parts per million.
     pub claimed_ppm: u32,
+    /// Where anyone can fetch all of it, if the validator serves it.
+    pub served_at: Option<SocketAddr>,
 }
 
 impl EvidenceCommit {
