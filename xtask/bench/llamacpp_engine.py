@@ -7,6 +7,7 @@ not chosen: a choice would cost what is not its own.
 """
 
 import ctypes
+import pathlib
 import random
 import sys
 import time
@@ -18,7 +19,10 @@ path, threads = sys.argv[1], int(sys.argv[2])
 silent = llama.llama_log_callback(lambda *_: None)
 llama.llama_log_set(silent, ctypes.c_void_p(0))
 llama.llama_backend_init()
-model = llama.llama_model_load_from_file(path.encode(), llama.llama_model_default_params())
+params = llama.llama_model_default_params()
+# With AMX this version repacks 8-bit weights for it and then dies of a segmentation fault.
+params.use_extra_bufts = "amx_tile" not in pathlib.Path("/proc/cpuinfo").read_text()
+model = llama.llama_model_load_from_file(path.encode(), params)
 assert model, f"{path} does not load"
 vocabulary = llama.llama_vocab_n_tokens(llama.llama_model_get_vocab(model))
 
