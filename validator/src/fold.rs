@@ -26,7 +26,7 @@ pub fn fold(state: &mut State, round: &mut Round) {
     let standings = state.ratings.standings();
     for miner in &mut round.miners {
         let standing = standings.iter().find(|standing| Uid(standing.uid) == miner.uid);
-        miner.rating_ppm = standing.map_or(0, |standing| (standing.rating * 1_000_000.0).round() as u32);
+        miner.rating_ppm = standing.map_or(0, |standing| standing.rating_ppm);
     }
 }
 
@@ -42,9 +42,12 @@ fn fold_item(state: &mut State, round: &mut Round, index: usize) {
             return;
         }
     };
-    let valued = state.ratings.record(&comparison);
+    state.ratings.record(&comparison);
     for answer in &mut answers {
-        let value = valued.iter().find(|value| Uid(value.uid) == answer.uid);
+        let value = comparison
+            .answers()
+            .iter()
+            .find(|value| Uid(value.uid) == answer.uid);
         answer.strength_ppm = value.map_or(0, |value| value.value_ppm);
     }
 }

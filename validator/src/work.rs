@@ -96,9 +96,10 @@ struct Status<'a> {
 #[derive(Debug, Serialize)]
 struct Rating {
     uid: u16,
+    /// 0 to 1.
     rating: f64,
-    items: usize,
-    voices: usize,
+    items: u32,
+    voices: u32,
     last_answer_ms: Option<u64>,
 }
 
@@ -444,7 +445,7 @@ impl Work {
         let standings = self.state.ratings.standings();
         let ratings = standings.iter().map(|standing| Rating {
             uid: standing.uid,
-            rating: standing.rating,
+            rating: f64::from(standing.rating_ppm) / 1e6,
             items: standing.item_count,
             voices: standing.voices,
             last_answer_ms: self.last_answers_ms.get(&Uid(standing.uid)).copied(),

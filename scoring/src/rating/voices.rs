@@ -1,29 +1,57 @@
 //! How many UIDs speak with one voice. The rule and its limits: [`crate::rating`].
 
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
 
-use super::window::Entry;
+use super::window::{Entry, WINDOW_ITEMS_MAX, Window};
 
-/// Telling answers that two UIDs must share, without one difference, before they count as one voice.
+/// Telling answers that two UIDs must share before they count as one voice, when they differ nowhere.
+pub const COINCIDENCES_MIN: usize = COINCIDENCES_MIN_AT[0] as usize;
+
+/// Chance that two miners who agree on each telling item as a fair coin falls are taken for one: `2^-20`.
+const FALSE_ALARM_BITS: u32 = 20;
+
+/// Telling answers that two UIDs must share, by the number of their differences, before they count as one voice.
+const COINCIDENCES_MIN_AT: [u16; WINDOW_ITEMS_MAX + 1] = coincidences_min_at();
+
+/// For each number of differences d the least s with P(at most d of s + d fair coins show heads) <= 2^-20.
 ///
-/// Few enough that clones of a model with one mistake in twelve are found within a window, and many enough that
-/// honest miners, whose wrong answers to an item are the same with probability q, coincide with q^8 at most.
-pub const COINCIDENCES_MIN: usize = 8;
+/// Tails are in units of `2^-62`, rounded up, one coin after the other by Pascal's rule.
+const fn coincidences_min_at() -> [u16; WINDOW_ITEMS_MAX + 1] {
+    const ONE: u64 = 1 << 62;
+    let mut least = [u16::MAX; WINDOW_ITEMS_MAX + 1];
+    let mut tails = [ONE; WINDOW_ITEMS_MAX + 1];
+    let mut coins: u16 = 1;
+    while coins as usize <= WINDOW_ITEMS_MAX {
+        let mut differences = coins;
+        loop {
+            let place = differences as usize;
+            let below = if place == 0 { 0 } else { tails[place - 1] };
+            tails[place] = (tails[place] + below).div_ceil(2);
+            if least[place] == u16::MAX && tails[place] <= ONE >> FALSE_ALARM_BITS {
+                least[place] = coins - differences;
+            }
+            if differences == 0 {
+                break;
+            }
+            differences -= 1;
+        }
+        coins += 1;
+    }
+    least
+}
 
 /// Per window, in order, how many windows coincide with it, itself included.
 ///
 /// Counted pair by pair and not passed on: that a coincides with b and b with c says nothing about a and c.
-pub(super) fn voices(windows: &BTreeMap<u16, Vec<Entry>>) -> Vec<usize> {
-    let windows: Vec<&[Entry]> = windows.values().map(Vec::as_slice).collect();
+pub(super) fn voices(windows: &[&Window]) -> Vec<u32> {
     let mut voices = vec![1; windows.len()];
     // Most windows have too few telling answers to coincide with any, and need not be looked at again.
     let suspects: Vec<usize> = (0..windows.len())
-        .filter(|&index| has_enough_to_tell(windows[index]))
+        .filter(|&index| has_enough_to_tell(windows[index].entries()))
         .collect();
     for (place, &left) in suspects.iter().enumerate() {
         for &right in &suspects[place + 1..] {
-            if coincide(windows[left], windows[right]) {
+            if windows[left].coincides_with(windows[right]) {
                 voices[left] += 1;
                 voices[right] += 1;
             }
@@ -36,25 +64,25 @@ fn has_enough_to_tell(window: &[Entry]) -> bool {
     window.iter().filter(|entry| entry.is_telling).count() >= COINCIDENCES_MIN
 }
 
-/// Whether two windows share enough telling answers and differ on none. No answer is neither.
-fn coincide(mut left: &[Entry], mut right: &[Entry]) -> bool {
-    let mut shared = 0;
+/// Whether two windows share so many telling answers that their differences are too few for two minds.
+///
+/// No answer is neither.
+pub(super) fn coincide(mut left: &[Entry], mut right: &[Entry]) -> bool {
+    let (mut shared, mut different) = (0, 0);
     while let ([one, left_rest @ ..], [other, right_rest @ ..]) = (left, right) {
         match one.item.cmp(&other.item) {
             Ordering::Less => left = left_rest,
             Ordering::Greater => right = right_rest,
             Ordering::Equal => {
                 if one.digest.is_some() && other.digest.is_some() {
-                    if one.digest != other.digest {
-                        return false;
-                    }
-                    shared += usize::from(one.is_telling);
+                    different += usize::from(one.digest != other.digest);
+                    shared += u16::from(one.digest == other.digest && one.is_telling);
                 }
                 (left, right) = (left_rest, right_rest);
             }
         }
     }
-    shared >= COINCIDENCES_MIN
+    shared >= COINCIDENCES_MIN_AT[different]
 }
 
 #[cfg(test)]
@@ -63,68 +91,96 @@ mod tests {
 
     /// A window from one letter per item: `.` not asked, `-` no answer, upper case a telling answer, lower case
     /// the reference.
-    fn window(answers: &str) -> Vec<Entry> {
+    fn window(answers: &str) -> Window {
         let entry = |(item, letter): (usize, char)| Entry {
             item: item as u64,
             digest: letter.is_ascii_alphabetic().then_some([letter as u8; 32]),
             value_ppm: 0,
             is_telling: letter.is_ascii_uppercase(),
         };
-        answers
-            .chars()
-            .enumerate()
-            .filter(|&(_, letter)| letter != '.')
-            .map(entry)
-            .collect()
+        let asked = answers.chars().enumerate().filter(|&(_, letter)| letter != '.');
+        Window::new(asked.map(entry).collect()).expect("a window")
     }
 
     #[track_caller]
-    fn check(windows: &[&str], expected: &[usize]) {
-        let windows = (0..)
-            .zip(windows)
-            .map(|(uid, answers)| (uid, window(answers)))
-            .collect();
-        assert_eq!(voices(&windows), expected);
+    fn check(windows: &[&str], expected: &[u32]) {
+        let windows: Vec<Window> = windows.iter().map(|answers| window(answers)).collect();
+        assert_eq!(voices(&windows.iter().collect::<Vec<_>>()), expected);
+    }
+
+    /// So many telling answers of one letter.
+    fn telling(letter: char, count: usize) -> String {
+        letter.to_string().repeat(count)
+    }
+
+    /// Two windows that share so many telling answers and differ in so many.
+    #[track_caller]
+    fn check_pair(shared: usize, different: usize, is_one: bool) {
+        let left = telling('A', shared) + &telling('B', different);
+        let right = telling('A', shared) + &telling('C', different);
+        check(&[&left, &right], if is_one { &[2, 2] } else { &[1, 1] });
     }
 
     #[test]
     fn clones_share_one_voice() {
-        check(&["AAAAAAAA", "AAAAAAAA", "AAAAAAAA", "BBBBBBBB"], &[3, 3, 3, 1]);
+        let (clone, other) = (telling('A', 20), telling('B', 20));
+        check(&[&clone, &clone, &clone, &other], &[3, 3, 3, 1]);
     }
 
     #[test]
-    fn seven_coincidences_are_not_enough() {
-        check(&["AAAAAAA", "AAAAAAA"], &[1, 1]);
+    fn nineteen_coincidences_are_not_enough() {
+        check_pair(19, 0, false);
+        check_pair(20, 0, true);
+    }
+
+    #[test]
+    fn a_few_differences_do_not_separate_and_many_do() {
+        // (1 + 25) / 2^25 is below 2^-20, (1 + 24) / 2^24 is not.
+        check_pair(24, 1, true);
+        check_pair(23, 1, false);
+        check_pair(126, 60, true);
+        check_pair(125, 60, false);
+        check_pair(166, 90, false);
     }
 
     #[test]
     fn right_answers_prove_nothing() {
-        check(&["rrrrrrrrrrrrrrAAAAAAA", "rrrrrrrrrrrrrrAAAAAAA"], &[1, 1]);
+        let answers = telling('r', 60) + &telling('A', 19);
+        check(&[&answers, &answers], &[1, 1]);
     }
 
     #[test]
-    fn one_difference_separates() {
-        check(&["AAAAAAAAA", "AAAAAAAAB"], &[1, 1]);
-        check(&["AAAAAAAAA", "AAAAAAAAr"], &[1, 1]);
+    fn a_right_answer_beside_a_wrong_one_is_a_difference() {
+        let wrong = telling('A', 23);
+        check(&[&(wrong.clone() + "A"), &(wrong + "r")], &[1, 1]);
     }
 
     #[test]
     fn silence_neither_joins_nor_separates() {
-        check(&["AAAAAAAAA", "AAAAAAAA-"], &[2, 2]);
-        check(&["AAAAAAAA", "AAAAAAA-"], &[1, 1]);
-        check(&["--------", "--------"], &[1, 1]);
+        let shared = telling('A', 20);
+        check(&[&(shared.clone() + "A"), &(shared.clone() + "-")], &[2, 2]);
+        check(&[&shared, &(telling('A', 19) + "-")], &[1, 1]);
+        let silent = telling('-', 30);
+        check(&[&silent, &silent], &[1, 1]);
     }
 
     #[test]
     fn only_items_that_both_were_asked_count() {
-        check(&["AAAAAAAA........", "........AAAAAAAA"], &[1, 1]);
-        check(&["BBBBAAAAAAAA....", "....AAAAAAAABBBB"], &[2, 2]);
+        let (gap, shared, own) = (telling('.', 20), telling('A', 20), telling('B', 20));
+        check(&[&(shared.clone() + &gap), &(gap.clone() + &shared)], &[1, 1]);
+        let left = own.clone() + &shared + &gap;
+        check(&[&left, &(gap + &shared + &own)], &[2, 2]);
     }
 
     #[test]
     fn coincidence_is_not_passed_on() {
+        let (gap, first, second) = (telling('.', 20), telling('A', 20), telling('B', 20));
         check(
-            &["AAAAAAAA........C", "AAAAAAAABBBBBBBB.", "........BBBBBBBBD"],
+            &[
+                &(first.clone() + &gap + "C"),
+                &(first + &second + "."),
+                &(gap + &second + "D"),
+            ],
             &[2, 3, 2],
         );
     }

@@ -1,261 +1,231 @@
-//! What a validator remembers of each UID: its last answers and what they were worth.
+//! The last answers of one UID, and the rating that they give. Formulas: [`crate::rating`].
 
-use std::collections::BTreeMap;
 use std::io;
 
 use borsh::{BorshDeserialize, BorshSerialize};
+use thiserror::Error;
 
-use super::fit::{strengths, value_ppm};
-use super::voices::voices;
-use crate::compare::{Comparison, PPM};
+use super::voices::coincide;
+use crate::compare::PPM;
 
-/// Items that a UID's window holds. The decayed mean of so many right-or-wrong answers has a standard error of at
-/// most 0.055, which tells models 15 points apart from each other, and 4096 full windows take 22 MB.
-pub const WINDOW_ITEMS_MAX: usize = 96;
+/// Items that a UID's window holds: enough that clones which err on one answer in twelve are found by it. The decayed
+/// mean of so many right-or-wrong answers has a standard error of at most 0.044, which tells models 13 points apart
+/// from each other, and 4096 full windows take 48 MB.
+pub const WINDOW_ITEMS_MAX: usize = 256;
 
-/// Weight of an item relative to the next one: an answer counts half after 46 more.
-pub const DECAY: f64 = 0.985;
+/// Weight of an item relative to the next one, parts per million: an answer counts half after 46 more.
+pub const DECAY_PPM: u64 = 985_000;
 
 /// One answer in a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
-pub(super) struct Entry {
+pub struct Entry {
     /// Number of the item, counted over all items of this validator.
-    pub(super) item: u64,
+    pub item: u64,
     /// Hash of the answer; `None` = no answer.
-    pub(super) digest: Option<[u8; 32]>,
+    pub digest: Option<[u8; 32]>,
     /// What the answer was worth, parts per million of a perfect one.
-    pub(super) value_ppm: u32,
-    /// Whether giving the same answer says something about two miners.
-    pub(super) is_telling: bool,
-}
-
-/// The windows of all UIDs of one subnet.
-///
-/// Borsh is its form on disk; what is read back is checked, so a damaged file is an error and no rating.
-#[derive(Clone, Debug, Default, PartialEq, Eq, BorshSerialize)]
-pub struct Ratings {
-    items_recorded: u64,
-    windows: BTreeMap<u16, Vec<Entry>>,
-}
-
-/// What one answer was worth.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ValuedAnswer {
-    /// Who gave it.
-    pub uid: u16,
-    /// Parts per million of a perfect one.
     pub value_ppm: u32,
+    /// Whether giving the same answer says something about two miners.
+    pub is_telling: bool,
 }
 
-/// Where a UID stands.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Standing {
-    /// The slot.
-    pub uid: u16,
-    /// Within 0..=1: 1 = always ties with a perfect reference, 0 = no better than silence.
-    pub rating: f64,
-    /// How many items the rating rests on, at least 1.
-    pub item_count: usize,
-    /// How many UIDs speak with this one's voice, itself included; its pay is divided by that.
-    pub voices: usize,
+/// The last answers of one UID, oldest first; never empty.
+///
+/// Borsh is its form on disk and in evidence; what is read back is checked.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize)]
+pub struct Window {
+    entries: Vec<Entry>,
 }
 
-impl Ratings {
-    /// Records the answers of one item and gives what each was worth, UIDs ascending.
-    pub fn record(&mut self, comparison: &Comparison) -> Vec<ValuedAnswer> {
-        let item = self.items_recorded;
-        self.items_recorded = item.saturating_add(1);
-        let values: Vec<u32> = strengths(comparison).into_iter().map(value_ppm).collect();
-        let mut valued = Vec::with_capacity(comparison.player_of_uid().len());
-        for &(uid, index) in comparison.player_of_uid() {
-            let (player, value_ppm) = (&comparison.players()[index], values[index]);
-            let is_telling = comparison.is_telling(player);
-            let window = self.windows.entry(uid).or_default();
-            if window.len() == WINDOW_ITEMS_MAX {
-                window.remove(0);
-            }
-            window.push(Entry {
-                item,
-                digest: player.digest,
-                value_ppm,
-                is_telling,
+/// Why entries are no window.
+#[derive(Debug, Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WindowError {
+    /// None, or more than a window holds.
+    #[error("a window of {count} entries is not within 1 to {WINDOW_ITEMS_MAX}")]
+    Count {
+        /// How many were given.
+        count: usize,
+    },
+    /// Items that do not ascend.
+    #[error("item {item} comes after item {previous}; items must ascend")]
+    ItemsNotAscending {
+        /// The item out of order.
+        item: u64,
+        /// The one before it.
+        previous: u64,
+    },
+    /// A value above the whole.
+    #[error("value of item {item} is {value_ppm} ppm, above {PPM}")]
+    Value {
+        /// Of which item.
+        item: u64,
+        /// What was given.
+        value_ppm: u32,
+    },
+}
+
+impl Window {
+    /// Takes the entries of one UID, oldest first.
+    ///
+    /// # Errors
+    ///
+    /// [`WindowError`] when there is none or too many, items do not ascend, or a value is above [`PPM`].
+    pub fn new(entries: Vec<Entry>) -> Result<Self, WindowError> {
+        let count = entries.len();
+        if !(1..=WINDOW_ITEMS_MAX).contains(&count) {
+            return Err(WindowError::Count { count });
+        }
+        if let Some(pair) = entries.windows(2).find(|pair| pair[0].item >= pair[1].item) {
+            return Err(WindowError::ItemsNotAscending {
+                item: pair[1].item,
+                previous: pair[0].item,
             });
-            valued.push(ValuedAnswer { uid, value_ppm });
         }
-        valued
+        if let Some(&Entry { item, value_ppm, .. }) = entries.iter().find(|entry| entry.value_ppm > PPM) {
+            return Err(WindowError::Value { item, value_ppm });
+        }
+        Ok(Self { entries })
     }
 
-    /// Forgets everything about a UID, because someone else holds it now.
-    pub fn forget(&mut self, uid: u16) {
-        self.windows.remove(&uid);
+    /// A window of one answer, which is within its bounds because a comparison made it.
+    pub(super) fn of_one(entry: Entry) -> Self {
+        Self { entries: vec![entry] }
     }
 
-    /// Gives the standing of every UID that has a window, UIDs ascending.
+    /// Adds an answer newer than all others; the oldest goes when the window is full.
+    pub(super) fn push(&mut self, entry: Entry) {
+        if self.entries.len() == WINDOW_ITEMS_MAX {
+            self.entries.remove(0);
+        }
+        self.entries.push(entry);
+    }
+
+    /// The answers, oldest first.
     #[must_use]
-    pub fn standings(&self) -> Vec<Standing> {
-        let voices = voices(&self.windows);
-        self.windows
-            .iter()
-            .zip(voices)
-            .map(|((&uid, window), voices)| Standing {
-                uid,
-                rating: decayed_mean(window),
-                item_count: window.len(),
-                voices,
-            })
-            .collect()
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
     }
-}
 
-/// Mean of values, each weighing [`DECAY`] as much as the next; `window` is not empty.
-fn decayed_mean(window: &[Entry]) -> f64 {
-    let (mut sum, mut weights) = (0.0, 0.0);
-    for entry in window {
-        sum = sum * DECAY + f64::from(entry.value_ppm);
-        weights = weights * DECAY + 1.0;
-    }
-    (sum / weights / f64::from(PPM)).clamp(0.0, 1.0)
-}
-
-impl BorshDeserialize for Ratings {
-    fn deserialize_reader<R: io::Read>(reader: &mut R) -> io::Result<Self> {
-        let items_recorded = u64::deserialize_reader(reader)?;
-        let windows = BTreeMap::<u16, Vec<Entry>>::deserialize_reader(reader)?;
-        for (uid, window) in &windows {
-            check_window(window, items_recorded).map_err(|fault| {
-                io::Error::new(io::ErrorKind::InvalidData, format!("window of uid {uid} {fault}"))
-            })?;
+    /// Gives the decayed mean of the values, parts per million, to nearest, halves up.
+    ///
+    /// Weights of age are those of [`DECAY_PPM`] to 32 fraction bits, which moves no rating by more than 0.02 ppm
+    /// before it is rounded.
+    #[must_use]
+    pub fn rating_ppm(&self) -> u32 {
+        let (mut sum, mut weights) = (0, 0);
+        for (entry, weight) in self.entries.iter().rev().zip(AGE_WEIGHTS) {
+            sum += u64::from(entry.value_ppm) * weight;
+            weights += weight;
         }
-        Ok(Self {
-            items_recorded,
-            windows,
-        })
+        let rating = (2 * sum + weights) / (2 * weights);
+        u32::try_from(rating).unwrap_or(PPM).min(PPM)
+    }
+
+    /// How many of the answers were worth anything.
+    #[must_use]
+    pub fn verified_count(&self) -> u32 {
+        let verified = self.entries.iter().filter(|entry| entry.value_ppm > 0);
+        u32::try_from(verified.count()).expect("a window is short")
+    }
+
+    /// How many items the window holds, at least 1.
+    #[must_use]
+    pub fn item_count(&self) -> u32 {
+        u32::try_from(self.entries.len()).expect("a window is short")
+    }
+
+    /// Whether the two answer as one: the rule of voices in [`crate::rating`].
+    #[must_use]
+    pub fn coincides_with(&self, other: &Self) -> bool {
+        coincide(&self.entries, &other.entries)
     }
 }
 
-/// Whether [`Ratings::record`] can have written this window.
-fn check_window(window: &[Entry], items_recorded: u64) -> Result<(), &'static str> {
-    if window.is_empty() || window.len() > WINDOW_ITEMS_MAX {
-        return Err("is empty or too long");
+/// Weight of an answer by how many newer ones there are, in units of `2^-32`; each is the one before it times
+/// [`DECAY_PPM`], to nearest. Times a value and summed over a window they stay below `2^59`.
+const AGE_WEIGHTS: [u64; WINDOW_ITEMS_MAX] = age_weights();
+
+const fn age_weights() -> [u64; WINDOW_ITEMS_MAX] {
+    let mut weights = [1 << 32; WINDOW_ITEMS_MAX];
+    let mut age = 1;
+    while age < WINDOW_ITEMS_MAX {
+        weights[age] = (weights[age - 1] * DECAY_PPM + 500_000) / 1_000_000;
+        age += 1;
     }
-    if !window.is_sorted_by(|left, right| left.item < right.item) {
-        return Err("does not have its items in order");
+    weights
+}
+
+impl BorshDeserialize for Window {
+    fn deserialize_reader<R: io::Read>(reader: &mut R) -> io::Result<Self> {
+        let entries = Vec::<Entry>::deserialize_reader(reader)?;
+        Self::new(entries).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
     }
-    if window.last().is_some_and(|last| last.item >= items_recorded) {
-        return Err("has an item that was not recorded");
-    }
-    if window.iter().any(|entry| entry.value_ppm > PPM) {
-        return Err("has a value above the whole");
-    }
-    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::compare::{Anchor, JudgedAnswer, compare};
 
-    /// Records an item that one UID answered with this score.
-    fn record(ratings: &mut Ratings, uid: u16, score_ppm: u32) {
-        let answer = JudgedAnswer {
-            uid,
+    fn entries(values_ppm: &[u32]) -> Vec<Entry> {
+        let entry = |(item, &value_ppm): (u64, &u32)| Entry {
+            item,
             digest: Some([1; 32]),
-            score_ppm,
+            value_ppm,
+            is_telling: value_ppm < PPM,
         };
-        ratings.record(&compare(&[answer], &Anchor::perfect([0; 32])).expect("comparable"));
+        (0..).zip(values_ppm).map(entry).collect()
     }
 
     #[track_caller]
-    fn check(scores_ppm: &[u32], expected: f64) {
-        let mut ratings = Ratings::default();
-        scores_ppm
-            .iter()
-            .for_each(|&score_ppm| record(&mut ratings, 3, score_ppm));
-        let rating = ratings.standings()[0].rating;
-        assert!(
-            (rating - expected).abs() < 1e-12,
-            "{scores_ppm:?}: {rating}, expected {expected}"
-        );
+    fn check(values_ppm: &[u32], expected_ppm: u32) {
+        let window = Window::new(entries(values_ppm)).expect("a window");
+        assert_eq!(window.rating_ppm(), expected_ppm, "{values_ppm:?}");
+    }
+
+    #[track_caller]
+    fn check_refused(entries: Vec<Entry>, expected: &WindowError) {
+        let bytes = borsh::to_vec(&entries).expect("memory takes everything");
+        assert_eq!(Window::new(entries).as_ref(), Err(expected));
+        let error = borsh::from_slice::<Window>(&bytes).expect_err("refused");
+        assert_eq!(error.to_string(), expected.to_string());
     }
 
     #[test]
     fn ratings_are_those_worked_by_hand() {
-        check(&[PPM], 1.0);
-        check(&[0], 0.0);
-        check(&[PPM / 2], 0.375);
-        check(&[PPM, 0], 0.985 / 1.985);
-        check(&[0, PPM], 1.0 / 1.985);
+        check(&[PPM], PPM);
+        check(&[0], 0);
+        check(&[375_000], 375_000);
+        // 0.985 / 1.985 and 1 / 1.985
+        check(&[PPM, 0], 496_222);
+        check(&[0, PPM], 503_778);
+        check(&[7; WINDOW_ITEMS_MAX], 7);
     }
 
     #[test]
-    fn a_window_keeps_the_last_items_only() {
-        let mut ratings = Ratings::default();
-        record(&mut ratings, 1, PPM);
-        (0..WINDOW_ITEMS_MAX).for_each(|_| record(&mut ratings, 1, 0));
-        let standing = ratings.standings()[0];
-        assert_eq!((standing.item_count, standing.rating), (WINDOW_ITEMS_MAX, 0.0));
+    fn an_answer_counts_half_after_46_more() {
+        let half = AGE_WEIGHTS[0] / 2;
+        assert!(AGE_WEIGHTS[45] > half && half > AGE_WEIGHTS[46]);
     }
 
     #[test]
-    fn who_is_not_drawn_keeps_its_rating() {
-        let mut ratings = Ratings::default();
-        record(&mut ratings, 1, PPM / 2);
-        let before = ratings.standings()[0];
-        (0..500).for_each(|_| record(&mut ratings, 2, 0));
-        assert_eq!(ratings.standings()[0], before);
+    fn only_answers_that_are_worth_something_are_verified() {
+        let window = Window::new(entries(&[0, 1, PPM, 0])).expect("a window");
+        assert_eq!((window.verified_count(), window.item_count()), (2, 4));
     }
 
     #[test]
-    fn a_uid_that_changed_hands_starts_fresh() {
-        let mut ratings = Ratings::default();
-        record(&mut ratings, 1, 0);
-        ratings.forget(1);
-        assert!(ratings.standings().is_empty());
-        record(&mut ratings, 1, PPM);
-        assert_eq!(ratings.standings()[0].rating.to_bits(), 1.0_f64.to_bits());
-    }
-
-    #[test]
-    fn ratings_survive_the_disk() {
-        let mut ratings = Ratings::default();
-        for uid in 0..5 {
-            (0..=u32::from(uid) * 30).for_each(|step| record(&mut ratings, uid, step * 1000));
-        }
-        let bytes = borsh::to_vec(&ratings).expect("memory takes everything");
-        assert_eq!(
-            borsh::from_slice::<Ratings>(&bytes).expect("what was written"),
-            ratings
-        );
-        for length in 0..bytes.len() {
-            assert!(
-                borsh::from_slice::<Ratings>(&bytes[..length]).is_err(),
-                "{length} bytes of {}",
-                bytes.len()
-            );
-        }
-    }
-
-    #[test]
-    fn damaged_ratings_are_refused() {
-        let mut sound = Ratings::default();
-        record(&mut sound, 1, PPM);
-        record(&mut sound, 1, 0);
-        let damages: [fn(&mut Ratings); 5] = [
-            |ratings| ratings.items_recorded = 1,
-            |ratings| ratings.windows.get_mut(&1).expect("window")[1].item = 0,
-            |ratings| ratings.windows.get_mut(&1).expect("window")[0].value_ppm = PPM + 1,
-            |ratings| ratings.windows.get_mut(&1).expect("window").clear(),
-            |ratings| {
-                let window = ratings.windows.get_mut(&1).expect("window");
-                *window = (0..97).map(|item| Entry { item, ..window[0] }).collect();
-                ratings.items_recorded = 97;
-            },
-        ];
-        for damage in damages {
-            let mut ratings = sound.clone();
-            damage(&mut ratings);
-            let bytes = borsh::to_vec(&ratings).expect("memory takes everything");
-            assert!(borsh::from_slice::<Ratings>(&bytes).is_err());
-        }
+    fn what_is_no_window_is_refused_with_its_figures() {
+        check_refused(vec![], &WindowError::Count { count: 0 });
+        check_refused(entries(&[0; 257]), &WindowError::Count { count: 257 });
+        let mut twice = entries(&[0, 0]);
+        twice[1].item = 0;
+        let expected = WindowError::ItemsNotAscending { item: 0, previous: 0 };
+        check_refused(twice, &expected);
+        let above = WindowError::Value {
+            item: 1,
+            value_ppm: PPM + 1,
+        };
+        check_refused(entries(&[0, PPM + 1]), &above);
     }
 }
