@@ -14,8 +14,12 @@ mod grpc {
 
     pub(crate) fn compile() {
         println!("cargo:rerun-if-changed=../proto");
-        let files = protox::compile(["agon/v1/ledger.proto", "agon/v1/miner.proto"], ["../proto"])
-            .expect("the schemas in proto/ compile");
+        let schemas = [
+            "agon/v1/ledger.proto",
+            "agon/v1/miner.proto",
+            "agon/v1/validator.proto",
+        ];
+        let files = protox::compile(schemas, ["../proto"]).expect("the schemas in proto/ compile");
         let out = PathBuf::from(std::env::var("OUT_DIR").expect("cargo sets OUT_DIR"));
         std::fs::write(out.join("descriptors.bin"), files.encode_to_vec())
             .expect("the build folder is writable");

@@ -72,6 +72,18 @@ impl Draws {
         (round as usize) < self.proofs.len()
     }
 
+    /// The VRF output of `round`, if its draw is among them.
+    #[must_use]
+    pub fn output(&self, round: u32) -> Option<[u8; 32]> {
+        self.outputs.get(round as usize).copied()
+    }
+
+    /// The miners of `round` in the order drawn; none when its draw is not among them.
+    #[must_use]
+    pub fn round(&self, round: u32) -> &[Uid] {
+        self.rounds.get(round as usize).map_or(&[], Vec::as_slice)
+    }
+
     /// The miner of a slot; `None` when its round was not drawn.
     #[must_use]
     pub fn miner(&self, context: &Context<'_>, slot: u32) -> Option<Uid> {

@@ -6,17 +6,20 @@
 
 use agon_protocol::id::Uid;
 use agon_protocol::message::{
-    AnswerLeaf, AnswerResult, EvidenceCommit, Forgery, ItemAnswer, ItemLeaf, Leaf, OpenedLeaf, answer_digest,
+    AnswerLeaf, AnswerResult, EvidenceCommit, Forgery, ItemAnswer, ItemLeaf, Leaf, OpenedLeaf, StandingLeaf,
+    WindowEntry, answer_digest,
 };
 use agon_protocol::sign::{SignError, verify_draw};
 use agon_scoring::compare::{Anchor, JudgedAnswer, compare};
 use agon_scoring::draw::Draw;
-use agon_scoring::rating::{strengths, value_ppm};
+use agon_scoring::rating::{Entry, Standing, Window};
+use agon_scoring::weights::{pay, scale};
 use agon_subnets::Given;
 use thiserror::Error;
 
 use crate::Context;
 use crate::answer::{self, Broken, Draws};
+use crate::bundle::policy;
 
 /// A step that does not follow.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -47,6 +50,24 @@ pub enum Forged {
         answer: u32,
         /// Place of the item.
         item: u32,
+    },
+    /// A standing that does not follow from its window.
+    #[error("leaf {leaf}: rating or pay do not follow from the window")]
+    Standing {
+        /// Its place.
+        leaf: u32,
+    },
+    /// A weight that does not follow from the standings.
+    #[error("leaf {leaf}: the weight of uid {uid} is {found}, {expected} follows from the standings")]
+    Weight {
+        /// Place of the weights.
+        leaf: u32,
+        /// Whose weight.
+        uid: Uid,
+        /// What the validator gave.
+        found: u16,
+        /// What follows.
+        expected: u16,
     },
     /// An item whose values do not follow from its scores.
     #[error("leaf {leaf}: the values do not follow from the scores")]
@@ -102,7 +123,12 @@ pub fn check(context: &Context<'_>, commit: &EvidenceCommit, forgery: &Forgery) 
         Forgery::Judgement { answer, text } => judged(context, answer, text),
         Forgery::Copied { answer, item } => copied(answer, item),
         Forgery::Values { item } => valued(item),
-        Forgery::Standing { .. } | Forgery::Weight { .. } => Err(NoForgery::Follows),
+        Forgery::Standing { standing } => stood(standing),
+        Forgery::Weight {
+            weights,
+            best,
+            standing,
+        } => weighed(weights, best, standing),
     }
 }
 
@@ -210,9 +236,89 @@ pub fn item_values(item: &ItemLeaf) -> Option<Vec<(Uid, u32)>> {
     };
     let answers: Vec<JudgedAnswer> = item.answers.iter().map(judged).collect();
     let comparison = compare(&answers, &Anchor::perfect(item.reference.0)).ok()?;
-    let values: Vec<u32> = strengths(&comparison).into_iter().map(value_ppm).collect();
-    let of_player = |(uid, player): &(u16, usize)| (Uid(*uid), values[*player]);
-    Some(comparison.player_of_uid().iter().map(of_player).collect())
+    let values = comparison.answers().iter();
+    Some(values.map(|answer| (Uid(answer.uid), answer.value_ppm)).collect())
+}
+
+fn stood(opened: &OpenedLeaf) -> Result<Forged, NoForgery> {
+    let leaf = standing_of(opened)?;
+    if pay_of(leaf) == Some((leaf.rating_ppm, leaf.pay)) {
+        return Err(NoForgery::Follows);
+    }
+    Ok(Forged::Standing { leaf: opened.index })
+}
+
+/// Rating and pay that follow from a standing's window; `None` when no validator can have it.
+fn pay_of(leaf: &StandingLeaf) -> Option<(u32, u64)> {
+    let entry = |entry: &WindowEntry| Entry {
+        item: entry.item,
+        digest: entry.digest.map(|digest| digest.0),
+        value_ppm: entry.value_ppm,
+        is_telling: entry.is_telling,
+    };
+    let window = Window::new(leaf.window.iter().map(entry).collect()).ok()?;
+    let standing = Standing {
+        uid: leaf.uid.0,
+        rating_ppm: window.rating_ppm(),
+        item_count: window.item_count(),
+        verified_count: window.verified_count(),
+        voices: leaf.voices,
+        work: leaf.work,
+    };
+    Some((standing.rating_ppm, pay(&standing, &policy()).ok()?))
+}
+
+/// Scales two standings again, of which one has the largest weight.
+fn weighed(
+    opened_weights: &OpenedLeaf,
+    opened_best: &OpenedLeaf,
+    opened: &OpenedLeaf,
+) -> Result<Forged, NoForgery> {
+    let Leaf::Weights(weights) = &opened_weights.leaf else {
+        return Err(NoForgery::Kind {
+            leaf: opened_weights.index,
+            expected: "row of weights",
+        });
+    };
+    let (best, standing) = (standing_of(opened_best)?, standing_of(opened)?);
+    let found = |uid| {
+        weights
+            .row
+            .iter()
+            .find(|cell| cell.0 == uid)
+            .map_or(0, |cell| cell.1)
+    };
+    if found(best.uid) != u16::MAX || best.uid == standing.uid {
+        return Err(NoForgery::Apart {
+            reason: "the first standing is not that of the largest weight, or is the second too",
+        });
+    }
+    let mut pays = [(best.uid.0, best.pay), (standing.uid.0, standing.pay)];
+    pays.sort_unstable();
+    let row = scale(&pays, pays.len());
+    let expected = |uid: Uid| row.iter().find(|cell| cell.0 == uid.0).map_or(0, |cell| cell.1);
+    if [best.uid, standing.uid]
+        .into_iter()
+        .all(|uid| found(uid) == expected(uid))
+    {
+        return Err(NoForgery::Follows);
+    }
+    Ok(Forged::Weight {
+        leaf: opened_weights.index,
+        uid: standing.uid,
+        found: found(standing.uid),
+        expected: expected(standing.uid),
+    })
+}
+
+fn standing_of(opened: &OpenedLeaf) -> Result<&StandingLeaf, NoForgery> {
+    match &opened.leaf {
+        Leaf::Standing(leaf) => Ok(leaf),
+        _ => Err(NoForgery::Kind {
+            leaf: opened.index,
+            expected: "standing",
+        }),
+    }
 }
 
 fn answer_of(opened: &OpenedLeaf) -> Result<&AnswerLeaf, NoForgery> {

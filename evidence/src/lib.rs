@@ -6,7 +6,7 @@
 //!
 //! - the ledger picks slots that the validator's draw obliged it to, and the validator shows their leaves
 //!   ([`slots`], [`opening`]); the share that it proves multiplies its dividends ([`coverage`]);
-//! - anyone fetches the whole evidence and recomputes it;
+//! - anyone fetches the whole evidence ([`bundle`]) and recomputes it ([`recompute`]);
 //! - a step that does not follow from the rules is shown to the ledger by the leaves it is made of ([`forgery`]).
 //!
 //! Pure: no clock, no disk, no floats. The ledger, a validator and an auditor call the same functions.
@@ -14,9 +14,13 @@
 #![deny(clippy::float_arithmetic, clippy::cast_possible_truncation)]
 
 pub mod answer;
+pub mod bundle;
 pub mod coverage;
+pub mod fold;
 pub mod forgery;
 pub mod opening;
+pub mod recompute;
+pub mod record;
 pub mod slots;
 
 use agon_protocol::id::{Digest, Hotkey, Netuid, Uid};

@@ -1,5 +1,6 @@
 //! The command line of `agon-validator`: what was typed, and what it means.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use agon_protocol::id::Netuid;
@@ -14,6 +15,7 @@ const EXAMPLES: &str = "Examples:
   agon-validator run --wallet mine --hotkey val0 --netuid 1
   agon-validator run --wallet mine --hotkey val0 --netuid 1 --ledger http://10.0.0.5:9944 --miners 32
 
+  agon-validator run --wallet mine --hotkey val0 --netuid 1 --listen 0.0.0.0:9946 --announce 203.0.113.7:9946
   agon-validator run --wallet mine --hotkey val0 --netuid 2 --reference models/large
   agon-validator calibrate --model models/large
 
@@ -102,7 +104,7 @@ pub struct RunArgs {
     /// Folder of state, evidence and status [default: validator-NETUID-HOTKEY beside the wallets]
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
-    /// Most miners that a round asks
+    /// Most miners that a round asks, where the subnet does not say how many are owed
     #[arg(long, value_name = "COUNT", default_value_t = 16, value_parser = miners)]
     pub miners: usize,
     /// Items that each of them is asked in a round
@@ -114,6 +116,12 @@ pub struct RunArgs {
     /// Time for an answer, milliseconds
     #[arg(long, value_name = "MS", default_value_t = 12_000, value_parser = clap::value_parser!(u64).range(100..=600_000))]
     pub deadline_ms: u64,
+    /// Address on which evidence is served to auditors; port 0 takes a free one [default: none]
+    #[arg(long, value_name = "ADDR")]
+    pub listen: Option<SocketAddr>,
+    /// Address that auditors are told, for hosts behind a router [default: that of --listen]
+    #[arg(long, value_name = "ADDR", requires = "listen")]
+    pub announce: Option<SocketAddr>,
     /// Reference model.
     #[command(flatten)]
     pub reference: ReferenceArgs,
@@ -163,6 +171,8 @@ impl RunArgs {
             },
             round_ms: self.round_ms,
             reference: None,
+            listen: self.listen,
+            served_at: self.announce,
         })
     }
 }

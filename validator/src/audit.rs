@@ -5,25 +5,22 @@
 //! would tell a miner when to be honest. What an audit measures becomes a [`Tally`]; tallies of a miner's newest
 //! audits add up, so that doubts too small to reject a short answer still come together.
 
-use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use agon_protocol::id::{Digest, Uid};
+pub use agon_evidence::record::{AUDITS_KEPT, Audit, Tallies};
+use agon_protocol::id::Digest;
 use agon_protocol::message::{
     Challenge, Code, FinishReason, OpenedWindow, Receipt, Sampling, Trace, tokens_digest,
 };
 use agon_scoring::draw::AuditDraw;
 use agon_scoring::verify::{ANSWER_DOUBT_MAX, Limits, Tally};
 use agon_subnets::ModelPin;
-use borsh::{BorshDeserialize, BorshSerialize};
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::query::Outcome;
 use crate::round::Ask;
 
-/// Newest audits of a miner that are kept.
-pub const AUDITS_KEPT: usize = 32;
 /// Checks that wait for the reference; a round's audits are asked for one after the other.
 const QUEUE_MAX: usize = 16;
 
@@ -95,36 +92,6 @@ impl std::fmt::Debug for Pinned {
         f.debug_struct("Pinned")
             .field("model", &self.model)
             .finish_non_exhaustive()
-    }
-}
-
-/// What an audit found about one answer.
-#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
-pub struct Audit {
-    /// What was measured; empty when there was nothing to measure.
-    pub tally: Tally,
-    /// Windows of codes as the miner opened them.
-    pub windows: Vec<OpenedWindow>,
-    /// Why the answer alone is rejected, if it is.
-    pub failure: Option<String>,
-}
-
-impl Audit {
-    /// The miner did not open the codes that its receipt commits to.
-    #[must_use]
-    pub fn withheld(reason: &str) -> Self {
-        Self::failed(
-            Vec::new(),
-            format!("the activation codes were not opened: {reason}"),
-        )
-    }
-
-    fn failed(windows: Vec<OpenedWindow>, failure: impl Into<String>) -> Self {
-        Self {
-            tally: Tally::default(),
-            windows,
-            failure: Some(failure.into()),
-        }
     }
 }
 
@@ -290,32 +257,4 @@ impl<'a> Answered<'a> {
 #[must_use]
 pub fn window(draw: &AuditDraw, ask: &Ask, trace: &Trace) -> Option<u32> {
     draw.below(ask.miner.uid.0, ask.item_index, trace.windows())
-}
-
-/// The newest tallies of each miner.
-#[derive(Clone, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
-pub struct Tallies(BTreeMap<Uid, VecDeque<Tally>>);
-
-impl Tallies {
-    /// Adds what an audit measured. An audit that failed without a measurement adds nothing: it stands for itself.
-    pub fn add(&mut self, uid: Uid, tally: Tally) {
-        if tally == Tally::default() {
-            return;
-        }
-        let newest = self.0.entry(uid).or_default();
-        newest.push_back(tally);
-        if newest.len() > AUDITS_KEPT {
-            newest.pop_front();
-        }
-    }
-
-    /// The newest tallies of a miner, oldest first.
-    pub fn of(&self, uid: Uid) -> impl Iterator<Item = &Tally> {
-        self.0.get(&uid).into_iter().flatten()
-    }
-
-    /// Forgets a miner.
-    pub fn forget(&mut self, uid: Uid) {
-        self.0.remove(&uid);
-    }
 }

@@ -5,7 +5,7 @@
 //! can never be revealed.
 
 use agon_protocol::id::Uid;
-use agon_protocol::message::{SubnetView, Weights};
+use agon_protocol::message::{EvidenceCommit, SubnetView, Weights};
 use borsh::{BorshDeserialize, BorshSerialize};
 
 /// Share of a tempo that is left when weights are committed: a sixth, and at least [`MARGIN_BLOCKS_MIN`].
@@ -39,6 +39,33 @@ pub struct Pending {
     pub progress: Progress,
     /// How often the next step failed.
     pub tries: u32,
+}
+
+/// Evidence of a tempo, from its commit to its opening.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Owed {
+    /// The commit.
+    pub commit: EvidenceCommit,
+    /// Whether the ledger has it.
+    pub committed: bool,
+    /// Whether the ledger has the leaves that it picked.
+    pub opened: bool,
+    /// How often the next step failed.
+    pub tries: u32,
+}
+
+/// What of the evidence is due in `tempo`: its commit in its own tempo, its opening in the next.
+#[must_use]
+pub fn evidence_due(owed: &[Owed], tempo: u64) -> Option<usize> {
+    owed.iter().position(|owed| {
+        let of = owed.commit.tempo;
+        (of == tempo && !owed.committed) || (of.saturating_add(1) == tempo && owed.committed && !owed.opened)
+    })
+}
+
+/// Forgets evidence whose opening is done or too late.
+pub fn drop_settled(owed: &mut Vec<Owed>, tempo: u64) {
+    owed.retain(|owed| owed.commit.tempo.saturating_add(1) >= tempo && !owed.opened);
 }
 
 /// What is due.

@@ -6,16 +6,13 @@
 
 use std::path::{Path, PathBuf};
 
+pub use agon_evidence::record::{AnswerRecord, ItemRecord, MinerRecord, Round};
 use agon_protocol::codec::{self, CodecError};
-use agon_protocol::id::{BlockNumber, Digest, Hotkey, Netuid, Uid};
-use agon_protocol::message::{Challenge, Signed, WeightsCommit};
-use agon_protocol::sign::DrawProof;
+use agon_protocol::id::{BlockNumber, Netuid, Uid};
+use agon_protocol::message::WeightsCommit;
 use agon_runtime::framed_log::{FILE_HEADER_BYTES, FramedLog, Frames, LogError, LogOptions};
 use borsh::{BorshDeserialize, BorshSerialize};
 use thiserror::Error;
-
-use crate::audit::Audit;
-use crate::query::Outcome;
 
 /// Most bytes of a record: a round of 256 miners with answers of a few kilobytes.
 pub const RECORD_BYTES_MAX: u32 = 32 * 1024 * 1024;
@@ -34,74 +31,6 @@ pub enum Record {
     Weights(WeightsStep),
     /// Why nothing was done where something was due.
     Abstained(Abstained),
-}
-
-/// A round that was judged.
-#[derive(Clone, Debug, PartialEq, BorshSerialize, BorshDeserialize)]
-pub struct Round {
-    /// The subnet.
-    pub netuid: Netuid,
-    /// Its tempo.
-    pub tempo: u64,
-    /// Number of the round within the tempo.
-    pub round: u32,
-    /// Number of the round among all of this validator's.
-    pub sequence: u64,
-    /// When it began, Unix milliseconds.
-    pub time_ms: u64,
-    /// Beacon of the tempo.
-    pub beacon: Digest,
-    /// Proof that it was drawn.
-    pub draw: DrawProof,
-    /// Proof of the draw of its audits.
-    pub audit_draw: DrawProof,
-    /// The items, in the order of their index.
-    pub items: Vec<ItemRecord>,
-    /// The asked miners and what they were worth after the round, UID ascending.
-    pub miners: Vec<MinerRecord>,
-    /// Every question and what came of it.
-    pub answers: Vec<AnswerRecord>,
-}
-
-/// One item of a round.
-#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
-pub struct ItemRecord {
-    /// The seed it is made from.
-    pub seed: [u8; 32],
-    /// Kind of question.
-    pub kind: String,
-    /// The reference answer.
-    pub reference: String,
-}
-
-/// One miner of a round.
-#[derive(Clone, Debug, PartialEq, BorshSerialize, BorshDeserialize)]
-pub struct MinerRecord {
-    /// Its slot.
-    pub uid: Uid,
-    /// Its key.
-    pub hotkey: Hotkey,
-    /// Its rating after the round, parts per million.
-    pub rating_ppm: u32,
-}
-
-/// One question to one miner.
-#[derive(Clone, Debug, PartialEq, BorshSerialize, BorshDeserialize)]
-pub struct AnswerRecord {
-    /// The miner's slot.
-    pub uid: Uid,
-    /// The challenge as it was sent; its prompt can be made again from the item's seed.
-    pub challenge: Signed<Challenge>,
-    /// What came back.
-    pub outcome: Outcome,
-    /// What an audit found, where there was one.
-    pub audit: Option<Audit>,
-    /// What it is worth, parts per million.
-    pub score_ppm: u32,
-    /// Why.
-    pub reason: String,
-    /// Its strength among the answers to the item, parts per million of the reference answer's.
-    pub strength_ppm: u32,
 }
 
 /// A step of commit and reveal.

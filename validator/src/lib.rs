@@ -6,10 +6,11 @@
 //! | [`query`] | asks one miner, under a deadline |
 //! | [`audit`] | checks answers against the model that the task pins |
 //! | [`calibration`] | what honest distances from a model are, as a file |
-//! | [`fold`] | the one way from judged answers to ratings |
-//! | [`commit`] | decides when weights are committed and revealed |
+//! | [`commit`] | decides when weights and evidence are committed, revealed and opened |
 //! | [`state`] | what must not be forgotten |
 //! | [`evidence`] | the append-only log of everything that was done |
+//! | [`bundles`] | the evidence of the newest tempos, as the ledger has the roots of it |
+//! | [`serve`] | shows it to anyone |
 //! | [`work`] | the loop that puts them together |
 //! | [`args`] | what was typed, and what it means |
 //!
@@ -18,33 +19,37 @@
 
 pub mod args;
 pub mod audit;
+pub mod bundles;
 pub mod calibration;
 pub mod commit;
 pub mod evidence;
-pub mod fold;
 pub mod query;
 pub mod round;
+pub mod serve;
 pub mod state;
 pub mod work;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use agon_ledger_client::follow::Follower;
 use agon_ledger_client::{ClientError, LedgerClient};
+use agon_protocol::grpc::v1::validator_server::ValidatorServer;
 use agon_protocol::id::Netuid;
 use agon_protocol::sign::Keypair;
 use agon_runtime::clock::Clock;
 use agon_runtime::entropy::Entropy;
 use agon_runtime::files::{LockError, lock_dir};
 use agon_runtime::flags::ExitWith;
-use agon_runtime::net::Net;
+use agon_runtime::net::{self, Net};
 use agon_runtime::shutdown::{Shutdown, TaskFailed, Tasks, grace};
 use agon_runtime::telemetry::{self, Metric};
 use thiserror::Error;
-use tracing::warn;
+use tracing::{info, warn};
 
 use crate::audit::Pinned;
+use crate::bundles::{BundleError, Bundles};
 use crate::evidence::EvidenceError;
 use crate::round::Size;
 use crate::state::StateError;
@@ -70,6 +75,10 @@ pub struct Config {
     pub round_ms: u64,
     /// The reference model, for tasks that pin one.
     pub reference: Option<Pinned>,
+    /// Where evidence is served; port 0 takes a free one, `None` serves none.
+    pub listen: Option<SocketAddr>,
+    /// What commits name as the place where evidence is served, for hosts behind a router; the bound address otherwise.
+    pub served_at: Option<SocketAddr>,
 }
 
 /// Where clock, transport and randomness come from.
@@ -107,6 +116,17 @@ pub enum RunError {
     /// The evidence cannot be read or written.
     #[error(transparent)]
     Evidence(#[from] EvidenceError),
+    /// The evidence of a tempo cannot be kept or read.
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
+    /// The address cannot be bound.
+    #[error("listen on {addr}: {source}; choose another with --listen")]
+    Listen {
+        /// The address.
+        addr: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// The reference model's thread cannot be started.
     #[error("start the reference model's thread: {source}")]
     Reference {
@@ -143,6 +163,10 @@ pub const METRICS: &[Metric] = &[
         "Steps of weights by kind and result",
     ),
     Metric::counter(
+        "agon_validator_evidence_total",
+        "Steps of evidence by kind and result",
+    ),
+    Metric::counter(
         "agon_validator_audits_total",
         "Audits by outcome: held, failed or unavailable",
     ),
@@ -158,7 +182,7 @@ pub const METRICS: &[Metric] = &[
 /// # Errors
 ///
 /// [`RunError`]. A ledger that goes away later is not an error: the validator abstains and waits for it.
-pub async fn run(config: Config, world: World, shutdown: Shutdown) -> Result<(), RunError> {
+pub async fn run(mut config: Config, world: World, shutdown: Shutdown) -> Result<(), RunError> {
     telemetry::describe(METRICS);
     std::fs::create_dir_all(&config.dir).map_err(|source| RunError::Folder {
         path: config.dir.clone(),
@@ -168,8 +192,9 @@ pub async fn run(config: Config, world: World, shutdown: Shutdown) -> Result<(),
     let client = LedgerClient::new(&world.net, &config.ledger)?;
     let follower = Follower::new(client.clone(), config.netuid);
     let views = follower.views();
-    let work = Work::open(config, world, client).await?;
     let mut tasks = Tasks::new(shutdown.clone());
+    serve_evidence(&mut config, &world.net, &mut tasks, &shutdown).await?;
+    let work = Work::open(config, world, client).await?;
     tasks.spawn("ledger follower", follower.run(shutdown.clone()));
     let worked = work.run(views, shutdown.clone()).await;
     shutdown.request();
@@ -179,4 +204,30 @@ pub async fn run(config: Config, world: World, shutdown: Shutdown) -> Result<(),
     }
     report.into_result()?;
     worked
+}
+
+/// Serves what is kept, where an address is given, and says in the config where that is.
+async fn serve_evidence(
+    config: &mut Config,
+    net: &Net,
+    tasks: &mut Tasks,
+    shutdown: &Shutdown,
+) -> Result<(), RunError> {
+    let Some(addr) = config.listen else {
+        return Ok(());
+    };
+    let listened = net.listen(addr).await;
+    let incoming = listened.map_err(|source| RunError::Listen { addr, source })?;
+    let bound = incoming.local_addr();
+    config.served_at = config
+        .served_at
+        .or_else(|| (!bound.ip().is_unspecified()).then_some(bound));
+    info!(address = %bound, announced = ?config.served_at, "evidence is served");
+    let service = ValidatorServer::new(serve::Service(Bundles::open(&config.dir)?));
+    let stopped = shutdown.clone();
+    let server = net::server()
+        .add_service(service)
+        .serve_with_incoming_shutdown(incoming, async move { stopped.requested().await });
+    tasks.spawn("evidence server", server);
+    Ok(())
 }

@@ -9,15 +9,16 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+pub use agon_evidence::record::Outcome;
 use agon_protocol::grpc::v1::ask_reply::Part;
 use agon_protocol::grpc::v1::miner_client::MinerClient;
 use agon_protocol::grpc::v1::{AskReply, AskRequest, OpenRequest, SignedReceipt};
 use agon_protocol::grpc::{self};
+pub use agon_protocol::message::Failure;
 use agon_protocol::message::{
     Challenge, OpenedWindow, Receipt, Signed, Verified, answer_digest, tokens_digest,
 };
 use agon_runtime::net::{ChannelOptions, Net};
-use borsh::{BorshDeserialize, BorshSerialize};
 use tonic::transport::Channel;
 use tonic::{Code, Request, Status, Streaming};
 
@@ -30,71 +31,13 @@ const REASON_BYTES_MAX: usize = 256;
 /// Channels that are kept open; more than a round asks.
 const CHANNELS_MAX: usize = 512;
 
-/// What came of asking a miner.
-#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
-pub enum Outcome {
-    /// An answer with a receipt that holds.
-    Answered {
-        /// The text.
-        text: String,
-        /// What it is made of, the end of the text included; empty when the miner does not say.
-        tokens: Vec<u32>,
-        /// Milliseconds from the question to the first piece of text, by our clock.
-        first_ms: u32,
-        /// Milliseconds from the question to the receipt.
-        total_ms: u32,
-        /// The miner's signed statement.
-        receipt: Box<Signed<Receipt>>,
-    },
-    /// No answer, or none that can be used.
-    Failed {
-        /// In which way.
-        failure: Failure,
-        /// In words, for people.
-        reason: String,
-    },
-}
-
-/// In which way asking failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, BorshSerialize, BorshDeserialize)]
-pub enum Failure {
-    /// The miner could not be reached or went away.
-    Unreachable,
-    /// The deadline passed.
-    Late,
-    /// The miner's queue is full.
-    Busy,
-    /// The miner does not accept us or our challenge; our fault when most miners say so, its own otherwise.
-    Refused,
-    /// The answer breaks a limit, or its receipt does not hold.
-    Invalid,
-    /// The miner reports a failure of its own.
-    Broken,
-}
-
-impl Failure {
-    /// Name for evidence, logs and metrics; one of a fixed set.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Unreachable => "unreachable",
-            Self::Late => "late",
-            Self::Busy => "busy",
-            Self::Refused => "refused",
-            Self::Invalid => "invalid",
-            Self::Broken => "broken",
-        }
+/// An outcome of asking that gave no answer, its reason cut to what is kept.
+fn no_answer(failure: Failure, reason: impl Into<String>) -> Outcome {
+    let mut reason = reason.into();
+    while reason.len() > REASON_BYTES_MAX {
+        reason.pop();
     }
-}
-
-impl Outcome {
-    fn failed(failure: Failure, reason: impl Into<String>) -> Self {
-        let mut reason = reason.into();
-        while reason.len() > REASON_BYTES_MAX {
-            reason.pop();
-        }
-        Self::Failed { failure, reason }
-    }
+    Outcome::Failed { failure, reason }
 }
 
 /// The open channels to miners, one for each address.
@@ -148,7 +91,7 @@ impl Miners {
 pub async fn ask(channel: Channel, challenge: &Signed<Challenge>, deadline: Duration) -> Outcome {
     match tokio::time::timeout(deadline, converse(channel, challenge)).await {
         Ok(outcome) => outcome,
-        Err(_) => Outcome::failed(
+        Err(_) => no_answer(
             Failure::Late,
             format!("no receipt within {} ms", deadline.as_millis()),
         ),
@@ -245,7 +188,7 @@ async fn read(mut stream: Streaming<AskReply>, challenge: &Signed<Challenge>, st
             })) => {
                 if partial.text.len() + piece.len() > bytes_max {
                     let reason = format!("more than {bytes_max} bytes of answer");
-                    return Outcome::failed(Failure::Invalid, reason);
+                    return no_answer(Failure::Invalid, reason);
                 }
                 partial.first_ms.get_or_insert_with(elapsed_ms);
                 partial.text.push_str(&piece);
@@ -265,13 +208,13 @@ async fn read(mut stream: Streaming<AskReply>, challenge: &Signed<Challenge>, st
                         total_ms,
                         receipt: Box::new(receipt.into_signed()),
                     },
-                    Err(reason) => Outcome::failed(Failure::Invalid, reason),
+                    Err(reason) => no_answer(Failure::Invalid, reason),
                 };
             }
             Ok(Some(AskReply { part: None })) => {
-                return Outcome::failed(Failure::Invalid, "a part of the answer is empty");
+                return no_answer(Failure::Invalid, "a part of the answer is empty");
             }
-            Ok(None) => return Outcome::failed(Failure::Invalid, "the answer ended without a receipt"),
+            Ok(None) => return no_answer(Failure::Invalid, "the answer ended without a receipt"),
             Err(status) => return failed(&status),
         }
     }
@@ -322,5 +265,5 @@ fn failed(status: &Status) -> Outcome {
         Code::InvalidArgument | Code::NotFound | Code::Unimplemented => Failure::Invalid,
         Code::Unavailable | Code::Aborted | Code::Ok => Failure::Unreachable,
     };
-    Outcome::failed(failure, format!("{:?}: {}", status.code(), status.message()))
+    no_answer(failure, format!("{:?}: {}", status.code(), status.message()))
 }

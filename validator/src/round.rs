@@ -13,10 +13,11 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
+use agon_evidence::slots::schedule;
 use agon_protocol::id::{Digest, Hotkey, Netuid, Uid};
 use agon_protocol::message::{Challenge, Metagraph, Receipt, Sampling, Signed};
 use agon_protocol::sign::{DrawInput, DrawProof, Keypair};
-use agon_scoring::draw::{AuditDraw, Candidate, Draw};
+use agon_scoring::draw::{AuditDraw, Draw};
 use agon_scoring::verify::MINER_DOUBT_MAX;
 use agon_subnets::{Given, Item, ModelPin, Task};
 
@@ -77,13 +78,34 @@ pub struct Miner {
     pub uid: Uid,
     /// Its key.
     pub hotkey: Hotkey,
-    /// Where it serves.
-    pub addr: SocketAddr,
+    /// Where it serves; `None` when it does not any more.
+    pub addr: Option<SocketAddr>,
 }
 
-/// The neurons that can be asked: those that serve, without ourselves.
+/// The neurons that can be drawn: those of the tempo's roster, without ourselves, where they serve now. Before the
+/// ledger has a roster, those that serve now.
 #[must_use]
-pub fn miners(metagraph: &Metagraph, ourselves: Hotkey) -> Vec<Miner> {
+pub fn miners(roster: &[(Uid, Hotkey)], metagraph: &Metagraph, ourselves: Hotkey) -> Vec<Miner> {
+    let serving = serving(metagraph, ourselves);
+    if roster.is_empty() {
+        return serving;
+    }
+    let addr = |uid, hotkey| {
+        let now = serving
+            .iter()
+            .find(|miner| (miner.uid, miner.hotkey) == (uid, hotkey));
+        now.and_then(|miner| miner.addr)
+    };
+    let others = roster.iter().filter(|(_, hotkey)| *hotkey != ourselves);
+    let miner = |&(uid, hotkey): &(Uid, Hotkey)| Miner {
+        uid,
+        hotkey,
+        addr: addr(uid, hotkey),
+    };
+    others.map(miner).collect()
+}
+
+fn serving(metagraph: &Metagraph, ourselves: Hotkey) -> Vec<Miner> {
     let serving = metagraph
         .neurons
         .iter()
@@ -93,7 +115,7 @@ pub fn miners(metagraph: &Metagraph, ourselves: Hotkey) -> Vec<Miner> {
         Some(Miner {
             uid: neuron.uid,
             hotkey: neuron.hotkey,
-            addr,
+            addr: Some(addr),
         })
     };
     serving.filter_map(miner).collect()
@@ -157,19 +179,13 @@ pub fn plan(
     setting: &Setting<'_>,
     size: &Size,
     miners: &[Miner],
-    last_asked: &BTreeMap<Uid, u64>,
     nonces: &mut NonceCounter,
     now_ms: u64,
 ) -> Plan {
-    let (output, proof) = setting.pair.draw(&draw_input(setting));
+    let (output, proof) = setting.pair.draw(&draw_input(setting, setting.round));
     let draw = Draw::new(output);
-    let (audit_output, audit_proof) = setting.pair.draw_audits(&draw_input(setting));
-    let candidate = |miner: &Miner| Candidate {
-        uid: miner.uid.0,
-        last_asked_round: last_asked.get(&miner.uid).copied(),
-    };
-    let candidates: Vec<Candidate> = miners.iter().map(candidate).collect();
-    let drawn = draw.uids(&candidates, size.miners);
+    let (audit_output, audit_proof) = setting.pair.draw_audits(&draw_input(setting, setting.round));
+    let drawn = drawn(setting, size, miners);
     let items: Vec<PlannedItem> = (0..size.items)
         .map(|index| draw.item_seed(index))
         .map(|seed| PlannedItem {
@@ -182,9 +198,9 @@ pub fn plan(
         for uid in &drawn {
             let miner = miners
                 .iter()
-                .find(|miner| miner.uid.0 == *uid)
+                .find(|miner| miner.uid == *uid)
                 .expect("drawn from these miners");
-            let seed = draw.sampling_seed(*uid, item_index);
+            let seed = draw.sampling_seed(uid.0, item_index);
             let nonce = nonces.next(now_ms);
             let terms = Terms {
                 proof,
@@ -211,13 +227,33 @@ pub fn plan(
     }
 }
 
-fn draw_input(setting: &Setting<'_>) -> DrawInput {
+/// The miners of the round, in the order drawn: who was not asked in the tempo yet comes first.
+fn drawn(setting: &Setting<'_>, size: &Size, miners: &[Miner]) -> Vec<Uid> {
+    let candidates: Vec<Uid> = miners.iter().map(|miner| miner.uid).collect();
+    let rounds = 0..=setting.round;
+    let outputs: Vec<[u8; 32]> = rounds
+        .map(|round| setting.pair.draw(&draw_input(setting, round)).0)
+        .collect();
+    schedule(&candidates, &outputs, size.miners)
+        .pop()
+        .unwrap_or_default()
+}
+
+/// Proofs of the draws of the tempo's first `rounds` rounds.
+#[must_use]
+pub fn draws(setting: &Setting<'_>, rounds: u32) -> Vec<DrawProof> {
+    (0..rounds)
+        .map(|round| setting.pair.draw(&draw_input(setting, round)).1)
+        .collect()
+}
+
+fn draw_input(setting: &Setting<'_>, round: u32) -> DrawInput {
     DrawInput {
         genesis: setting.genesis,
         netuid: setting.netuid,
         tempo: setting.tempo,
         beacon: setting.beacon,
-        round: setting.round,
+        round,
     }
 }
 

@@ -7,18 +7,16 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use agon_evidence::fold::Memory;
 use agon_protocol::codec::{self, CodecError};
 use agon_protocol::id::{BlockNumber, Hotkey, Uid};
 use agon_protocol::message::Metagraph;
 use agon_runtime::files::{WriteError, write_atomic};
-use agon_scoring::rating::Ratings;
 use borsh::{BorshDeserialize, BorshSerialize};
 use thiserror::Error;
 
-use crate::audit::Tallies;
-use crate::commit::Pending;
+use crate::commit::{Owed, Pending};
 use crate::evidence::{Evidence, EvidenceError, Record};
-use crate::fold::fold;
 
 /// Most bytes of the file: 4,096 windows and room.
 const BYTES_MAX: usize = 256 * 1024 * 1024;
@@ -38,16 +36,18 @@ pub struct State {
     pub rounds: u64,
     /// Where the evidence ended when this state was written; what follows is not folded in yet.
     pub evidence_end: u64,
-    /// The windows of answers.
-    pub ratings: Ratings,
-    /// What the newest audits of each UID measured.
-    pub audits: Tallies,
-    /// In which of [`Self::rounds`] each UID was asked last.
-    pub last_asked: BTreeMap<Uid, u64>,
+    /// What it remembers of its miners.
+    pub memory: Memory,
+    /// What it remembered when the tempo opened: what the tempo's evidence begins with.
+    pub carried: Memory,
+    /// UIDs that changed hands since the last round.
+    pub forgotten: Vec<Uid>,
     /// Who held each UID when it was last seen.
     pub holders: BTreeMap<Uid, Holder>,
     /// Weights between commit and reveal.
     pub pending: Vec<Pending>,
+    /// Evidence between commit and opening.
+    pub owed: Vec<Owed>,
 }
 
 /// Why the state cannot be read or written.
@@ -126,16 +126,19 @@ impl State {
     }
 
     fn forget(&mut self, uid: Uid) {
-        self.ratings.forget(uid.0);
-        self.audits.forget(uid);
-        self.last_asked.remove(&uid);
+        self.memory.forget(uid);
+        if let Err(place) = self.forgotten.binary_search(&uid) {
+            self.forgotten.insert(place, uid);
+        }
     }
 
     /// Moves on to `tempo`; rounds are counted from 0 in each.
-    pub const fn enter(&mut self, tempo: u64) {
+    pub fn enter(&mut self, tempo: u64) {
         if self.tempo != tempo {
             self.tempo = tempo;
             self.round = 0;
+            self.carried = self.memory.clone();
+            self.forgotten.clear();
         }
     }
 
@@ -171,8 +174,10 @@ impl State {
                     self.forget(miner.uid);
                 }
             }
-            (self.tempo, self.round, self.rounds) = (round.tempo, round.round, round.sequence);
-            fold(self, &mut round);
+            self.enter(round.tempo);
+            (self.round, self.rounds) = (round.round, round.sequence);
+            self.memory.fold(&mut round);
+            self.forgotten.clear();
             self.count_round();
             folded += 1;
         }
@@ -241,13 +246,13 @@ mod tests {
         let comparison = compare(&[answer(0), answer(1)], &Anchor::perfect([2; 32])).unwrap();
         let mut state = State::default();
         state.meet(&metagraph(vec![neuron(0, 10, 5), neuron(1, 11, 5)]));
-        state.ratings.record(&comparison);
-        state.last_asked = BTreeMap::from([(Uid(0), 1), (Uid(1), 1)]);
+        state.memory.ratings.record(&comparison);
         state
     }
 
     fn rated_uids(state: &State) -> Vec<u16> {
         state
+            .memory
             .ratings
             .standings()
             .iter()
@@ -261,7 +266,7 @@ mod tests {
         let changed = state.meet(&metagraph(vec![neuron(0, 12, 8), neuron(1, 11, 5)]));
         assert_eq!(changed, [Uid(0)]);
         assert_eq!(rated_uids(&state), [1]);
-        assert_eq!(state.last_asked.keys().collect::<Vec<_>>(), [&Uid(1)]);
+        assert_eq!(state.forgotten, [Uid(0)]);
     }
 
     #[test]

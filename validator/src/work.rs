@@ -5,6 +5,7 @@
 //! disk before their commit is submitted.
 
 mod auditing;
+mod proving;
 mod weighing;
 
 use std::collections::BTreeMap;
@@ -12,6 +13,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use agon_evidence::bundle::ROUNDS_MAX;
 use agon_ledger_client::LedgerClient;
 use agon_ledger_client::follow::{View, Views};
 use agon_protocol::id::{Digest, Uid};
@@ -24,10 +26,11 @@ use serde::Serialize;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
+use self::proving::Terms;
 use crate::audit::Auditor;
+use crate::bundles::Bundles;
 use crate::commit::{self, Rules};
 use crate::evidence::{self, Abstained, AnswerRecord, Evidence, ItemRecord, MinerRecord, Record, Round};
-use crate::fold::fold;
 use crate::query::{self, Miners, Outcome};
 use crate::round::{self, Ask, Audits, NonceCounter, Plan, Score, Setting};
 use crate::state::State;
@@ -49,6 +52,9 @@ pub struct Work {
     genesis: Digest,
     state: State,
     evidence: Evidence,
+    bundles: Bundles,
+    /// What the ledger says of the running tempo's evidence, once it was asked.
+    terms: Option<Terms>,
     miners: Miners,
     /// The reference model, where there is one.
     auditor: Option<Arc<Auditor>>,
@@ -132,6 +138,7 @@ impl Work {
         let subnet = client.subnet(config.netuid).await?;
         info!(netuid = %config.netuid, task = subnet.task, hotkey = %config.pair.hotkey(), rounds = state.rounds, "validator starts");
         let miners = Miners::new(world.net.clone());
+        let bundles = Bundles::open(&config.dir)?;
         Ok(Self {
             config,
             world,
@@ -139,6 +146,8 @@ impl Work {
             genesis,
             state,
             evidence,
+            bundles,
+            terms: None,
             miners,
             auditor,
             nonces: NonceCounter::default(),
@@ -202,6 +211,7 @@ impl Work {
             }
         };
         self.weights_step(view, &neuron).await?;
+        self.evidence_step(view).await?;
         // One block into the tempo, so that miners have heard of it too.
         let tempo_is_known = view.height > view.subnet.tempo_start;
         let Some(beacon) = view.beacon().filter(|_| tempo_is_known) else {
@@ -210,8 +220,20 @@ impl Work {
         if Instant::now() < self.next_round {
             return Ok(());
         }
+        if self.state.round >= ROUNDS_MAX || self.has_weighed(view) {
+            // What is asked now would be in nobody's evidence.
+            return Ok(());
+        }
         self.next_round = Instant::now() + Duration::from_millis(self.config.round_ms);
         self.round(view, beacon, task, views).await
+    }
+
+    /// Whether the weights of the running tempo are made, and its evidence with them.
+    fn has_weighed(&self, view: &View) -> bool {
+        self.state
+            .owed
+            .iter()
+            .any(|owed| owed.commit.tempo == view.subnet.tempo)
     }
 
     fn enter_tempo(&mut self, view: &View) -> Result<(), RunError> {
@@ -233,6 +255,7 @@ impl Work {
         }
         if entered || !fresh.is_empty() {
             commit::drop_expired(&mut self.state.pending, &Rules::of(&view.subnet), tempo);
+            commit::drop_settled(&mut self.state.owed, tempo);
             self.save()?;
         }
         Ok(())
@@ -318,9 +341,13 @@ impl Work {
     ) -> Result<(), RunError> {
         let started = Instant::now();
         let now_ms = self.world.clock.now_ms();
-        let miners = round::miners(&view.metagraph, self.config.pair.hotkey());
+        let terms = match self.terms(view).await {
+            Ok(terms) => terms,
+            Err(error) => return self.abstain(view, None, format!("who can be drawn is not known: {error}")),
+        };
+        let miners = round::miners(&terms.roster, &view.metagraph, self.config.pair.hotkey());
         self.miners
-            .keep_only(|addr| miners.iter().any(|miner| miner.addr == *addr));
+            .keep_only(|addr| miners.iter().any(|miner| miner.addr == Some(*addr)));
         let (number, sequence) = (self.state.round, self.state.rounds);
         let setting = Setting {
             pair: &self.config.pair,
@@ -331,8 +358,8 @@ impl Work {
             round: number,
             task: &*task,
         };
-        let (size, asked) = (&self.config.size, &self.state.last_asked);
-        let plan = round::plan(&setting, size, &miners, asked, &mut self.nonces, now_ms);
+        let size = terms.size(&self.config.size);
+        let plan = round::plan(&setting, &size, &miners, &mut self.nonces, now_ms);
         // Counted before anybody is asked, so that no draw is used twice, whatever happens meanwhile.
         self.state.count_round();
         self.save()?;
@@ -355,7 +382,10 @@ impl Work {
             Ok(scores) => {
                 let mut record = self.record(&asked, &scores);
                 if evidence::fits(&record) {
-                    fold(&mut self.state, &mut record);
+                    for (item, error) in self.state.memory.fold(&mut record) {
+                        warn!(%error, item, "an item cannot be compared and says nothing");
+                    }
+                    self.state.forgotten.clear();
                     self.evidence.append(&Record::Round(Box::new(record)))?;
                     self.said = None;
                     metrics::counter!("agon_validator_rounds_total", "outcome" => "judged").increment(1);
@@ -377,7 +407,12 @@ impl Work {
         let deadline = Duration::from_millis(self.config.size.deadline_ms);
         let miners = &mut self.miners;
         let asked = plan.asks.iter().map(|ask| {
-            let channel = miners.channel(ask.miner.addr);
+            let gone = || "it does not serve on this UID any more".to_owned();
+            let channel = ask
+                .miner
+                .addr
+                .ok_or_else(gone)
+                .and_then(|addr| miners.channel(addr));
             async move {
                 match channel {
                     Ok(channel) => query::ask(channel, &ask.challenge, deadline).await,
@@ -431,6 +466,7 @@ impl Work {
             round: asked.number,
             sequence: asked.sequence,
             time_ms: asked.time_ms,
+            forgotten: self.state.forgotten.clone(),
             beacon: asked.beacon,
             draw: asked.plan.draw,
             audit_draw: asked.plan.audit_proof,
@@ -442,7 +478,7 @@ impl Work {
 
     /// Writes `status.json` for people and tools; a failure is logged, since nothing depends on it.
     fn write_status(&self, view: &View) {
-        let standings = self.state.ratings.standings();
+        let standings = self.state.memory.ratings.standings();
         let ratings = standings.iter().map(|standing| Rating {
             uid: standing.uid,
             rating: f64::from(standing.rating_ppm) / 1e6,

@@ -5,8 +5,8 @@ use agon_protocol::grpc::{self, v1};
 use agon_protocol::id::{Account, BlockNumber, Coldkey, Netuid};
 use agon_protocol::light::LightHeader;
 use agon_protocol::message::{
-    AccountView, AtRiskView, AxonCheck, AxonCheckView, ColdkeyView, CommitteeView, EventView, FinalBlock,
-    Genesis, Head, Metagraph, MetagraphChanges, Signed, SubnetView, WeightRowView,
+    AccountView, AtRiskView, AxonCheck, AxonCheckView, ColdkeyView, CommitteeView, EventView, EvidenceView,
+    FinalBlock, Genesis, Head, Metagraph, MetagraphChanges, Signed, SubnetView, WeightRowView,
 };
 use agon_protocol::proof::{ProofTarget, RowProof};
 use futures::{Stream, StreamExt};
@@ -182,6 +182,21 @@ impl LedgerClient {
             .into_iter()
             .map(|row| working("GetWeights", row))
             .collect()
+    }
+
+    /// What validators owe of the evidence of `tempo`, and what came of it.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError::NotFound`] when the tempo has not opened or is no longer kept, and the others.
+    pub async fn evidence(&self, netuid: Netuid, tempo: u64) -> Result<EvidenceView, ClientError> {
+        let mut stub = self.stub.clone();
+        let request = v1::GetEvidenceRequest {
+            netuid: netuid.0.into(),
+            tempo,
+        };
+        let reply = self.ask("GetEvidence", stub.get_evidence(request)).await?;
+        working("GetEvidence", reply)
     }
 
     /// Canonical bytes of the record of the epoch that ended `tempo`.

@@ -6,6 +6,7 @@
 mod accounts;
 mod check;
 mod events;
+mod evidence;
 mod metagraphs;
 mod proofs;
 mod signed;

@@ -166,6 +166,8 @@ pub struct StandingLeaf {
     pub rating_ppm: u32,
     /// How many UIDs speak with its voice, itself included.
     pub voices: u32,
+    /// What it has proven that it can do at once; 0 where that is not measured.
+    pub work: u32,
     /// What it is paid for in proportion to the others.
     pub pay: u64,
 }
@@ -354,4 +356,52 @@ pub struct EvidenceOf {
     pub validator: Hotkey,
     /// The tempo.
     pub tempo: u64,
+}
+
+/// What the ledger says of the evidence of one tempo: what is owed, by whom, and what came of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EvidenceView {
+    /// The subnet.
+    pub netuid: Netuid,
+    /// The tempo.
+    pub tempo: u64,
+    /// Name of the subnet's task.
+    pub task: String,
+    /// The tempo's beacon.
+    pub beacon: Digest,
+    /// Rounds that a validator owes.
+    pub rounds: u32,
+    /// Miners that it owes in a round, at most.
+    pub miners: u32,
+    /// Slots that are picked of each; 0 = no evidence is asked for.
+    pub openings: u32,
+    /// Who could be drawn when the tempo opened, UIDs ascending; empty when nobody could.
+    pub roster: Vec<(Uid, Hotkey)>,
+    /// The validators that committed to evidence, UIDs ascending.
+    pub validators: Vec<EvidenceLine>,
+}
+
+impl EvidenceView {
+    /// What the ledger has of one validator.
+    #[must_use]
+    pub fn of(&self, validator: Hotkey) -> Option<&EvidenceLine> {
+        self.validators.iter().find(|line| line.hotkey == validator)
+    }
+}
+
+/// What the ledger has of one validator's evidence of a tempo.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EvidenceLine {
+    /// Its slot.
+    pub uid: Uid,
+    /// Its key.
+    pub hotkey: Hotkey,
+    /// Its commit.
+    pub commit: EvidenceCommit,
+    /// Whether the picked leaves were shown and hold.
+    pub is_opened: bool,
+    /// Whether a forgery was found in it.
+    pub is_forged: bool,
+    /// The share that it proved, parts per million, once the epoch has counted it.
+    pub coverage_ppm: Option<u32>,
 }

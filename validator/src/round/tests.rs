@@ -17,12 +17,12 @@ fn miners(count: u16) -> Vec<Miner> {
         .map(|uid| Miner {
             uid: Uid(uid),
             hotkey: Hotkey([uid as u8 + 10; 32]),
-            addr: SocketAddr::from(([127, 0, 0, 1], 9000 + uid)),
+            addr: Some(SocketAddr::from(([127, 0, 0, 1], 9000 + uid))),
         })
         .collect()
 }
 
-fn planned(round: u32, miner_count: u16, last_asked: &BTreeMap<Uid, u64>) -> Plan {
+fn planned(round: u32, miner_count: u16) -> Plan {
     let pair = pair();
     let setting = Setting {
         pair: &pair,
@@ -42,7 +42,6 @@ fn planned(round: u32, miner_count: u16, last_asked: &BTreeMap<Uid, u64>) -> Pla
         &setting,
         &size,
         &miners(miner_count),
-        last_asked,
         &mut NonceCounter::default(),
         NOW_MS,
     )
@@ -57,7 +56,7 @@ fn failed(failure: Failure) -> Outcome {
 
 #[test]
 fn every_challenge_of_a_round_carries_the_proof_of_its_draw() {
-    let plan = planned(0, 6, &BTreeMap::new());
+    let plan = planned(0, 6);
     assert_eq!(plan.asks.len(), 8, "four of six miners, two items each");
     for ask in &plan.asks {
         let challenge = ask.challenge.message();
@@ -71,7 +70,7 @@ fn every_challenge_of_a_round_carries_the_proof_of_its_draw() {
 
 #[test]
 fn nonces_grow_and_sampling_seeds_differ_by_miner() {
-    let plan = planned(0, 6, &BTreeMap::new());
+    let plan = planned(0, 6);
     let nonces: Vec<u64> = plan
         .asks
         .iter()
@@ -90,28 +89,46 @@ fn nonces_grow_and_sampling_seeds_differ_by_miner() {
 
 #[test]
 fn a_round_is_the_same_when_it_is_planned_again_and_another_one_differs() {
-    let again = [planned(0, 6, &BTreeMap::new()), planned(0, 6, &BTreeMap::new())];
+    let again = [planned(0, 6), planned(0, 6)];
     assert_eq!(again[0].asks, again[1].asks);
     assert_eq!(again[0].audit_proof, again[1].audit_proof);
-    assert_ne!(
-        planned(0, 6, &BTreeMap::new()).items,
-        planned(1, 6, &BTreeMap::new()).items
-    );
+    assert_ne!(planned(0, 6).items, planned(1, 6).items);
 }
 
 #[test]
-fn miners_that_were_not_asked_for_long_are_asked_first() {
-    let last_asked = BTreeMap::from([(Uid(0), 7), (Uid(1), 8), (Uid(2), 3), (Uid(3), 4), (Uid(4), 5)]);
-    let plan = planned(0, 6, &last_asked);
-    let mut uids: Vec<u16> = plan.asks.iter().map(|ask| ask.miner.uid.0).collect();
-    uids.sort_unstable();
-    uids.dedup();
-    assert_eq!(uids, [2, 3, 4, 5]);
+fn miners_that_were_not_asked_in_the_tempo_are_asked_first() {
+    let uids = |round| {
+        let plan = planned(round, 8);
+        let mut uids: Vec<u16> = plan.asks.iter().map(|ask| ask.miner.uid.0).collect();
+        uids.sort_unstable();
+        uids.dedup();
+        uids
+    };
+    let mut both = [uids(0), uids(1)].concat();
+    both.sort_unstable();
+    assert_eq!(both, (0..8).collect::<Vec<u16>>());
+}
+
+#[test]
+fn miners_come_from_the_roster_and_those_that_left_have_no_address() {
+    let roster: Vec<(Uid, Hotkey)> = miners(3).iter().map(|miner| (miner.uid, miner.hotkey)).collect();
+    let metagraph = Metagraph {
+        netuid: Netuid(1),
+        height: agon_protocol::id::BlockNumber(1),
+        hash: Digest([0; 32]),
+        tempo: 1,
+        neurons: Vec::new(),
+    };
+    let drawable = super::miners(&roster, &metagraph, roster[1].1);
+    let uids: Vec<u16> = drawable.iter().map(|miner| miner.uid.0).collect();
+    assert_eq!(uids, [0, 2]);
+    assert!(drawable.iter().all(|miner| miner.addr.is_none()));
+    assert_eq!(super::miners(&[], &metagraph, roster[1].1), []);
 }
 
 #[test]
 fn a_failure_to_answer_scores_nothing() {
-    let plan = planned(0, 4, &BTreeMap::new());
+    let plan = planned(0, 4);
     let mut outcomes = vec![failed(Failure::Broken); plan.asks.len()];
     outcomes[0] = failed(Failure::Refused);
     let scores = judge(&READING, &plan, &outcomes, &Audits::default()).unwrap();
@@ -124,7 +141,7 @@ fn a_failure_to_answer_scores_nothing() {
 
 #[test]
 fn a_validator_abstains_when_the_fault_is_its_own() {
-    let plan = planned(0, 4, &BTreeMap::new());
+    let plan = planned(0, 4);
     let abstains = |outcome: Outcome| {
         let outcomes = vec![outcome; plan.asks.len()];
         judge(&READING, &plan, &outcomes, &Audits::default()).unwrap_err()
@@ -133,13 +150,7 @@ fn a_validator_abstains_when_the_fault_is_its_own() {
     assert!(abstains(failed(Failure::Late)).contains("network"));
     assert!(abstains(failed(Failure::Refused)).contains("refuse"));
     assert_eq!(
-        judge(
-            &READING,
-            &planned(0, 0, &BTreeMap::new()),
-            &[],
-            &Audits::default()
-        )
-        .unwrap_err(),
+        judge(&READING, &planned(0, 0), &[], &Audits::default()).unwrap_err(),
         "no miner serves"
     );
 }
@@ -154,7 +165,7 @@ fn the_nonce_counter_never_repeats_whatever_the_clock_does() {
 
 #[test]
 fn half_the_miners_cannot_freeze_ratings_by_refusing() {
-    let plan = planned(0, 4, &BTreeMap::new());
+    let plan = planned(0, 4);
     let mut outcomes = vec![failed(Failure::Refused); plan.asks.len()];
     let pair = Keypair::from_mini_secret(&[9; 32]);
     let receipt = Receipt {

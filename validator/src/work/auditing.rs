@@ -31,7 +31,9 @@ impl Work {
             .zip(outcomes)
             .enumerate()
             .filter_map(|(index, (ask, outcome))| {
-                let is_in_doubt = auditor.conviction(self.state.audits.of(ask.miner.uid)).is_some();
+                let is_in_doubt = auditor
+                    .conviction(self.state.memory.audits.of(ask.miner.uid))
+                    .is_some();
                 let answer = Answered::of(outcome)?;
                 auditor
                     .selects(&plan.audits, ask, is_in_doubt)
@@ -39,7 +41,8 @@ impl Work {
             })
             .collect();
         let opened = join_all(drawn.iter().map(|(_, ask, answer)| {
-            let channel = self.miners.channel(ask.miner.addr);
+            let channel = ask.miner.addr.ok_or_else(|| "it has left".to_owned());
+            let channel = channel.and_then(|addr| self.miners.channel(addr));
             let window = audit::window(&plan.audits, ask, &answer.receipt.trace);
             async move {
                 match window {
@@ -80,7 +83,7 @@ impl Work {
                 .iter()
                 .filter(|(index, _)| plan.asks[**index].miner.uid == uid);
             let newest = of_miner.map(|(_, audit)| &audit.tally);
-            let tallies: Vec<&Tally> = self.state.audits.of(uid).chain(newest).collect();
+            let tallies: Vec<&Tally> = self.state.memory.audits.of(uid).chain(newest).collect();
             if let Some(doubt) = auditor.conviction(tallies) {
                 convicted.insert(uid, doubt);
             }

@@ -1,10 +1,10 @@
 //! Weights, step by step: made of the ratings, written down, committed, revealed.
 
+use agon_evidence::bundle::Outcome;
 use agon_ledger_client::ClientError;
 use agon_ledger_client::follow::View;
 use agon_protocol::id::Netuid;
 use agon_protocol::message::{Call, NeuronView};
-use agon_scoring::weights::{WeightPolicy, weights};
 use tracing::{info, warn};
 
 use super::Work;
@@ -53,15 +53,11 @@ impl Work {
 
     /// Makes weights of the ratings, writes them down, then commits them.
     async fn weigh(&mut self, view: &View, neuron: &NeuronView) -> Result<(), RunError> {
-        let standings = self.state.ratings.standings();
-        let standings: Vec<_> = standings
-            .into_iter()
-            .filter(|standing| standing.uid != neuron.uid.0)
-            .collect();
-        let pairs = match weights(&standings, &WeightPolicy::default()) {
-            Ok(pairs) => pairs,
+        let outcome = match Outcome::of(&self.state.memory, neuron.uid) {
+            Ok(outcome) => outcome,
             Err(error) => return self.abstain(view, None, format!("no weights: {error}")),
         };
+        let pairs: Vec<(u16, u16)> = outcome.row.iter().map(|(uid, weight)| (uid.0, *weight)).collect();
         let version = view.subnet.parameter("version_key").unwrap_or(0);
         let weights = commit::row(view.subnet.tempo, &pairs, self.world.entropy.bytes32(), version);
         self.state.pending.push(Pending {
@@ -69,6 +65,7 @@ impl Work {
             progress: Progress::Made,
             tries: 0,
         });
+        self.prove(view, neuron, outcome).await?;
         self.save()?;
         let index = self.state.pending.len() - 1;
         if Rules::of(&view.subnet).commit_reveal {

@@ -1,0 +1,89 @@
+//! Evidence of a tempo on the wire.
+
+use super::{digest, key, list, netuid, text, uid, v1};
+use crate::codec;
+use crate::id::{Hotkey, Uid};
+use crate::message::{EvidenceLine, EvidenceView, MessageError};
+
+/// Most canonical bytes of a commit.
+const COMMIT_BYTES_MAX: usize = 128;
+
+impl From<EvidenceView> for v1::EvidenceReply {
+    fn from(view: EvidenceView) -> Self {
+        let roster = view
+            .roster
+            .into_iter()
+            .map(|(uid, hotkey)| v1::EvidenceRosterLine {
+                uid: uid.0.into(),
+                hotkey: hotkey.0.to_vec(),
+            });
+        Self {
+            netuid: view.netuid.0.into(),
+            tempo: view.tempo,
+            task: view.task,
+            beacon: view.beacon.0.to_vec(),
+            rounds: view.rounds,
+            miners: view.miners,
+            openings: view.openings,
+            roster: roster.collect(),
+            validators: view.validators.into_iter().map(Into::into).collect(),
+        }
+    }
+}
+
+impl From<EvidenceLine> for v1::EvidenceLine {
+    fn from(line: EvidenceLine) -> Self {
+        Self {
+            uid: line.uid.0.into(),
+            hotkey: line.hotkey.0.to_vec(),
+            commit: codec::encode(&line.commit),
+            opened: line.is_opened,
+            forged: line.is_forged,
+            coverage_ppm: line.coverage_ppm,
+        }
+    }
+}
+
+impl TryFrom<v1::EvidenceReply> for EvidenceView {
+    type Error = MessageError;
+
+    fn try_from(reply: v1::EvidenceReply) -> Result<Self, MessageError> {
+        let roster: Vec<RosterLine> = list("roster", reply.roster)?;
+        Ok(Self {
+            netuid: netuid(reply.netuid)?,
+            tempo: reply.tempo,
+            task: text("task", reply.task)?,
+            beacon: digest("beacon", &reply.beacon)?,
+            rounds: reply.rounds,
+            miners: reply.miners,
+            openings: reply.openings,
+            roster: roster.into_iter().map(|line| line.0).collect(),
+            validators: list("validators", reply.validators)?,
+        })
+    }
+}
+
+struct RosterLine((Uid, Hotkey));
+
+impl TryFrom<v1::EvidenceRosterLine> for RosterLine {
+    type Error = MessageError;
+
+    fn try_from(line: v1::EvidenceRosterLine) -> Result<Self, MessageError> {
+        Ok(Self((uid(line.uid)?, Hotkey(key("hotkey", &line.hotkey)?))))
+    }
+}
+
+impl TryFrom<v1::EvidenceLine> for EvidenceLine {
+    type Error = MessageError;
+
+    fn try_from(line: v1::EvidenceLine) -> Result<Self, MessageError> {
+        Ok(Self {
+            uid: uid(line.uid)?,
+            hotkey: Hotkey(key("hotkey", &line.hotkey)?),
+            commit: codec::decode(&line.commit, COMMIT_BYTES_MAX)?,
+            is_opened: line.opened,
+            is_forged: line.forged,
+            coverage_ppm: line.coverage_ppm,
+        })
+    }
+}

@@ -1,0 +1,221 @@
+//! Evidence, step by step: bundled with the weights, committed, opened where the next tempo's beacon says.
+
+use agon_evidence::Context;
+use agon_evidence::bundle::{Bundle, Outcome};
+use agon_evidence::slots::picks;
+use agon_ledger_client::ClientError;
+use agon_ledger_client::follow::View;
+use agon_protocol::id::{Digest, Hotkey};
+use agon_protocol::message::{Call, EvidenceView, NeuronView};
+use tracing::{info, warn};
+
+use super::Work;
+use crate::RunError;
+use crate::commit::{self, Owed};
+use crate::evidence::{Record, Round};
+use crate::round::{self, Setting, Size};
+
+/// What the ledger says of one tempo: who can be drawn, and what is owed.
+#[derive(Clone, Debug)]
+pub(super) struct Terms(EvidenceView);
+
+impl std::ops::Deref for Terms {
+    type Target = EvidenceView;
+
+    fn deref(&self) -> &EvidenceView {
+        &self.0
+    }
+}
+
+impl Terms {
+    /// Whether evidence is owed at all.
+    fn is_owed(&self) -> bool {
+        self.openings > 0 && !self.roster.is_empty()
+    }
+
+    /// How much a round asks: as many miners as are owed, where some are.
+    pub(super) fn size(&self, configured: &Size) -> Size {
+        let miners = match self.is_owed() {
+            true => self.miners as usize,
+            false => configured.miners,
+        };
+        Size {
+            miners,
+            ..*configured
+        }
+    }
+
+    fn context<'a>(&'a self, genesis: Digest, validator: Hotkey) -> Context<'a> {
+        Context {
+            genesis,
+            netuid: self.netuid,
+            task: &self.task,
+            tempo: self.tempo,
+            beacon: self.beacon,
+            validator,
+            roster: &self.roster,
+            rounds: self.rounds,
+            miners: self.miners,
+        }
+    }
+}
+
+impl Work {
+    /// What the ledger says of the running tempo; asked for once in each.
+    pub(super) async fn terms(&mut self, view: &View) -> Result<Terms, ClientError> {
+        let tempo = view.subnet.tempo;
+        if let Some(terms) = self.terms.as_ref().filter(|terms| terms.tempo == tempo) {
+            return Ok(terms.clone());
+        }
+        let terms = Terms(self.client.evidence(self.config.netuid, tempo).await?);
+        self.terms = Some(terms.clone());
+        Ok(terms)
+    }
+
+    /// Bundles the tempo's evidence and writes it down; its commit is due then.
+    pub(super) async fn prove(
+        &mut self,
+        view: &View,
+        neuron: &NeuronView,
+        outcome: Outcome,
+    ) -> Result<(), RunError> {
+        let terms = match self.terms(view).await {
+            Ok(terms) if terms.is_owed() => terms,
+            Ok(_) => return Ok(()),
+            Err(error) => return self.abstain(view, None, format!("no evidence is committed: {error}")),
+        };
+        let (tempo, rounds) = (view.subnet.tempo, self.rounds_of(view.subnet.tempo)?);
+        let drawn = rounds.last().map_or(0, |round| round.round + 1);
+        let draws = agon_subnets::task(&terms.task).map(|task| {
+            let setting = Setting {
+                pair: &self.config.pair,
+                genesis: self.genesis,
+                netuid: self.config.netuid,
+                tempo,
+                beacon: terms.beacon,
+                round: 0,
+                task: &*task,
+            };
+            round::draws(&setting, drawn)
+        });
+        let bundle = Bundle {
+            genesis: self.genesis,
+            netuid: self.config.netuid,
+            tempo,
+            validator: self.config.pair.hotkey(),
+            own_uid: neuron.uid,
+            carried: self.state.carried.clone(),
+            draws: draws.unwrap_or_default(),
+            rounds,
+            forgotten: self.state.forgotten.clone(),
+            standings: outcome.standings,
+            row: outcome.row,
+        };
+        let context = terms.context(self.genesis, self.config.pair.hotkey());
+        let commit = bundle.commit(&context, self.config.served_at);
+        self.bundles.keep(&bundle)?;
+        info!(tempo, leaves = commit.leaf_count, claimed_ppm = commit.claimed_ppm, root = %commit.root, "evidence");
+        self.state.owed.push(Owed {
+            commit,
+            committed: false,
+            opened: false,
+            tries: 0,
+        });
+        Ok(())
+    }
+
+    /// The judged rounds of a tempo, from the evidence log.
+    fn rounds_of(&self, tempo: u64) -> Result<Vec<Round>, RunError> {
+        let mut rounds = Vec::new();
+        for record in self.evidence.records_from(0)? {
+            if let Record::Round(round) = record?
+                && (round.netuid, round.tempo) == (self.config.netuid, tempo)
+            {
+                rounds.push(*round);
+            }
+        }
+        Ok(rounds)
+    }
+
+    /// Does the step of evidence that is due, if one is.
+    pub(super) async fn evidence_step(&mut self, view: &View) -> Result<(), RunError> {
+        if view.height.0 < self.retry_height {
+            return Ok(());
+        }
+        match commit::evidence_due(&self.state.owed, view.subnet.tempo) {
+            Some(index) if self.state.owed[index].committed => self.open_evidence(view, index).await,
+            Some(index) => self.commit_evidence(view, index).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn commit_evidence(&mut self, view: &View, index: usize) -> Result<(), RunError> {
+        let evidence = self.state.owed[index].commit;
+        let netuid = self.config.netuid;
+        let call = Call::CommitEvidence { netuid, evidence };
+        let sent = self.client.send(&self.config.pair, call).await;
+        // An answer that was lost leaves a commit behind; the ledger takes one for each tempo.
+        let stands = sent.is_ok() || self.has_committed(evidence.tempo).await;
+        self.state.owed[index].committed = stands;
+        self.note_evidence(view, index, "commit", sent.map(drop))
+    }
+
+    async fn has_committed(&self, tempo: u64) -> bool {
+        let view = self.client.evidence(self.config.netuid, tempo).await;
+        let ours = self.config.pair.hotkey();
+        view.is_ok_and(|view| view.of(ours).is_some())
+    }
+
+    async fn open_evidence(&mut self, view: &View, index: usize) -> Result<(), RunError> {
+        let owed = self.state.owed[index].commit;
+        let netuid = self.config.netuid;
+        let Some(beacon) = view.beacon() else {
+            return Ok(());
+        };
+        let terms = match self.client.evidence(netuid, owed.tempo).await {
+            Ok(terms) => Terms(terms),
+            Err(error) => return self.note_evidence(view, index, "open", Err(error)),
+        };
+        let Some(bundle) = self.bundles.read(owed.tempo)? else {
+            self.state.owed.remove(index);
+            return self.abstain(
+                view,
+                None,
+                format!("the evidence of tempo {} is lost", owed.tempo),
+            );
+        };
+        let context = terms.context(self.genesis, self.config.pair.hotkey());
+        let picked = picks(beacon, owed.root, context.slot_count(), terms.openings);
+        let opening = Box::new(bundle.open(&context, &picked));
+        let sent = self
+            .client
+            .send(&self.config.pair, Call::OpenEvidence { netuid, opening })
+            .await;
+        self.state.owed[index].opened = sent.is_ok();
+        self.note_evidence(view, index, "open", sent.map(drop))
+    }
+
+    fn note_evidence(
+        &mut self,
+        view: &View,
+        index: usize,
+        step: &'static str,
+        sent: Result<(), ClientError>,
+    ) -> Result<(), RunError> {
+        let result = if sent.is_ok() { "ok" } else { "failed" };
+        metrics::counter!("agon_validator_evidence_total", "step" => step, "result" => result).increment(1);
+        let owed = &mut self.state.owed[index];
+        match sent {
+            Ok(()) => {
+                owed.tries = 0;
+                info!(tempo = owed.commit.tempo, step, "evidence");
+            }
+            Err(error) => {
+                warn!(tempo = owed.commit.tempo, step, %error, "evidence");
+                owed.tries = owed.tries.saturating_add(1);
+                self.retry_height = view.height.0.saturating_add(commit::pause_blocks(owed.tries));
+            }
+        }
+        self.save()
+    }
+}
