@@ -169,6 +169,12 @@ pub fn percent(parts: u16) -> String {
     format!("{:.2}", f64::from(parts) * 100.0 / f64::from(u16::MAX))
 }
 
+/// Parts per million as a percentage with two decimals, cut off.
+#[must_use]
+pub fn percent_of_ppm(ppm: u32) -> String {
+    format!("{}.{:02}", ppm / 10_000, ppm / 100 % 100)
+}
+
 /// `yes`, or nothing.
 #[must_use]
 pub fn yes(is_so: bool) -> String {

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 
 use crate::account::{account_json, stake_json};
 use crate::metagraph::{neuron_json, row_json};
-use crate::output::{percent, yes};
+use crate::output::{percent, percent_of_ppm, yes};
 use crate::session::{Session, told};
 use crate::subnet::subnet_json;
 
@@ -260,6 +260,7 @@ fn epoch_json(record: &EpochRecord) -> Value {
         "hotkeys": hotkeys,
         "incentive": record.outputs.incentive,
         "dividends": record.outputs.dividends,
+        "coverage_ppm": record.coverage_ppm,
         "paid_as_miner": amounts(&record.payouts.miners),
         "paid_as_validator": amounts(&record.payouts.validators),
     })
@@ -328,7 +329,7 @@ fn subnet_text(subnet: &SubnetView) -> String {
 fn neuron_text(neuron: &NeuronView) -> String {
     format!(
         "uid        {}\nhotkey     {}\ncoldkey    {}\nstake      {}\npermit     {}\nincentive  {} %\n\
-         dividends  {} %\nemission   {}\nearned     {}",
+         dividends  {} %\ncoverage   {} %\nemission   {}\nearned     {}",
         neuron.uid,
         neuron.hotkey,
         neuron.coldkey,
@@ -336,6 +337,7 @@ fn neuron_text(neuron: &NeuronView) -> String {
         yes(neuron.permit),
         percent(neuron.incentive),
         percent(neuron.dividends),
+        percent_of_ppm(neuron.coverage_ppm),
         neuron.emission,
         neuron.earned
     )

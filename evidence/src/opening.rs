@@ -3,13 +3,14 @@
 use agon_protocol::id::Uid;
 use agon_protocol::message::{AnswerResult, EvidenceCommit, EvidenceOpening, Leaf};
 use agon_protocol::sign::SignError;
+use borsh::{BorshDeserialize, BorshSerialize};
 use thiserror::Error;
 
 use crate::Context;
 use crate::answer::{self, Broken, Draws};
 
 /// What an opened slot shows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub enum Shown {
     /// The miner's signed receipt.
     Answered(Uid),

@@ -222,6 +222,7 @@ mod tests {
             incentive: 0,
             validator_trust: 0,
             dividends: 0,
+            coverage_ppm: 0,
             emission: Amount::ZERO,
             earned: Amount::ZERO,
         }

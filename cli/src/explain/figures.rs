@@ -4,7 +4,7 @@
 //! so that whoever reads them can add them up: `granted_q32` of the voices sum to the granted weight, that over
 //! everybody's is the incentive, the incentive's part of the earned amounts times the miners' half is the pay.
 
-use agon_ledger_state::EpochRecord;
+use agon_ledger_state::{EpochRecord, covered};
 use agon_protocol::amount::Amount;
 use agon_protocol::id::Uid;
 use agon_scoring::epoch::{EpochInputs, Fixed32, FixedRows, Trace};
@@ -74,7 +74,7 @@ pub struct Emission {
     pub validators_paid: u64,
     /// Burned, because a free balance would have been too small to exist with it.
     pub validators_dust: u64,
-    /// Held, because no validator earned.
+    /// Held, because no validator earned, or none of those who did has shown evidence.
     pub validators_held: u64,
 }
 
@@ -106,7 +106,8 @@ impl Emission {
 pub struct Portion {
     /// The half that is divided.
     pub half: u64,
-    /// What the epoch granted this UID: its fraction of the whole emission, rounded down.
+    /// What the epoch granted this UID: its fraction of the whole emission, rounded down; of dividends what coverage
+    /// leaves.
     pub earned: u64,
     /// The same of all UIDs.
     pub earned_by_all: u64,
@@ -204,6 +205,10 @@ pub struct ValidatorPath {
     pub dividends: u16,
     /// Whether nobody earned anything, so that the half was shared by stake.
     pub by_stake: bool,
+    /// What the epoch granted it before coverage.
+    pub uncovered: u64,
+    /// Share of the work of the tempo before that its evidence has proven, parts per million.
+    pub coverage_ppm: u32,
     /// The share of the validators' half.
     pub portion: Portion,
     /// Paid, to its coldkey and the stake on its hotkey.
@@ -280,6 +285,7 @@ fn index_of(record: &EpochRecord, uid: Uid) -> anyhow::Result<usize> {
         inputs.stake.len(),
         inputs.validator_permit.len(),
         inputs.weights.len(),
+        record.coverage_ppm.len(),
         outputs.active.len(),
         outputs.incentive.len(),
         outputs.dividends.len(),
@@ -412,7 +418,8 @@ fn validator_path(
     let claims: i64 = bonds.iter().map(|bond| bond.claim_q32).sum();
     let all = (0..trace.active_stake.len()).map(|row| weigh(claims_of(trace, row), trace.active_stake[row]));
     let amount = record.payouts.validators[index];
-    let earned = &record.outputs.validator_emission;
+    let uncovered = &record.outputs.validator_emission;
+    let earned = covered(uncovered, &record.coverage_ppm);
     let dust = dust_of(&record.payouts.dust.validators, Uid(index as u16));
     Some(ValidatorPath {
         bonds,
@@ -424,7 +431,9 @@ fn validator_path(
         dividends_q32: trace.dividends[index].to_bits(),
         dividends: record.outputs.dividends[index],
         by_stake: nobody_earned(trace) && amount > Amount::ZERO,
-        portion: Portion::of(halves.validators, earned, index, amount),
+        uncovered: uncovered[index],
+        coverage_ppm: record.coverage_ppm[index],
+        portion: Portion::of(halves.validators, &earned, index, amount),
         paid: amount.saturating_sub(dust).base_units(),
         dust: dust.base_units(),
         take: record.payouts.takes[index].base_units(),

@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use agon_ledger_state::{EpochRecord, Payouts, apportion};
+use agon_ledger_state::{EpochRecord, Payouts, apportion, covered};
 use agon_protocol::amount::Amount;
 use agon_protocol::id::Uid;
 use agon_scoring::epoch::{EpochOutputs, Trace, run_traced};
@@ -53,7 +53,7 @@ impl Halves {
 /// Computes the epoch of a record again, and what it paid, and compares both with the record.
 ///
 /// Gives the values between the steps as well. The owner's cut is taken as stored: its rate is a parameter of the
-/// subnet, not part of the record.
+/// subnet, not part of the record. So is coverage: what it follows from are the openings of the tempo, in its blocks.
 ///
 /// # Errors
 ///
@@ -139,10 +139,12 @@ fn compare_payouts(record: &EpochRecord, halves: Halves) -> Result<(), String> {
     )
 }
 
-/// What the outputs of a record pay: each half in proportion, to the base unit; the owner's own as a miner is burned.
+/// What the outputs of a record pay: each half in proportion, to the base unit, that of validators after coverage; the
+/// owner's own as a miner is burned.
 fn payouts(record: &EpochRecord, halves: Halves) -> Payouts {
     let miners = apportion(halves.miners, &record.outputs.server_emission);
-    let validators = apportion(halves.validators, &record.outputs.validator_emission);
+    let dividends = covered(&record.outputs.validator_emission, &record.coverage_ppm);
+    let validators = apportion(halves.validators, &dividends);
     let sum = |amounts: &[Amount]| amounts.iter().copied().sum::<Amount>();
     let of_owner = record.holders.iter().zip(&miners);
     Payouts {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use agon_ledger_state::{EpochRecord, Payouts, apportion};
+use agon_ledger_state::{COVERAGE_FULL_PPM, EpochRecord, Payouts, apportion, covered};
 use agon_protocol::amount::Amount;
 use agon_protocol::id::{BlockNumber, Coldkey, Hotkey, Netuid, Uid};
 use agon_scoring::epoch::{EpochInputs, Fixed32, file, run};
@@ -18,6 +18,15 @@ fn holder(uid: usize) -> (Hotkey, Coldkey) {
     (Hotkey(key(1)), Coldkey(key(2)))
 }
 
+/// Every third UID has shown all of its work, every third a part, the others nothing.
+const fn coverage(uid: usize) -> u32 {
+    match uid % 3 {
+        0 => COVERAGE_FULL_PPM,
+        1 => 333_333,
+        _ => 0,
+    }
+}
+
 /// The record that a ledger would keep of these inputs, had it divided `emission` base units.
 fn record(mut inputs: EpochInputs, emission: u64) -> EpochRecord {
     let pending = Amount::from_base_units(emission);
@@ -29,7 +38,9 @@ fn record(mut inputs: EpochInputs, emission: u64) -> EpochRecord {
     inputs.emission = miners_half.saturating_add(validators_half).base_units();
     let outputs = run(&inputs).unwrap();
     let miners = apportion(miners_half, &outputs.server_emission);
-    let validators = apportion(validators_half, &outputs.validator_emission);
+    let coverage_ppm: Vec<u32> = (0..inputs.neuron_count).map(coverage).collect();
+    let dividends = covered(&outputs.validator_emission, &coverage_ppm);
+    let validators = apportion(validators_half, &dividends);
     let sum = |amounts: &[Amount]| amounts.iter().copied().sum::<Amount>();
     EpochRecord {
         netuid: Netuid(1),
@@ -39,6 +50,7 @@ fn record(mut inputs: EpochInputs, emission: u64) -> EpochRecord {
         owner: holder(2).1,
         holders: (0..inputs.neuron_count).map(holder).collect(),
         takes_ppm: vec![100_000; inputs.neuron_count],
+        coverage_ppm,
         pending,
         miners_held_before: held,
         validators_held_before: Amount::ZERO,
@@ -150,6 +162,7 @@ fn the_first_figure_that_does_not_follow_is_named() {
         |record| record.payouts.miners[0] = Amount::from_base_units(1),
         "pay as a miner of UID 0",
     );
+    check_found_out(|record| record.coverage_ppm.fill(0), "pay as a validator of UID");
     check_found_out(
         |record| record.payouts.miners_held = Amount::from_base_units(1),
         "what is held for miners",

@@ -3,7 +3,7 @@
 use agon_protocol::amount::Amount;
 
 use super::figures::{Emission, Explanation, MinerPath, Portion, ValidatorPath};
-use crate::output::{Align, Table, short};
+use crate::output::{Align, Table, percent_of_ppm, short};
 
 /// The whole explanation.
 pub(super) fn text(it: &Explanation) -> String {
@@ -38,7 +38,10 @@ fn emission(it: &Emission) -> String {
     row("+ the validators' half", it.validators_half);
     row("     paid", it.validators_paid);
     row("     burned: too little for an account", it.validators_dust);
-    row("     held: no validator earned", it.validators_held);
+    row(
+        "     held: no validator earned and showed evidence",
+        it.validators_held,
+    );
     table.to_string()
 }
 
@@ -106,22 +109,33 @@ fn validator(it: &Explanation, path: &ValidatorPath) -> String {
     let head = format!("As a validator, with stake {}", exact(it.stake));
     if path.by_stake {
         return format!(
-            "{head}\nnobody's weights counted, so the validators' half is shared by stake\n{}\n{}",
+            "{head}\nnobody's weights counted, so the validators' half is shared by stake\n{}\n{}\n{}",
+            coverage(path),
             portion("validators'", &path.portion),
             take(path),
         );
     }
     format!(
         "{head}\n{}\nvalidator trust {} %: what clipping left of its own row\n\
-         dividends {} %: its claims times its {} % of stake are {} of the {} of all validators\n{}\n{}",
+         dividends {} %: its claims times its {} % of stake are {} of the {} of all validators\n{}\n{}\n{}",
         bonds(path),
         hundredths(path.validator_trust_q32),
         hundredths(path.dividends_q32),
         hundredths(path.stake_q32),
         hundredths(path.weighed_q32),
         hundredths(path.weighed_of_all_q32),
+        coverage(path),
         portion("validators'", &path.portion),
         take(path),
+    )
+}
+
+fn coverage(path: &ValidatorPath) -> String {
+    format!(
+        "coverage {} %: what its evidence of the tempo before proves of its work, which leaves {} of the {} granted",
+        percent_of_ppm(path.coverage_ppm),
+        exact(path.portion.earned),
+        exact(path.uncovered),
     )
 }
 

@@ -3,7 +3,7 @@
 use agon_protocol::message::{Axon, NeuronView};
 use serde_json::{Map, Value, json};
 
-use crate::output::{Align, Table, one_line, percent, short, units, yes};
+use crate::output::{Align, Table, one_line, percent, percent_of_ppm, short, units, yes};
 
 /// Digits of a model's digest that the name of a task has.
 const PIN_DIGITS: usize = 32;
@@ -57,6 +57,7 @@ columns! {
     "incentive" "incentive %" Right true: |it| percent(it.incentive), |it| json!(it.incentive);
     "validator_trust" "v.trust %" Right true: |it| percent(it.validator_trust), |it| json!(it.validator_trust);
     "dividends" "dividends %" Right true: |it| percent(it.dividends), |it| json!(it.dividends);
+    "coverage_ppm" "coverage %" Right true: |it| percent_of_ppm(it.coverage_ppm), |it| json!(it.coverage_ppm);
     "emission" "emission" Right true: |it| units(it.emission), |it| json!(it.emission.base_units());
     "earned" "earned" Right true: |it| units(it.earned), |it| json!(it.earned.base_units());
 }
@@ -170,6 +171,7 @@ mod tests {
             incentive: 0,
             validator_trust: 0,
             dividends: 0,
+            coverage_ppm: 0,
             emission: Amount::ZERO,
             earned: Amount::ZERO,
         }

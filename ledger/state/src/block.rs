@@ -232,6 +232,15 @@ impl State {
             Call::RevealWeights { netuid, weights } => {
                 Effect::RevealWeights(self.check_reveal_weights(hotkey, *netuid, weights, now)?)
             }
+            Call::CommitEvidence { netuid, evidence } => {
+                Effect::CommitEvidence(self.check_commit_evidence(hotkey, *netuid, *evidence, now)?)
+            }
+            Call::OpenEvidence { netuid, opening } => {
+                Effect::OpenEvidence(self.check_open_evidence(hotkey, *netuid, opening)?)
+            }
+            Call::ReportForgery { of, forgery } => {
+                Effect::ReportForgery(self.check_report_forgery(coldkey, of, forgery)?)
+            }
             unknown => return Err(Refusal::Call { call: unknown.name() }),
         })
     }
@@ -260,6 +269,9 @@ impl State {
             Effect::ServeAxon(announcement) => self.announce_axon(announcement),
             Effect::CommitWeights(commit) => self.commit_weights(commit),
             Effect::RevealWeights(weights) => self.reveal_weights(weights),
+            Effect::CommitEvidence(commit) => self.commit_evidence(commit),
+            Effect::OpenEvidence(opening) => self.open_evidence(opening),
+            Effect::ReportForgery(penalty) => self.punish(penalty),
         }
     }
 }

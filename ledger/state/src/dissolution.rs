@@ -2,7 +2,7 @@
 //!
 //! The owner gets back what it locked, less what it was paid as owner; that part is burned, so whoever opens and
 //! closes subnets for their cut gains nothing by it. What was created for the subnet and not paid by an epoch is
-//! burned. UIDs, weights, bonds, commits and epoch records go. The netuid is never given again.
+//! burned. UIDs, weights, bonds, commits, evidence and epoch records go. The netuid is never given again.
 //!
 //! Stake goes back to the last base unit. A subnet may have any number of stakers, so this is done in the blocks that
 //! follow: each looks at a bounded number of stakes (`returns_per_block`), of whatever subnet, and pays out those of
@@ -19,6 +19,7 @@ use thiserror::Error;
 
 use crate::State;
 use crate::epoch::EpochRecord;
+use crate::evidence::{Barred, EvidenceRecord, Roster};
 use crate::neuron::{HotkeyUid, Neuron};
 use crate::parameters::NetworkParameterId;
 use crate::refusal::{NotOwner, UnknownSubnet};
@@ -111,6 +112,9 @@ impl State {
         self.table.remove_all::<BondRow>(netuid);
         self.table.remove_all::<Commits>(netuid);
         self.table.remove_all::<EpochRecord>(netuid);
+        self.table.remove_all::<Roster>(netuid);
+        self.table.remove_all::<EvidenceRecord>(netuid);
+        self.table.remove_all::<Barred>(netuid);
         self.table.remove::<Subnet>(&netuid);
         if !dissolution.staked.is_zero() {
             self.table.write(&netuid, &Returning::default());

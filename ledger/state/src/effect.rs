@@ -9,6 +9,7 @@ use crate::accounts::Transfer;
 use crate::axon::Announcement;
 use crate::committee::{Bond, Leaving, Readiness, Slash};
 use crate::dissolution::SubnetDissolution;
+use crate::evidence::{AcceptedEvidence, AcceptedOpening, Penalty};
 use crate::parameters::ParameterChange;
 use crate::registration::Registration;
 use crate::stake::{StakeMove, StakeTransfer, TakeChange};
@@ -62,6 +63,12 @@ pub enum Effect {
     CommitWeights(AcceptedCommit),
     /// Sets weights.
     RevealWeights(AcceptedWeights),
+    /// Commits to evidence.
+    CommitEvidence(AcceptedEvidence),
+    /// Opens evidence.
+    OpenEvidence(AcceptedOpening),
+    /// Punishes a validator for forged evidence.
+    ReportForgery(Penalty),
 }
 
 impl Effect {
@@ -78,6 +85,7 @@ impl Effect {
             Self::SwapHotkey(it) => (it.price, Amount::ZERO),
             Self::JoinCommittee(it) => (it.amount, Amount::ZERO),
             Self::ReportEquivocation(it) => (Amount::ZERO, it.reward),
+            Self::ReportForgery(it) => (Amount::ZERO, it.reward),
             Self::ExecuteColdkeySwap(it) => (Amount::ZERO, it.free),
             Self::StartSubnet(_)
             | Self::SetParameter(_)
@@ -89,7 +97,9 @@ impl Effect {
             | Self::CommitteeReady(_)
             | Self::ServeAxon(_)
             | Self::CommitWeights(_)
-            | Self::RevealWeights(_) => (Amount::ZERO, Amount::ZERO),
+            | Self::RevealWeights(_)
+            | Self::CommitEvidence(_)
+            | Self::OpenEvidence(_) => (Amount::ZERO, Amount::ZERO),
         }
     }
 }
@@ -147,6 +157,9 @@ impl fmt::Display for Effect {
                 it.uid, it.netuid, it.tempo, it.reveal_tempo
             ),
             Self::RevealWeights(it) => reveals(f, it),
+            Self::CommitEvidence(it) => it.fmt(f),
+            Self::OpenEvidence(it) => it.fmt(f),
+            Self::ReportForgery(it) => it.fmt(f),
         }
     }
 }

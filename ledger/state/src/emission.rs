@@ -10,7 +10,8 @@
 //! # Within a subnet
 //!
 //! At the epoch the owner takes its cut of what the tempo brought. The rest is halved: one half for miners in
-//! proportion to their incentive, one for validators in proportion to their dividends; an odd base unit goes to the
+//! proportion to their incentive, one for validators in proportion to their dividends times the coverage of their
+//! evidence (see `evidence`); an odd base unit goes to the
 //! validators' half. Where nobody earned, the half is held and joins the next epoch's. A miner that belongs to the
 //! subnet's owner earns, but its pay is burned. Miners are paid to their coldkeys. Of a validator's dividends its
 //! coldkey gets the take and the stakers share the rest: see `stake::take`. Pay to a free balance that would be too
@@ -77,7 +78,7 @@ pub struct Payouts {
     pub takes: Vec<Amount>,
     /// The miners' half, if no miner earned.
     pub miners_held: Amount,
-    /// The validators' half, if no validator earned.
+    /// The validators' half, if no validator earned or none of those who did has shown evidence.
     pub validators_held: Amount,
     /// Burned because it was too little for its receiver to exist.
     pub dust: Dust,
@@ -104,16 +105,17 @@ impl Dust {
 }
 
 impl Payouts {
-    /// `takes_ppm` is each UID's take.
+    /// `dividends` are those of the outputs times each UID's coverage, `takes_ppm` each UID's take.
     pub(crate) fn of(
         halves: &Halves,
         outputs: &EpochOutputs,
+        dividends: &[u64],
         subnet: &Subnet,
         neurons: &[Neuron],
         takes_ppm: &[u64],
     ) -> Self {
         let miners = apportion(halves.miners, &outputs.server_emission);
-        let validators = apportion(halves.validators, &outputs.validator_emission);
+        let validators = apportion(halves.validators, dividends);
         let of_owner = |neuron: &Neuron| neuron.coldkey == subnet.owner;
         let burned = neurons
             .iter()

@@ -16,6 +16,7 @@ use borsh::{BorshDeserialize, BorshSerialize};
 
 use crate::State;
 use crate::emission::{Payouts, halves_of, paid};
+use crate::evidence::{covered, covered_part};
 use crate::neuron::{Neuron, Scores, activity_cutoff_blocks, owner_uids};
 use crate::parameters::{NetworkParameterId, ParameterId, Parameters};
 use crate::replacement::note_judged;
@@ -28,7 +29,7 @@ use crate::weights::{BondRow, Commits, WeightRow};
 pub const EPOCH_RECORDS_MAX: u64 = 64;
 
 /// Everything that explains an epoch: running [`agon_scoring::epoch`] on the inputs gives the outputs, and the
-/// outputs with `pending` and what was held give the payouts.
+/// outputs with coverage, `pending` and what was held give the payouts.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct EpochRecord {
     /// Which subnet.
@@ -43,6 +44,9 @@ pub struct EpochRecord {
     pub owner: Coldkey,
     /// Who held each UID.
     pub holders: Vec<(Hotkey, Coldkey)>,
+    /// By what each UID's dividends are multiplied, in parts per million: what it has shown of the evidence of the
+    /// tempo before this one. See [`covered`].
+    pub coverage_ppm: Vec<u32>,
     /// Take of each UID's coldkey, in parts per million; 0 where nobody had stake.
     pub takes_ppm: Vec<u64>,
     /// Created for the subnet in the tempo.
@@ -95,7 +99,9 @@ impl State {
         };
         let held = subnet.pots.held();
         open_tempo(&mut subnet, now, parent);
+        self.open_roster(netuid, &subnet, &neurons);
         self.drop_expired_commits(netuid, &subnet);
+        self.drop_old_evidence(netuid, &subnet);
         self.table.write(&netuid, &subnet);
         EpochView {
             netuid,
@@ -113,7 +119,9 @@ impl State {
         let inputs = self.epoch_inputs(netuid, now, subnet, neurons, halves.emission());
         let outputs = epoch::run(&inputs).expect("entries give lists of one length and rows of known UIDs");
         let takes_ppm = self.takes_ppm(netuid, neurons);
-        let payouts = Payouts::of(&halves, &outputs, subnet, neurons, &takes_ppm);
+        let coverage_ppm = self.coverage_ppm(netuid, subnet, neurons);
+        let dividends = covered(&outputs.validator_emission, &coverage_ppm);
+        let payouts = Payouts::of(&halves, &outputs, &dividends, subnet, neurons, &takes_ppm);
         let Pots {
             pending,
             miners_held,
@@ -129,6 +137,7 @@ impl State {
                 .iter()
                 .map(|neuron| (neuron.hotkey, neuron.coldkey))
                 .collect(),
+            coverage_ppm,
             takes_ppm,
             pending,
             miners_held_before: miners_held,
@@ -148,7 +157,10 @@ impl State {
         emission: Amount,
     ) -> EpochInputs {
         let parameters = &subnet.parameters;
+        let tempo = subnet.schedule.tempo;
+        let is_barred = |neuron: &Neuron| self.barred_until(netuid, neuron.hotkey, tempo).is_some();
         let owner_uid = owner_uids(subnet, neurons).first().copied();
+        let owner_uid = owner_uid.filter(|uid| !is_barred(&neurons[usize::from(uid.0)]));
         let stake = |neuron: &Neuron| self.pool(netuid, neuron.hotkey).total.base_units();
         EpochInputs {
             neuron_count: neurons.len(),
@@ -232,14 +244,16 @@ impl State {
             let uid = Uid(u16::try_from(index).expect("a subnet has at most 4096 UIDs"));
             let paid = paid(subnet, neuron, payouts.miners[index], payouts.validators[index]);
             let paid = minus(paid, payouts.dust.of_uid(uid));
-            neuron.permit = outputs.validator_permit[index];
+            let barred = self.barred_until(netuid, neuron.hotkey, record.tempo.saturating_add(1));
+            neuron.permit = outputs.validator_permit[index] && barred.is_none();
             neuron.earned = neuron.earned.saturating_add(paid);
             neuron.scores = Scores {
                 consensus: outputs.consensus[index],
                 incentive: outputs.incentive[index],
                 validator_trust: outputs.validator_trust[index],
                 dividends: outputs.dividends[index],
-                emission: outputs.emission[index],
+                coverage_ppm: record.coverage_ppm[index],
+                emission: emission_covered(record, index),
                 paid,
             };
             self.table.write(&(netuid, uid), neuron);
@@ -280,6 +294,16 @@ fn open_tempo(subnet: &mut Subnet, now: BlockNumber, parent: Digest) {
     schedule.beacon = parent;
     schedule.epoch_base = now;
     schedule.epoch_last = now;
+}
+
+/// What a UID earned as miner and validator together, less what its coverage takes of its dividends.
+fn emission_covered(record: &EpochRecord, index: usize) -> u64 {
+    let (emission, dividend) = (
+        record.outputs.emission[index],
+        record.outputs.validator_emission[index],
+    );
+    let uncovered = dividend.saturating_sub(covered_part(dividend, record.coverage_ppm[index]));
+    emission.saturating_sub(uncovered)
 }
 
 fn steepness(parameters: &Parameters) -> i16 {

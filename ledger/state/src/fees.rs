@@ -5,6 +5,9 @@
 //! signs; the coldkey that owns a hotkey pays for what the hotkey signs, so hotkeys need no balance of their own. Who
 //! takes over from another coldkey pays for that, whichever of the two signs.
 //!
+//! Evidence costs no fee ([`is_owed`]): a validator owes it, can send it once in a tempo, and cannot choose how long it
+//! is.
+//!
 //! The fee is taken last, out of what the call leaves: whoever takes back stake can pay from it.
 //!
 //! # Dust
@@ -78,9 +81,13 @@ impl FeeRefusal {
 }
 
 impl State {
-    /// What a transaction costs when it is applied: the fee of each of its bytes, signature included.
+    /// What a transaction costs when it is applied: the fee of each of its bytes, signature included, or nothing where
+    /// it is owed.
     #[must_use]
     pub fn fee(&self, tx: &Signed<Transaction>) -> Amount {
+        if is_owed(&tx.message().call) {
+            return Amount::ZERO;
+        }
         let bytes = SIGNATURE_BYTES.saturating_add(tx.bytes().len() as u64);
         let per_byte = self.network(NetworkParameterId::FeePerByte);
         Amount::from_base_units(bytes.saturating_mul(per_byte))
@@ -152,4 +159,9 @@ impl State {
     pub(crate) fn existential_deposit(&self) -> Amount {
         self.network_amount(NetworkParameterId::ExistentialDeposit)
     }
+}
+
+/// Whether a call is owed by its signer, once in a tempo: what it has to carry, the ledger has asked for.
+const fn is_owed(call: &Call) -> bool {
+    matches!(call, Call::CommitEvidence { .. } | Call::OpenEvidence { .. })
 }

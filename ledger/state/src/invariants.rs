@@ -10,6 +10,7 @@ use crate::State;
 use crate::accounts::{AccountRecord, HotkeyOwner, OwnedHotkey};
 use crate::committee::{Candidate, KeyUse};
 use crate::dissolution::Returning;
+use crate::evidence::{Barred, EvidenceRecord, Roster};
 use crate::genesis::Progress;
 use crate::neuron::{HotkeyUid, Neuron};
 use crate::parameters::{NetworkParameterId, ParameterId};
@@ -278,6 +279,7 @@ impl State {
         }
         self.check_neurons(netuid, subnet.neuron_count)?;
         self.check_rows(netuid, subnet.neuron_count)?;
+        self.check_evidence(netuid, subnet)?;
         let pools = self
             .table
             .scan::<Pool>(netuid)
@@ -350,6 +352,32 @@ impl State {
         Ok(())
     }
 
+    /// Evidence is of a tempo that has a roster and is not to come, and everything goes by pools of a known hotkey.
+    fn check_evidence(&self, netuid: Netuid, subnet: &Subnet) -> Result<(), InvariantBroken> {
+        let is_named = |name: Hotkey| self.pool_name(self.hotkey_named(name)) == Some(name);
+        let mut rosters = self.table.scan::<Roster>(netuid);
+        let mut records = self.table.scan::<EvidenceRecord>(netuid);
+        let mut bars = self.table.scan::<Barred>(netuid);
+        let has_roster = |tempo| self.table.has::<Roster>(&(netuid, tempo));
+        let valid = [
+            (
+                "a roster",
+                rosters.all(|((_, tempo), roster)| tempo <= subnet.schedule.tempo && roster.is_valid()),
+            ),
+            (
+                "evidence",
+                records.all(|((_, tempo, name), record)| {
+                    record.is_valid() && is_named(name) && has_roster(tempo)
+                }),
+            ),
+            ("a bar", bars.all(|((_, name), _)| is_named(name))),
+        ];
+        match valid.into_iter().find(|(_, valid)| !valid) {
+            Some((what, _)) => Err(InvariantBroken::Subnet { what, netuid }),
+            None => Ok(()),
+        }
+    }
+
     /// Everything that is kept for a subnet is for one that exists, or is stake on its way back; every stake is on a
     /// known hotkey.
     fn check_owners(&self) -> Result<(), InvariantBroken> {
@@ -376,7 +404,10 @@ impl State {
         self.check_netuids::<HotkeyUid>(|(netuid, _)| netuid)?;
         self.check_netuids::<WeightRow>(|(netuid, _)| netuid)?;
         self.check_netuids::<BondRow>(|(netuid, _)| netuid)?;
-        self.check_netuids::<Commits>(|(netuid, _)| netuid)
+        self.check_netuids::<Commits>(|(netuid, _)| netuid)?;
+        self.check_netuids::<Roster>(|(netuid, _)| netuid)?;
+        self.check_netuids::<EvidenceRecord>(|(netuid, _, _)| netuid)?;
+        self.check_netuids::<Barred>(|(netuid, _)| netuid)
     }
 
     /// Each hotkey has its place in its coldkey's list, and the pools' name leads back to it; a used one is owned

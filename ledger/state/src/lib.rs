@@ -11,6 +11,7 @@
 //! | `committee` | who decides which block is next: candidates, eras, punishment |
 //! | `emission`, `supply`, `decay` | what is created, how it is divided and paid |
 //! | `epoch` | when epochs run, on what, and what is kept of them |
+//! | `evidence` | what validators owe, commit to and show of their work, and what forging it costs |
 //! | `table` | entries as bytes, their root, their changes |
 //! | `rows` | rows of what is told, proven from a root |
 //! | `genesis`, `load`, `invariants` | the first state, states from a store, what always holds |
@@ -49,6 +50,7 @@ mod dissolution;
 mod effect;
 mod emission;
 mod epoch;
+mod evidence;
 mod fees;
 mod genesis;
 mod invariants;
@@ -82,6 +84,10 @@ pub use self::dissolution::{DissolveSubnetRefusal, SubnetDissolution};
 pub use self::effect::Effect;
 pub use self::emission::{Dust, Payouts};
 pub use self::epoch::{EPOCH_RECORDS_MAX, EpochRecord};
+pub use self::evidence::{
+    AcceptedEvidence, AcceptedOpening, COVERAGE_FULL_PPM, CommitEvidenceRefusal, OpenEvidenceRefusal,
+    OpeningOutcome, Penalty, ReportForgeryRefusal, covered,
+};
 pub use self::fees::FeeRefusal;
 pub use self::genesis::GenesisError;
 pub use self::invariants::InvariantBroken;

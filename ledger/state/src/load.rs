@@ -10,6 +10,7 @@ use crate::accounts::{AccountRecord, HotkeyOwner, OwnedHotkey};
 use crate::committee::{Candidate, InForce, KeyUse, RecentBlock};
 use crate::dissolution::Returning;
 use crate::epoch::EpochRecord;
+use crate::evidence::{Barred, EvidenceRecord, Roster};
 use crate::genesis::{Origin, Progress};
 use crate::invariants::InvariantBroken;
 use crate::neuron::{HotkeyUid, Neuron};
@@ -117,6 +118,9 @@ fn check_entry(key: &[u8], value: &[u8]) -> Result<(), LoadError> {
         Some(&RecentBlock::KIND) => check_kind::<RecentBlock>(key, value),
         Some(&Returning::KIND) => check_kind::<Returning>(key, value),
         Some(&EpochRecord::KIND) => check_kind::<EpochRecord>(key, value),
+        Some(&Roster::KIND) => check_kind::<Roster>(key, value),
+        Some(&EvidenceRecord::KIND) => check_kind::<EvidenceRecord>(key, value),
+        Some(&Barred::KIND) => check_kind::<Barred>(key, value),
         _ => Err(LoadError::Key { key: shown(key) }),
     }
 }

@@ -40,7 +40,9 @@ pub(crate) struct Scores {
     pub(crate) incentive: u16,
     pub(crate) validator_trust: u16,
     pub(crate) dividends: u16,
-    /// Share of the emission in base units, as miner and validator together: what deregistration compares. What
+    /// By what its dividends were multiplied, in parts per million.
+    pub(crate) coverage_ppm: u32,
+    /// Share of the emission in base units, as miner and covered validator together: what deregistration compares. What
     /// was paid can be less (an owner's miner) or more (held for a tempo).
     pub(crate) emission: u64,
     /// What was paid.
@@ -78,6 +80,7 @@ impl Neuron {
                 incentive: 0,
                 validator_trust: 0,
                 dividends: 0,
+                coverage_ppm: 0,
                 emission: 0,
                 paid: Amount::ZERO,
             },

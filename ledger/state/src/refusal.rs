@@ -15,6 +15,7 @@ use crate::committee::{
     CommitteeReadyRefusal, JoinCommitteeRefusal, LeaveCommitteeRefusal, ReportEquivocationRefusal,
 };
 use crate::dissolution::DissolveSubnetRefusal;
+use crate::evidence::{CommitEvidenceRefusal, OpenEvidenceRefusal, ReportForgeryRefusal};
 use crate::fees::FeeRefusal;
 use crate::parameters::SetParameterRefusal;
 use crate::registration::RegisterRefusal;
@@ -95,6 +96,15 @@ pub enum Refusal {
     /// Of a weight reveal.
     #[error(transparent)]
     RevealWeights(#[from] RevealWeightsRefusal),
+    /// Of a commit to evidence.
+    #[error(transparent)]
+    CommitEvidence(#[from] CommitEvidenceRefusal),
+    /// Of an opening of evidence.
+    #[error(transparent)]
+    OpenEvidence(#[from] OpenEvidenceRefusal),
+    /// Of a report of forged evidence.
+    #[error(transparent)]
+    ReportForgery(#[from] ReportForgeryRefusal),
     /// Of any call, when it cannot be paid for.
     #[error(transparent)]
     Fee(#[from] FeeRefusal),
@@ -133,6 +143,9 @@ impl Refusal {
             Self::ServeAxon(refusal) => refusal.rule(),
             Self::CommitWeights(refusal) => refusal.rule(),
             Self::RevealWeights(refusal) => refusal.rule(),
+            Self::CommitEvidence(refusal) => refusal.rule(),
+            Self::OpenEvidence(refusal) => refusal.rule(),
+            Self::ReportForgery(refusal) => refusal.rule(),
             Self::Fee(refusal) => refusal.rule(),
             Self::Call { .. } => "call",
         }

@@ -283,6 +283,7 @@ pub(crate) fn neuron_view(
         incentive: neuron.scores.incentive,
         validator_trust: neuron.scores.validator_trust,
         dividends: neuron.scores.dividends,
+        coverage_ppm: neuron.scores.coverage_ppm,
         emission: neuron.scores.paid,
         earned: neuron.earned,
         axon: neuron.axon,

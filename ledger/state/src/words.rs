@@ -8,6 +8,7 @@ use agon_protocol::id::{Account, Coldkey, Hotkey, Netuid, Uid};
 
 use crate::accounts::{AccountRecord, HotkeyOwner};
 use crate::epoch::EpochRecord;
+use crate::evidence::{Barred, EvidenceRecord, Roster};
 use crate::genesis::{Origin, Progress};
 use crate::neuron::{HotkeyUid, Neuron};
 use crate::stake::{Pool, Shares};
@@ -55,6 +56,15 @@ pub fn entry_words(key: &[u8], value: Option<&[u8]>) -> EntryWords {
         }),
         Some(&EpochRecord::KIND) => of::<EpochRecord>(key, value, |(netuid, tempo)| {
             format!("record of the epoch of tempo {tempo} on subnet {netuid}")
+        }),
+        Some(&Roster::KIND) => of::<Roster>(key, value, |(netuid, tempo)| {
+            format!("roster of tempo {tempo} on subnet {netuid}")
+        }),
+        Some(&EvidenceRecord::KIND) => of::<EvidenceRecord>(key, value, |(netuid, tempo, hotkey)| {
+            format!("evidence of hotkey {hotkey} of tempo {tempo} on subnet {netuid}")
+        }),
+        Some(&Barred::KIND) => of::<Barred>(key, value, |(netuid, hotkey)| {
+            format!("bar of hotkey {hotkey} on subnet {netuid}")
         }),
         _ => None,
     };

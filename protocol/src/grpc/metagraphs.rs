@@ -130,6 +130,7 @@ impl From<NeuronView> for v1::Neuron {
             incentive: view.incentive.into(),
             validator_trust: view.validator_trust.into(),
             dividends: view.dividends.into(),
+            coverage_ppm: view.coverage_ppm,
             emission: view.emission.base_units(),
             earned: view.earned.base_units(),
         }
@@ -155,6 +156,7 @@ impl TryFrom<v1::Neuron> for NeuronView {
             incentive: narrow("incentive", wire.incentive)?,
             validator_trust: narrow("validator_trust", wire.validator_trust)?,
             dividends: narrow("dividends", wire.dividends)?,
+            coverage_ppm: wire.coverage_ppm,
             emission: amount(wire.emission),
             earned: amount(wire.earned),
         })

@@ -289,8 +289,10 @@ pub struct NeuronView {
     pub incentive: u16,
     /// Share of its weights that survived clipping.
     pub validator_trust: u16,
-    /// Share of the validators' pay.
+    /// Share of the validators' pay, before coverage.
     pub dividends: u16,
+    /// By what its dividends were multiplied: the share of its work that it has proven, in parts per million.
+    pub coverage_ppm: u32,
     /// Base units it earned in the newest epoch.
     pub emission: Amount,
     /// Base units it earned since its registration.

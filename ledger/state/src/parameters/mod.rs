@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use agon_protocol::amount::{Amount, BASE_UNITS_PER_UNIT};
 use agon_protocol::id::{BlockNumber, Coldkey, Netuid};
-use agon_protocol::message::Preset;
+use agon_protocol::message::{EvidenceOpening, Preset};
 use borsh::{BorshDeserialize, BorshSerialize};
 use thiserror::Error;
 
@@ -175,8 +175,16 @@ parameters! {
                                                                 180_000, 180_000; 0, 180_000; Owner
     StakeThreshold           "stake_threshold"                  "Stake below this, in base units, counts as none; the owner's always counts.":
                                                                 0, 0; 0, SUPPLY; Owner
+    EvidenceRounds           "evidence_rounds"                  "Rounds of questions that each validator owes in a tempo.":
+                                                                4, 4; 1, EvidenceOpening::ROUNDS_MAX as u64; Owner
+    EvidenceMiners           "evidence_miners"                  "Miners that each of those rounds asks, unless fewer serve.":
+                                                                64, 64; 1, 256; Owner
+    EvidenceOpenings         "evidence_openings"                "Slots of a validator's evidence that it shows in the next tempo; 0 pays dividends without evidence.":
+                                                                16, 16; 0, OPENINGS_MAX; Owner
 }
 
+/// As many leaves as fit into a transaction with the longest ways to the root.
+const OPENINGS_MAX: u64 = 32;
 const U16: u64 = u16::MAX as u64;
 const MILLION: u64 = 1_000_000;
 const SUPPLY: u64 = SUPPLY_MAX.base_units();

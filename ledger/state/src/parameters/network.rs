@@ -66,6 +66,10 @@ parameters! {
                                                                 1_000_000, 1_000_000; 0, 1_000_000; Preset
     CommitteeReporterPpm     "committee_reporter_ppm"           "Share of what a member loses that goes to whoever reported it, in parts per million; the rest is burned.":
                                                                 100_000, 100_000; 0, 500_000; Preset
+    EvidenceSlashPpm         "evidence_slash_ppm"               "Share of its own stake on its hotkey that a validator loses for forged evidence, in parts per million.":
+                                                                100_000, 100_000; 0, 1_000_000; Preset
+    EvidenceReporterPpm      "evidence_reporter_ppm"            "Share of what a validator loses for forged evidence that goes to whoever reported it, in parts per million; the rest is burned.":
+                                                                100_000, 100_000; 0, 500_000; Preset
 }
 
 impl State {

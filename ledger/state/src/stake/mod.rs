@@ -248,7 +248,8 @@ impl State {
         self.table.write(&added.netuid, &subnet);
     }
 
-    /// What would remain below [`STAKE_MIN`] is taken along: nobody is left with stake too small to see.
+    /// What would remain below [`STAKE_MIN`], or without a share of the pool, is taken along: nobody is left with stake
+    /// too small to see.
     pub(crate) fn check_remove_stake(
         &self,
         coldkey: Coldkey,
@@ -271,9 +272,12 @@ impl State {
                 amount,
             });
         }
-        let (amount, shares) = match minus(worth, amount) {
-            rest if rest < STAKE_MIN => (worth, held),
-            _ => (amount, pool.shares_of(amount)),
+        let shares = pool.shares_of(amount);
+        let takes_all = shares >= held || minus(worth, amount) < STAKE_MIN;
+        let (amount, shares) = if takes_all {
+            (worth, held)
+        } else {
+            (amount, shares)
         };
         Ok(StakeMove {
             coldkey,
@@ -290,7 +294,7 @@ impl State {
     }
 
     /// Drops the shares of what the caller puts elsewhere.
-    fn take_from_pool(&mut self, removed: &StakeMove) {
+    pub(crate) fn take_from_pool(&mut self, removed: &StakeMove) {
         let mut pool = self.pool(removed.netuid, removed.hotkey);
         pool.total = minus(pool.total, removed.amount);
         pool.shares = pool

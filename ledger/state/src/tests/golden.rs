@@ -76,6 +76,8 @@ fn script() -> String {
     checkpoint(&ledger);
     super::committee::script(&mut ledger);
     checkpoint(&ledger);
+    super::evidence::script(&mut ledger, [102, 130]);
+    checkpoint(&ledger);
     lines
 }
 

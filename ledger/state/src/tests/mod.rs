@@ -6,6 +6,7 @@ mod changes;
 mod committee;
 mod dissolving;
 mod epochs;
+mod evidence;
 mod fees;
 mod golden;
 mod money;
@@ -106,7 +107,7 @@ impl Ledger {
         self.state.check(&self.tx(key, call)).unwrap().effect.to_string()
     }
 
-    /// A ledger whose coldkey 1 owns [`SUBNET`], started, with tempos of 10 blocks and no rate limits.
+    /// A ledger whose coldkey 1 owns [`SUBNET`], started, with tempos of 10 blocks, no rate limits and no evidence.
     fn with_subnet() -> Self {
         let mut ledger = Self::new();
         ledger.ok(1, create());
@@ -115,6 +116,8 @@ impl Ledger {
             ("tempo_blocks", 10),
             ("weights_rate_limit_blocks", 0),
             ("axon_rate_limit_blocks", 0),
+            // The tests of evidence turn it on.
+            ("evidence_openings", 0),
         ] {
             ledger.ok(1, set(name, value));
         }

@@ -47,6 +47,29 @@ fn about_to_pay(stakers: &[(u8, u64)], take_ppm: u32) -> Ledger {
     ledger
 }
 
+#[test]
+fn stake_that_would_be_left_without_a_share_goes_along() {
+    let mut ledger = Ledger::with_subnet();
+    ledger.register(2, [101]);
+    ledger.ok(2, stake(101, STAKE_MIN));
+    // As if dividends had made each of its 2,000,000 shares worth more than the smallest stake.
+    let dividends = units(4_200);
+    ledger.state.debit(coldkey(5), dividends);
+    let mut pool = ledger.state.pool(SUBNET, hotkey(101));
+    pool.total = pool.total.saturating_add(dividends);
+    ledger.state.table.write(&(SUBNET, hotkey(101)), &pool);
+    let mut subnet = ledger.state.expect_subnet(SUBNET);
+    subnet.staked = pool.total;
+    ledger.state.table.write(&SUBNET, &subnet);
+
+    let worth = staked(&ledger, 2, 101);
+    let all_but_the_smallest_stake = worth.saturating_sub(STAKE_MIN);
+    let free = ledger.free(2);
+    ledger.ok(2, unstake(101, all_but_the_smallest_stake));
+    assert_eq!(ledger.free(2).saturating_sub(free), worth);
+    assert_eq!(staked(&ledger, 2, 101), base(0));
+}
+
 /// What one epoch did to the stake on hotkey 101 and to free balances.
 struct Gains {
     /// What validators were paid.

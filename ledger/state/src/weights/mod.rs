@@ -296,7 +296,7 @@ impl State {
         self.table.write(&(netuid, uid), &WeightRow(row.clone()));
     }
 
-    /// Checks registration, permit and stake. The owner needs no permit, nor does a UID that weights only itself.
+    /// Checks registration, bar, permit and stake. The owner needs no permit, nor does a UID that weights only itself.
     fn check_weigher(
         &self,
         hotkey: Hotkey,
@@ -305,6 +305,9 @@ impl State {
         weighted: &[Uid],
     ) -> Result<Weigher, NoWeigher> {
         let (uid, neuron) = self.registered_neuron(netuid, hotkey)?;
+        if let Some(until_tempo) = self.barred_until(netuid, hotkey, subnet.schedule.tempo) {
+            return Err(NoWeigher::Barred { uid, until_tempo });
+        }
         // Looks at all neurons, so it is asked last.
         let is_owner = || {
             neuron.coldkey == subnet.owner && owner_uids(&subnet, &self.neurons(netuid)).first() == Some(&uid)

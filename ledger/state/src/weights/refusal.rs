@@ -27,6 +27,16 @@ pub enum NoWeigher {
         /// How many there are.
         max_validators: u64,
     },
+    /// The UID's holder forged evidence.
+    #[error(
+        "UID {uid} forged evidence: its weights are taken from tempo {until_tempo} on, if it has a permit then"
+    )]
+    Barred {
+        /// The UID.
+        uid: Uid,
+        /// First tempo for which it may have a permit.
+        until_tempo: u64,
+    },
     /// The UID has too little stake.
     #[error(
         "UID {uid} has {stake_base_units} base units of stake, weights need {threshold_base_units}: add stake"
@@ -46,6 +56,7 @@ impl NoWeigher {
         match self {
             Self::Registered(_) => NotRegistered::RULE,
             Self::Permit { .. } => "permit",
+            Self::Barred { .. } => "barred",
             Self::Stake { .. } => "stake threshold",
         }
     }

@@ -1,0 +1,85 @@
+//! The roster: who can be drawn in a tempo, who draws, and how much is owed.
+
+use agon_protocol::id::{Digest, Hotkey, Netuid, Uid};
+use borsh::{BorshDeserialize, BorshSerialize};
+
+use crate::State;
+use crate::neuron::Neuron;
+use crate::parameters::{ParameterId, Parameters};
+use crate::subnet::Subnet;
+use crate::table::Entry;
+
+/// What a tempo's draws are over and oblige to, as it was when the tempo opened.
+///
+/// Nobody who comes or changes its key later is in it, so neither miners nor validators can choose a key after the
+/// beacon is known.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub(crate) struct Roster {
+    /// The tempo's beacon.
+    pub(crate) beacon: Digest,
+    /// Neurons that serve, UIDs ascending.
+    pub(crate) miners: Vec<(Uid, Hotkey)>,
+    /// Neurons with a permit, UIDs ascending.
+    pub(crate) validators: Vec<(Uid, Hotkey)>,
+    /// Rounds that each validator owes.
+    pub(crate) rounds: u32,
+    /// Miners that each round owes, at most.
+    pub(crate) miners_per_round: u32,
+    /// Slots that are picked of each validator's evidence; 0 = the tempo needs none.
+    pub(crate) openings: u32,
+}
+
+impl Entry for Roster {
+    type Key = (Netuid, u64);
+    const KIND: u8 = 0x0d;
+}
+
+impl Roster {
+    fn of(subnet: &Subnet, neurons: &[Neuron]) -> Self {
+        let pick = |is_in: fn(&Neuron) -> bool| {
+            let slots = (0..=u16::MAX).map(Uid).zip(neurons);
+            slots
+                .filter(|(_, neuron)| is_in(neuron))
+                .map(|(uid, neuron)| (uid, neuron.hotkey))
+                .collect()
+        };
+        let count = |id| count_of(&subnet.parameters, id);
+        Self {
+            beacon: subnet.schedule.beacon,
+            miners: pick(|neuron| neuron.axon.is_some()),
+            validators: pick(|neuron| neuron.permit),
+            rounds: count(ParameterId::EvidenceRounds),
+            miners_per_round: count(ParameterId::EvidenceMiners),
+            openings: count(ParameterId::EvidenceOpenings),
+        }
+    }
+
+    /// Whether the rules could have written it.
+    pub(crate) fn is_valid(&self) -> bool {
+        let is_ascending = |list: &[(Uid, Hotkey)]| list.windows(2).all(|pair| pair[0].0 < pair[1].0);
+        let within = |id: ParameterId, value: u32| (id.row().min..=id.row().max).contains(&value.into());
+        is_ascending(&self.miners)
+            && is_ascending(&self.validators)
+            && within(ParameterId::EvidenceRounds, self.rounds)
+            && within(ParameterId::EvidenceMiners, self.miners_per_round)
+            && within(ParameterId::EvidenceOpenings, self.openings)
+    }
+
+    /// The key by which the holder of a UID draws, if it had a permit when the tempo opened.
+    pub(crate) fn drawer(&self, uid: Uid) -> Option<Hotkey> {
+        let place = self.validators.binary_search_by_key(&uid, |(uid, _)| *uid);
+        place.ok().map(|place| self.validators[place].1)
+    }
+}
+
+fn count_of(parameters: &Parameters, id: ParameterId) -> u32 {
+    u32::try_from(parameters.value(id)).expect("the table bounds it by 256")
+}
+
+impl State {
+    /// Writes the roster of the tempo that was just opened.
+    pub(crate) fn open_roster(&mut self, netuid: Netuid, subnet: &Subnet, neurons: &[Neuron]) {
+        let roster = Roster::of(subnet, neurons);
+        self.table.write(&(netuid, subnet.schedule.tempo), &roster);
+    }
+}
