@@ -79,6 +79,8 @@ pub struct Config {
     pub reference: Option<Pinned>,
     /// Where evidence is served; port 0 takes a free one, `None` serves none.
     pub listen: Option<SocketAddr>,
+    /// Whether it looks at the evidence of other validators and reports forgeries.
+    pub watches: bool,
     /// What commits name as the place where evidence is served, for hosts behind a router; the bound address otherwise.
     pub served_at: Option<SocketAddr>,
 }
@@ -167,6 +169,10 @@ pub const METRICS: &[Metric] = &[
     Metric::counter(
         "agon_validator_evidence_total",
         "Steps of evidence by kind and result",
+    ),
+    Metric::counter(
+        "agon_validator_watched_total",
+        "Evidence of other validators by outcome: equal, different, forged or unavailable",
     ),
     Metric::counter(
         "agon_validator_audits_total",

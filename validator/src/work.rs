@@ -6,6 +6,7 @@
 
 mod auditing;
 mod proving;
+mod watching;
 mod weighing;
 
 use std::collections::BTreeMap;
@@ -27,6 +28,7 @@ use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use self::proving::Terms;
+use self::watching::Watched;
 use crate::audit::Auditor;
 use crate::bundles::Bundles;
 use crate::commit::{self, Rules};
@@ -55,6 +57,8 @@ pub struct Work {
     bundles: Bundles,
     /// What the ledger says of the running tempo's evidence, once it was asked.
     terms: Option<Terms>,
+    /// The tempo whose evidence of others was looked at last, and whoever is looking.
+    watched: Watched,
     miners: Miners,
     /// The reference model, where there is one.
     auditor: Option<Arc<Auditor>>,
@@ -148,6 +152,7 @@ impl Work {
             evidence,
             bundles,
             terms: None,
+            watched: Watched::default(),
             miners,
             auditor,
             nonces: NonceCounter::default(),
@@ -212,6 +217,7 @@ impl Work {
         };
         self.weights_step(view, &neuron).await?;
         self.evidence_step(view).await?;
+        self.watch_step(view);
         // One block into the tempo, so that miners have heard of it too.
         let tempo_is_known = view.height > view.subnet.tempo_start;
         let Some(beacon) = view.beacon().filter(|_| tempo_is_known) else {

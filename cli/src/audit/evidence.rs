@@ -196,7 +196,7 @@ pub(super) async fn run(
             commit: &line.commit,
             revealed: revealed.as_deref(),
         };
-        let context = context(&view, genesis, line);
+        let context = Context::of(&view, genesis, line.hotkey);
         validators.push(match recompute(&context, &on_ledger, &bundle) {
             Ok(equal) => Verdict::of(line).equal(&equal),
             Err(difference) => {
@@ -226,20 +226,6 @@ pub(super) async fn run(
     session.show(&report, || text(&report))?;
     anyhow::ensure!(report.equal, "not everything is equal");
     Ok(())
-}
-
-fn context<'a>(view: &'a EvidenceView, genesis: Digest, line: &EvidenceLine) -> Context<'a> {
-    Context {
-        genesis,
-        netuid: view.netuid,
-        task: &view.task,
-        tempo: view.tempo,
-        beacon: view.beacon,
-        validator: line.hotkey,
-        roster: &view.roster,
-        rounds: view.rounds,
-        miners: view.miners,
-    }
 }
 
 async fn bundle(file: Option<&Path>, line: &EvidenceLine, tempo: u64) -> anyhow::Result<Bundle> {

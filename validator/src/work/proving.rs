@@ -5,7 +5,6 @@ use agon_evidence::bundle::{Bundle, Outcome};
 use agon_evidence::slots::picks;
 use agon_ledger_client::ClientError;
 use agon_ledger_client::follow::View;
-use agon_protocol::id::{Digest, Hotkey};
 use agon_protocol::message::{Call, EvidenceView, NeuronView};
 use tracing::{info, warn};
 
@@ -42,20 +41,6 @@ impl Terms {
         Size {
             miners,
             ..*configured
-        }
-    }
-
-    fn context<'a>(&'a self, genesis: Digest, validator: Hotkey) -> Context<'a> {
-        Context {
-            genesis,
-            netuid: self.netuid,
-            task: &self.task,
-            tempo: self.tempo,
-            beacon: self.beacon,
-            validator,
-            roster: &self.roster,
-            rounds: self.rounds,
-            miners: self.miners,
         }
     }
 }
@@ -111,7 +96,7 @@ impl Work {
             standings: outcome.standings,
             row: outcome.row,
         };
-        let context = terms.context(self.genesis, self.config.pair.hotkey());
+        let context = Context::of(&terms, self.genesis, self.config.pair.hotkey());
         let commit = bundle.commit(&context, self.config.served_at);
         self.bundles.keep(&bundle)?;
         info!(tempo, leaves = commit.leaf_count, claimed_ppm = commit.claimed_ppm, root = %commit.root, "evidence");
@@ -184,7 +169,7 @@ impl Work {
                 format!("the evidence of tempo {} is lost", owed.tempo),
             );
         };
-        let context = terms.context(self.genesis, self.config.pair.hotkey());
+        let context = Context::of(&terms, self.genesis, self.config.pair.hotkey());
         let picked = picks(beacon, owed.root, context.slot_count(), terms.openings);
         let opening = Box::new(bundle.open(&context, &picked));
         let sent = self
