@@ -11,6 +11,10 @@ use crate::miners::{Climate, Miners};
 use crate::random::Random;
 use crate::stakes::normalized;
 
+/// What answers that are always right are worth against those of a median miner, right on three of four items, under
+/// the default sharpness: the square of 4/3.
+pub const TOLD: f64 = 16.0 / 9.0;
+
 /// What is lifted by whom.
 #[derive(Clone, Copy, Debug)]
 pub struct Lift {
@@ -92,5 +96,11 @@ impl Lifted {
     #[must_use]
     pub fn gain(&self) -> f64 {
         self.miners.0 / self.miners.1
+    }
+
+    /// What the bloc's validators keep of their dividends.
+    #[must_use]
+    pub fn kept(&self) -> f64 {
+        self.validators.0 / self.validators.1
     }
 }

@@ -6,7 +6,7 @@
 
 use crate::attack::{Attack, Bound, Case};
 use crate::bloc::Bloc;
-use crate::lift::Lift;
+use crate::lift::{Lift, TOLD};
 
 /// The attack.
 #[derive(Debug)]
@@ -35,24 +35,56 @@ impl Attack for Bribe {
 
     fn cases(&self) -> Vec<Case> {
         const MEASURED: [(f64, f64); 5] = [(0.4, 1.19), (0.1, 1.02), (0.25, 1.09), (0.49, 1.32), (0.51, 5.6)];
-        MEASURED.iter().map(|&(stake, gain)| case(stake, gain)).collect()
+        let bribed = MEASURED.iter().map(|&(stake, gain)| case(stake, gain));
+        bribed.chain([told(), loss()]).collect()
     }
 }
 
 fn case(stake: f64, gain: f64) -> Case {
-    let lift = Lift {
-        bloc: Bloc::new(16, stake),
-        miners: 64,
-        chosen: 1,
-        noise: 0.2,
-        factor: 10.0,
-        follows: false,
-    };
+    let lift = lift(stake);
     Case {
         label: format!("{stake} of the stake is bribed"),
         off: Bound::Near(gain),
         on: Bound::AtMost(1.02),
         explores: false,
         measure: Box::new(move |trial| lift.run(trial).gain()),
+    }
+}
+
+/// Answers that are told are right, so that the evidence follows.
+fn told() -> Case {
+    let lift = Lift {
+        factor: TOLD,
+        follows: true,
+        ..lift(0.4)
+    };
+    Case {
+        label: String::from("0.4 of the stake is bribed to tell the miner the answers"),
+        off: Bound::AtLeast(1.02),
+        on: Bound::AtMost(1.02),
+        explores: false,
+        measure: Box::new(move |trial| lift.run(trial).gain()),
+    }
+}
+
+fn loss() -> Case {
+    let lift = lift(0.4);
+    Case {
+        label: String::from("0.4 of the stake is bribed: dividends of the bribed over those of honest work"),
+        off: Bound::Near(1.0),
+        on: Bound::AtMost(0.1),
+        explores: false,
+        measure: Box::new(move |trial| lift.run(trial).kept()),
+    }
+}
+
+fn lift(stake: f64) -> Lift {
+    Lift {
+        bloc: Bloc::new(16, stake),
+        miners: 64,
+        chosen: 1,
+        noise: 0.2,
+        factor: 10.0,
+        follows: false,
     }
 }

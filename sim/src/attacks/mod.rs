@@ -1,20 +1,42 @@
 //! The ways to cheat, one file each.
 
+mod accuse;
 mod bribe;
 mod cabal;
 mod copy;
+mod equivocate;
+mod grind;
+mod grow;
+mod halt;
+mod lazy;
 mod majority;
 mod own;
+mod owner;
+mod receipts;
+mod reveal;
+mod starve;
+mod withhold;
 
 use crate::attack::Attack;
 
 /// Every attack, in the order of its rows.
-pub const ATTACKS: [&dyn Attack; 5] = [
+pub const ATTACKS: [&dyn Attack; 16] = [
     &copy::Copy,
+    &reveal::Reveal,
     &cabal::Cabal,
     &majority::Majority,
     &own::Own,
     &bribe::Bribe,
+    &lazy::Lazy,
+    &accuse::Accuse,
+    &starve::Starve,
+    &owner::Owner,
+    &grind::Grind,
+    &withhold::Withhold,
+    &equivocate::Equivocate,
+    &receipts::Receipts,
+    &grow::Grow,
+    &halt::Halt,
 ];
 
 /// The attack of a name or row.

@@ -6,7 +6,7 @@
 
 use crate::attack::{Attack, Bound, Case};
 use crate::bloc::Bloc;
-use crate::lift::Lift;
+use crate::lift::{Lift, TOLD};
 
 /// The attack.
 #[derive(Debug)]
@@ -54,10 +54,6 @@ impl Attack for Own {
         ]
     }
 }
-
-/// What answers that are always right are worth against those of a median miner, right on three of four items, under
-/// the default sharpness: the square of 4/3.
-const TOLD: f64 = 16.0 / 9.0;
 
 const PLAIN: Lift = Lift {
     bloc: Bloc::alone(16, 0.1),
