@@ -12,6 +12,7 @@ use crate::explain::ExplainArgs;
 use crate::localnet::LocalnetArgs;
 use crate::metagraph::{MetagraphArgs, WeightsArgs};
 use crate::session::Session;
+use crate::sim::SimArgs;
 use crate::subnet::{RegisterArgs, SubnetArgs};
 use crate::tx::TxArgs;
 use crate::verify::VerifyArgs;
@@ -100,6 +101,8 @@ pub(crate) enum Command {
     Verify(VerifyArgs),
     /// Replay blocks and compare every figure, without trusting a node
     Audit(AuditArgs),
+    /// Show what cheating pays in a simulated subnet
+    Sim(SimArgs),
     /// Run a whole subnet on this machine, as real processes
     Localnet(LocalnetArgs),
     /// Print a completion script for a shell
@@ -180,6 +183,9 @@ mod tests {
             "agon audit --from 1 --to 5000 --export audit.export",
             "agon audit --from 101 --to 200 --ledger http://ledger.example:9944 --json",
             "agon audit --export audit.export",
+            "agon sim --list",
+            "agon sim --attack copy-weights --epochs 50 --seeds 4 --defence off --json --plot x.svg",
+            "agon sim --all --explore --report x.html",
             "agon localnet --miners 4 --validators 2 --tempos 2 --json",
             "agon completion bash",
         ] {
@@ -208,6 +214,10 @@ mod tests {
             "agon stake take --percent 0.00001",
             "agon committee join --bond 5",
             "agon localnet --miners 0",
+            "agon sim",
+            "agon sim --all --list",
+            "agon sim --all --plot x.svg",
+            "agon sim --attack copy-weights --defence maybe",
             "agon verify --light --trust 00 neuron 1 5",
             "agon verify --trust 0000000000000000000000000000000000000000000000000000000000000000 neuron 1 5",
             "agon audit",

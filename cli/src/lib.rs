@@ -13,6 +13,7 @@
 //! | [`evidence`] | `evidence` |
 //! | [`verify`] | `verify --light` |
 //! | [`audit`] | `audit` |
+//! | [`sim`] | `sim` |
 //! | [`localnet`] | `localnet` |
 //! | [`session`], [`keys`], [`output`] | what they share: ledger and transactions, keys and passwords, tables and JSON |
 //!
@@ -31,6 +32,7 @@ pub mod localnet;
 pub mod metagraph;
 pub mod output;
 pub mod session;
+pub mod sim;
 pub mod subnet;
 pub mod tx;
 pub mod verify;
@@ -77,6 +79,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Evidence(args) => evidence::run(&session, args),
         Command::Verify(args) => verify::run(&session, args).await,
         Command::Audit(args) => audit::run(&session, args).await,
+        Command::Sim(args) => sim::run(&session, args),
         Command::Localnet(args) => localnet::run(&session, args).await,
         Command::Completion { .. } => Ok(()),
     }

@@ -13,6 +13,7 @@
 //! | UIDs | `agon.scoring.draw.v1 uids` | 0 | `u64` after `u64` |
 //! | item seed | `agon.scoring.draw.v1 item` | index of the item | first 32 bytes |
 //! | sampling seed | `agon.scoring.draw.v1 sampling` | `uid << 32 + index` of the item | first `u64`, little-endian |
+//! | burst | `agon.scoring.draw.v1 burst` | 0 | `u64` after `u64`, a number below [`BURST_ONE_IN`]: 0 is a burst |
 //!
 //! # Order of UIDs
 //!
@@ -30,8 +31,13 @@ const CONTEXT_UIDS: &str = "agon.scoring.draw.v1 uids";
 const CONTEXT_ITEM: &str = "agon.scoring.draw.v1 item";
 const CONTEXT_SAMPLING: &str = "agon.scoring.draw.v1 sampling";
 
+const CONTEXT_BURST: &str = "agon.scoring.draw.v1 burst";
 const CONTEXT_AUDIT: &str = "agon.scoring.draw.v1 audit";
 const CONTEXT_WINDOW: &str = "agon.scoring.draw.v1 window";
+
+/// One round in so many is a burst ([`crate::capacity`]), so that what a machine does at once is measured while most
+/// rounds stay small.
+pub const BURST_ONE_IN: usize = 8;
 
 /// A UID that may be drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -86,6 +92,12 @@ impl Draw {
     pub fn sampling_seed(&self, uid: u16, index: u32) -> u64 {
         let stream = u64::from(uid) << 32 | u64::from(index);
         self.generator(CONTEXT_SAMPLING, stream).next_u64()
+    }
+
+    /// Whether the round is a burst, where the task is about capacity: nobody knows before it is asked.
+    #[must_use]
+    pub fn is_burst(&self) -> bool {
+        below(BURST_ONE_IN, &mut self.generator(CONTEXT_BURST, 0)) == 0
     }
 
     fn generator(&self, context: &str, stream: u64) -> ChaCha20Rng {
@@ -240,6 +252,17 @@ mod tests {
         // 2^64 mod 3 is 1, so 0 is rejected and 1 is the first number that counts.
         assert_eq!(below(3, &mut Numbers(vec![0, 1])), 1);
         assert_eq!(below(1, &mut Numbers(vec![0])), 0);
+    }
+
+    #[test]
+    fn one_round_in_eight_is_a_burst() {
+        let bursts = (0..4000_u32).filter(|output| {
+            let mut vrf_output = [0; 32];
+            vrf_output[..4].copy_from_slice(&output.to_le_bytes());
+            Draw::new(vrf_output).is_burst()
+        });
+        // 500 expected; the standard deviation is 21.
+        assert!((395..605).contains(&bursts.count()));
     }
 
     #[test]

@@ -7,11 +7,13 @@
 //! - [`draw`]: a VRF output to UIDs, item seeds and sampling seeds.
 //! - [`compare`]: judged answers of one item to the value of each beside the others and an anchor.
 //! - [`rating`]: a decayed window of values to one rating per UID; who answers as one.
+//! - [`capacity`]: answers to simultaneous bursts to the work that a UID has proven.
 //! - [`weights`]: ratings, and work where the task is about it, to `u16` weights.
 //! - [`verify`]: distances from a reference model to doubt about who answered.
 //! - [`dispute`]: who measures again when a miner is accused, and who is right.
 //! - [`epoch`]: weights and stake to consensus, incentive, dividends and emission.
 
+pub mod capacity;
 pub mod compare;
 pub mod dispute;
 pub mod draw;

@@ -61,7 +61,8 @@
 //!
 //! 1. **Nobody is moved by who else plays.** The value of an answer is a function of its own score and the anchor.
 //!    Decoys, clones, a majority, the draw of opponents and the weight of each leave it as it is, to the bit; so
-//!    opponents are neither drawn nor weighted here. By the formula of the strengths.
+//!    opponents are neither drawn nor weighted here, and leaving an answer out changes nobody else's value. By the
+//!    formula of the strengths; `tests/compare_properties.rs` fits over drawn and weighted opponents beside it.
 //! 2. **The anchor sets the scale.** A tie with the anchor is worth the anchor's rating (`o_i = o_A` gives
 //!    `t_i = t_A`), and a peer's agreement is worth nothing: a majority with one wrong answer is one player, with
 //!    the score that the judge gave it.

@@ -5,7 +5,7 @@ use super::{Tree, Violation};
 use crate::repo::package_of;
 
 /// Folder of each member with its height; a package depends on lower ones only, so neighbours never meet.
-const HEIGHTS: [(&str, u8); 19] = [
+const HEIGHTS: [(&str, u8); 20] = [
     ("protocol", 0),
     ("scoring", 1),
     ("runtime", 1),
@@ -20,6 +20,7 @@ const HEIGHTS: [(&str, u8); 19] = [
     ("validator", 3),
     ("trainer", 3),
     ("ledger/replay", 4),
+    ("sim", 4),
     ("ledger/node", 5),
     ("fuzz", 6),
     ("cli", 6),
@@ -28,7 +29,14 @@ const HEIGHTS: [(&str, u8); 19] = [
 ];
 
 /// Members whose results must be the same on every machine.
-const PURE: [&str; 5] = ["protocol", "scoring", "subnets", "evidence", "ledger/state"];
+const PURE: [&str; 6] = [
+    "protocol",
+    "scoring",
+    "subnets",
+    "evidence",
+    "ledger/state",
+    "sim",
+];
 /// What brings clocks, disks, sockets, threads or chance.
 const IMPURE: [&str; 9] = [
     "tokio",

@@ -1,0 +1,349 @@
+//! What a UID has proven that it can do at once, so that pay follows work and not identities.
+//!
+//! For tasks whose answers nobody can have without doing the work of each: a pinned model, an item and a sampling
+//! seed of one's own, and a check of the answer. Elsewhere one answer serves many, and this says nothing.
+//!
+//! # Bursts
+//!
+//! Now and then, when its draw says so ([`crate::draw::Draw::is_burst`]), a validator asks *every* UID at the same
+//! moment, each as many items as [`Capacity::to_ask`] allows, no two of them the same ([`item_indices`]), under one
+//! deadline. What came in time and was verified counts ([`Capacity::record`]).
+//!
+//! | rule | figure |
+//! | --- | --- |
+//! | ramp | a UID is asked one item at first, then twice what it managed last, up to what it declares |
+//! | failure | more than a quarter of a burst's answers and one more are missing: the level falls by 30 % |
+//! | freeze | four failures within 48 bursts: for the next 48 the level is not raised |
+//! | work | answers verified in the newest 16 bursts; a burst that a UID missed counts 0 |
+//!
+//! The level decides what is asked, the work decides what is paid ([`crate::weights`]: quality times work).
+//!
+//! # Properties
+//!
+//! 1. **UIDs of one machine earn together what it can do.** Let a machine give at most R verified answers within the
+//!    deadline of a burst. Then the work of all UIDs that it serves is at most 16 R, however many they are and
+//!    whatever they declare. *Proof.* A burst reaches all of them at once and its items differ, so the answers that
+//!    are verified in it number at most R over all those UIDs; work is the sum of such numbers over 16 bursts. ∎ With
+//!    one model behind them all, quality is the same factor, so their pay together is at most that of one UID that
+//!    answers R each time.
+//! 2. **Honest machines keep what they earn.** The work of a UID depends on its own answers only.
+//! 3. **Declaring more earns no more.** Work is bounded by property 1 whatever was declared, and an overloaded machine
+//!    falls by 30 %, then freezes, while one that declares R is asked R in each burst after the ramp.
+//! 4. **Newcomers earn little.** Bursts before the first count 0, so the work of a new UID grows over 16 bursts.
+//!
+//! # Where they end
+//!
+//! - Property 1 is about answers in time, not about machines: two machines behind one UID earn twice, as they should.
+//! - It needs every UID in every burst. UIDs that are asked at different moments share one machine in turn.
+//! - k UIDs ramp from k items and one from 1, so for the first `log2 R` bursts the many are ahead: over 400 bursts they
+//!   earn at most 1.013 times what one does, for R up to 100 (`tests/capacity_properties.rs`).
+
+#![deny(clippy::float_arithmetic, clippy::cast_possible_truncation)]
+
+use std::collections::BTreeMap;
+use std::io;
+use std::ops::Range;
+
+use borsh::{BorshDeserialize, BorshSerialize};
+
+use crate::rating::Standing;
+use crate::weights::WORK_MAX;
+
+/// The most items that a UID is asked at once: more than one machine of today serves.
+pub const LEVEL_MAX: u32 = 4096;
+
+/// Bursts whose answers are work.
+pub const BURSTS_KEPT: usize = 16;
+
+/// One answer in so many may be missing from a burst, and one more: lost connections are no failure of the machine.
+///
+/// Generous, because work counts what was verified all the same: a narrow allowance would fail large bursts more often
+/// than small ones, and favour many small UIDs.
+pub const TOLERATED_ONE_IN: u32 = 4;
+
+/// Failures that freeze a UID's level.
+pub const FAILURES_MAX: usize = 4;
+
+/// Bursts within which failures add up, and for which a level stays frozen.
+pub const FREEZE_BURSTS: u64 = 48;
+
+/// What is left of a level after a failure, in tenths.
+const LEFT_TENTHS: u32 = 7;
+
+const _: () = assert!(LEVEL_MAX as u64 * BURSTS_KEPT as u64 == WORK_MAX as u64);
+
+/// What came of a burst for one UID.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Burst {
+    /// Who was asked.
+    pub uid: u16,
+    /// How many items at once.
+    pub asked: u32,
+    /// How many answers came in time and were verified.
+    pub verified: u32,
+}
+
+/// What every UID of one subnet has proven.
+///
+/// Borsh is its form on disk; what is read back is checked.
+#[derive(Clone, Debug, Default, PartialEq, Eq, BorshSerialize)]
+pub struct Capacity {
+    bursts: u64,
+    uids: BTreeMap<u16, Proven>,
+}
+
+/// What one UID has proven.
+#[derive(Clone, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+struct Proven {
+    /// Verified answers of the last burst that it managed, less what failures cut.
+    level: u32,
+    /// Verified answers of the newest bursts, oldest first.
+    verified: Vec<u32>,
+    /// Numbers of the bursts that it failed and that still count.
+    failures: Vec<u64>,
+    /// Number of the first burst before which its level may be raised again.
+    frozen_until: u64,
+}
+
+impl Capacity {
+    /// How many items to ask of a UID in the next burst, when it declares that it can answer so many at once.
+    #[must_use]
+    pub fn to_ask(&self, uid: u16, declared: u32) -> u32 {
+        let allowed = self
+            .uids
+            .get(&uid)
+            .map_or(1, |proven| proven.allowed(self.bursts));
+        allowed.min(declared)
+    }
+
+    /// Records a burst: what came of it for every UID that was asked.
+    ///
+    /// A UID that was recorded before and is missing now gave nothing, and did not fail. Of a UID listed twice the
+    /// last line counts.
+    pub fn record(&mut self, outcomes: &[Burst]) {
+        let burst = self.bursts;
+        self.bursts = burst.saturating_add(1);
+        let mut by_uid: BTreeMap<u16, Burst> =
+            self.uids.keys().map(|&uid| (uid, Burst::absent(uid))).collect();
+        by_uid.extend(outcomes.iter().map(|outcome| (outcome.uid, *outcome)));
+        for (uid, outcome) in by_uid {
+            self.uids.entry(uid).or_default().settle(burst, &outcome);
+        }
+    }
+
+    /// Forgets everything about a UID, because someone else holds it now.
+    pub fn forget(&mut self, uid: u16) {
+        self.uids.remove(&uid);
+    }
+
+    /// Gives the answers of a UID that were verified in the newest [`BURSTS_KEPT`] bursts, at most [`WORK_MAX`].
+    #[must_use]
+    pub fn work(&self, uid: u16) -> u32 {
+        self.uids
+            .get(&uid)
+            .map_or(0, |proven| proven.verified.iter().sum())
+    }
+
+    /// Writes the work of each UID into its standing, for a policy that pays work.
+    pub fn measure(&self, standings: &mut [Standing]) {
+        for standing in standings {
+            standing.work = self.work(standing.uid);
+        }
+    }
+}
+
+/// Gives each UID of a burst items of its own: consecutive numbers, as many as it is asked, in the order given.
+///
+/// Numbers beyond `u32::MAX` are not given; [`LEVEL_MAX`] for every UID of a subnet stays far below.
+#[must_use]
+pub fn item_indices(asked: &[(u16, u32)]) -> Vec<(u16, Range<u32>)> {
+    let mut next = 0_u32;
+    let mut indices = Vec::with_capacity(asked.len());
+    for &(uid, count) in asked {
+        let end = next.saturating_add(count);
+        indices.push((uid, next..end));
+        next = end;
+    }
+    indices
+}
+
+impl Burst {
+    const fn absent(uid: u16) -> Self {
+        Self {
+            uid,
+            asked: 0,
+            verified: 0,
+        }
+    }
+}
+
+impl Proven {
+    /// The most items that it may be asked in this burst.
+    fn allowed(&self, burst: u64) -> u32 {
+        let ramp = if burst < self.frozen_until { 1 } else { 2 };
+        (self.level * ramp).clamp(1, LEVEL_MAX)
+    }
+
+    fn settle(&mut self, burst: u64, outcome: &Burst) {
+        let asked = outcome.asked.min(LEVEL_MAX);
+        let verified = outcome.verified.min(asked);
+        if self.verified.len() == BURSTS_KEPT {
+            self.verified.remove(0);
+        }
+        self.verified.push(verified);
+        if asked - verified > asked / TOLERATED_ONE_IN + 1 {
+            self.fail(burst);
+        } else if asked > 0 {
+            self.level = verified;
+        }
+    }
+
+    fn fail(&mut self, burst: u64) {
+        self.level = self.level * LEFT_TENTHS / 10;
+        self.failures
+            .retain(|failed| failed.saturating_add(FREEZE_BURSTS) > burst);
+        self.failures.push(burst);
+        if self.failures.len() >= FAILURES_MAX {
+            self.failures.clear();
+            self.frozen_until = burst.saturating_add(FREEZE_BURSTS + 1);
+        }
+    }
+
+    /// Whether [`Capacity::record`] can have written this after so many bursts.
+    fn is_sound(&self, bursts: u64) -> bool {
+        let is_past = |failed: &u64| *failed < bursts;
+        self.level <= LEVEL_MAX
+            && self.verified.len() <= BURSTS_KEPT
+            && self.verified.iter().all(|verified| *verified <= LEVEL_MAX)
+            && self.failures.len() < FAILURES_MAX
+            && self.failures.iter().all(is_past)
+            && self.frozen_until <= bursts.saturating_add(FREEZE_BURSTS)
+    }
+}
+
+impl BorshDeserialize for Capacity {
+    fn deserialize_reader<R: io::Read>(reader: &mut R) -> io::Result<Self> {
+        let bursts = u64::deserialize_reader(reader)?;
+        let uids = BTreeMap::<u16, Proven>::deserialize_reader(reader)?;
+        if let Some((uid, _)) = uids.iter().find(|(_, proven)| !proven.is_sound(bursts)) {
+            let fault = format!("capacity of uid {uid} is not what bursts can have proven");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, fault));
+        }
+        Ok(Self { bursts, uids })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Runs bursts of one UID that declares `declared` and can give `at_once`; gives what it was asked in each.
+    fn asked(capacity: &mut Capacity, declared: u32, at_once: u32, bursts: usize) -> Vec<u32> {
+        let mut asked = Vec::new();
+        for _ in 0..bursts {
+            let burst = Burst {
+                uid: 1,
+                asked: capacity.to_ask(1, declared),
+                verified: capacity.to_ask(1, declared).min(at_once),
+            };
+            capacity.record(&[burst]);
+            asked.push(burst.asked);
+        }
+        asked
+    }
+
+    #[test]
+    fn a_uid_ramps_to_what_it_declares() {
+        let mut capacity = Capacity::default();
+        assert_eq!(asked(&mut capacity, 12, 12, 6), [1, 2, 4, 8, 12, 12]);
+        assert_eq!(capacity.work(1), 39);
+        asked(&mut capacity, 12, 12, 16);
+        assert_eq!(capacity.work(1), 16 * 12);
+        assert_eq!(capacity.to_ask(1, u32::MAX), 24);
+    }
+
+    #[test]
+    fn a_failure_cuts_the_level_and_four_freeze_it() {
+        let mut capacity = Capacity::default();
+        // 16 of 32 is a failure, and 16 falls to 11; 16 of 22 is managed.
+        let expected = [1, 2, 4, 8, 16, 32, 22, 32, 22, 32, 22, 32, 11, 11];
+        assert_eq!(asked(&mut capacity, 160, 16, 14), expected);
+        asked(&mut capacity, 160, 16, 45);
+        assert_eq!(asked(&mut capacity, 160, 16, 3), [11, 22, 32]);
+    }
+
+    #[test]
+    fn a_quarter_and_one_more_may_be_missing() {
+        let mut capacity = Capacity::default();
+        asked(&mut capacity, 16, 16, 5);
+        let burst = |verified| Burst {
+            uid: 1,
+            asked: 16,
+            verified,
+        };
+        capacity.record(&[burst(11)]);
+        assert_eq!((capacity.to_ask(1, 16), capacity.to_ask(1, 99)), (16, 22));
+        capacity.record(&[burst(10)]);
+        assert_eq!(capacity.to_ask(1, 99), 14);
+    }
+
+    #[test]
+    fn who_misses_a_burst_did_nothing_and_did_not_fail() {
+        let mut capacity = Capacity::default();
+        asked(&mut capacity, 4, 4, 3);
+        capacity.record(&[]);
+        assert_eq!((capacity.work(1), capacity.to_ask(1, 4)), (7, 4));
+        (0..16).for_each(|_| capacity.record(&[]));
+        assert_eq!(capacity.work(1), 0);
+    }
+
+    #[test]
+    fn nothing_from_outside_overflows() {
+        let mut capacity = Capacity::default();
+        let huge = Burst {
+            uid: 1,
+            asked: u32::MAX,
+            verified: u32::MAX,
+        };
+        (0..20).for_each(|_| capacity.record(&[huge, huge]));
+        assert_eq!(
+            (capacity.work(1), capacity.to_ask(1, u32::MAX)),
+            (WORK_MAX, LEVEL_MAX)
+        );
+        assert_eq!(
+            item_indices(&[(1, u32::MAX), (2, 3)]),
+            [(1, 0..u32::MAX), (2, u32::MAX..u32::MAX)]
+        );
+    }
+
+    #[test]
+    fn no_two_uids_are_asked_the_same_item() {
+        assert_eq!(
+            item_indices(&[(7, 2), (3, 0), (9, 1)]),
+            [(7, 0..2), (3, 2..2), (9, 2..3)]
+        );
+    }
+
+    #[test]
+    fn capacity_survives_the_disk_and_damage_is_refused() {
+        let mut sound = Capacity::default();
+        asked(&mut sound, 160, 16, 14);
+        let bytes = borsh::to_vec(&sound).expect("memory takes everything");
+        assert_eq!(
+            borsh::from_slice::<Capacity>(&bytes).expect("what was written"),
+            sound
+        );
+        let damages: [fn(&mut Proven); 4] = [
+            |proven| proven.level = LEVEL_MAX + 1,
+            |proven| proven.verified.push(LEVEL_MAX + 1),
+            |proven| proven.failures = vec![14],
+            |proven| proven.frozen_until = u64::MAX,
+        ];
+        for damage in damages {
+            let mut damaged = sound.clone();
+            damage(damaged.uids.get_mut(&1).expect("recorded"));
+            let bytes = borsh::to_vec(&damaged).expect("memory takes everything");
+            assert!(borsh::from_slice::<Capacity>(&bytes).is_err());
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! A6, bribery: a miner pays validators for weight.
+//!
+//! Off: the bribed lift one miner tenfold; what they lose in dividends is little, so that the bribe may be small.
+//! On: lifted rows are shown to be forged. Where the bribed instead take the miner's word for the answers they would
+//! have to tell it, their evidence follows, and clipping alone limits the gain.
+
+use crate::attack::{Attack, Bound, Case};
+use crate::bloc::Bloc;
+use crate::lift::{Lift, TOLD};
+
+/// The attack.
+#[derive(Debug)]
+pub(super) struct Bribe;
+
+impl Attack for Bribe {
+    fn name(&self) -> &'static str {
+        "bribe"
+    }
+
+    fn row(&self) -> &'static str {
+        "A6"
+    }
+
+    fn about(&self) -> &'static str {
+        "A miner pays validators to give it ten times its weight."
+    }
+
+    fn figure(&self) -> &'static str {
+        "the miner's income over what it would be without the bribe"
+    }
+
+    fn defence(&self) -> &'static str {
+        "Weights can be recomputed from evidence, and a share of what a forger loses goes to whoever shows it."
+    }
+
+    fn cases(&self) -> Vec<Case> {
+        const MEASURED: [(f64, f64); 5] = [(0.4, 1.19), (0.1, 1.02), (0.25, 1.09), (0.49, 1.32), (0.51, 5.6)];
+        let bribed = MEASURED.iter().map(|&(stake, gain)| case(stake, gain));
+        bribed.chain([told(), loss()]).collect()
+    }
+}
+
+fn case(stake: f64, gain: f64) -> Case {
+    let lift = lift(stake);
+    Case {
+        label: format!("{stake} of the stake is bribed"),
+        off: Bound::Near(gain),
+        on: Bound::AtMost(1.02),
+        explores: false,
+        measure: Box::new(move |trial| lift.run(trial).gain()),
+    }
+}
+
+/// Answers that are told are right, so that the evidence follows.
+fn told() -> Case {
+    let lift = Lift {
+        factor: TOLD,
+        follows: true,
+        ..lift(0.4)
+    };
+    Case {
+        label: String::from("0.4 of the stake is bribed to tell the miner the answers"),
+        off: Bound::AtLeast(1.02),
+        on: Bound::AtMost(1.02),
+        explores: false,
+        measure: Box::new(move |trial| lift.run(trial).gain()),
+    }
+}
+
+fn loss() -> Case {
+    let lift = lift(0.4);
+    Case {
+        label: String::from("0.4 of the stake is bribed: dividends of the bribed over those of honest work"),
+        off: Bound::Near(1.0),
+        on: Bound::AtMost(0.1),
+        explores: false,
+        measure: Box::new(move |trial| lift.run(trial).kept()),
+    }
+}
+
+fn lift(stake: f64) -> Lift {
+    Lift {
+        bloc: Bloc::new(16, stake),
+        miners: 64,
+        chosen: 1,
+        noise: 0.2,
+        factor: 10.0,
+        follows: false,
+    }
+}

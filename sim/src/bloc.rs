@@ -1,0 +1,161 @@
+//! Validators of which some follow a leader, and what becomes of those once their weights are shown to be forged.
+
+use crate::epochs::{Epochs, FULL_PPM, Paid};
+use crate::evidence::{Conduct, coverage_of};
+use crate::random::Random;
+use crate::stakes::base_units;
+
+/// Tempos without a permit after a forgery was shown: that of the proof and the next.
+const TEMPOS_BARRED: u32 = 2;
+/// Share of its own stake that a validator loses for a forgery.
+pub const SLASH: f64 = 0.1;
+/// Share of requests that a miner fails of whoever asks.
+pub const MINERS_FAIL: f64 = 0.01;
+
+/// Honest validators first, then the allied ones; stake is equal within each camp.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Bloc {
+    /// Honest validators.
+    pub honest: usize,
+    /// Validators of the bloc, at least one.
+    pub allied: usize,
+    /// Share of all stake that the bloc holds.
+    pub share: f64,
+}
+
+impl Bloc {
+    /// A bloc with this share of the stake and as much of `validators`, but for one on each side.
+    #[must_use]
+    pub fn new(validators: usize, share: f64) -> Self {
+        let honest = (validators as f64 * (1.0 - share)).round() as usize;
+        let honest = honest.clamp(1, validators - 1);
+        Self {
+            honest,
+            allied: validators - honest,
+            share,
+        }
+    }
+
+    /// One validator with this share of the stake beside `validators - 1` others.
+    #[must_use]
+    pub const fn alone(validators: usize, share: f64) -> Self {
+        Self {
+            honest: validators - 1,
+            allied: 1,
+            share,
+        }
+    }
+
+    /// All validators.
+    #[must_use]
+    pub const fn count(&self) -> usize {
+        self.honest + self.allied
+    }
+
+    /// Indices of the bloc.
+    #[must_use]
+    pub const fn members(&self) -> std::ops::Range<usize> {
+        self.honest..self.count()
+    }
+
+    /// Stake of each, in base units.
+    #[must_use]
+    pub fn stakes(&self) -> Vec<u64> {
+        let honest = vec![(1.0 - self.share) / self.honest as f64; self.honest];
+        let allied = vec![self.share / self.allied as f64; self.allied];
+        base_units(&[honest, allied].concat())
+    }
+}
+
+/// A subnet under the ledger's rules about evidence, for validators of which some forge.
+///
+/// A forged row is shown to the ledger while it waits for its epoch: evidence is committed one tempo before the epoch
+/// that pays for it. The row goes, the permit is gone for [`TEMPOS_BARRED`] tempos, coverage is 0 and a share of the
+/// stake is lost. Then the validator is back, and may forge again.
+#[derive(Clone, Debug)]
+pub struct Court {
+    epochs: Epochs,
+    barred: Vec<u32>,
+    /// Forgeries that were shown, for each validator.
+    pub shown: Vec<u32>,
+}
+
+impl Court {
+    /// A subnet before its first epoch.
+    #[must_use]
+    pub fn new(epochs: Epochs) -> Self {
+        let count = epochs.validator_count();
+        Self {
+            epochs,
+            barred: vec![0; count],
+            shown: vec![0; count],
+        }
+    }
+
+    /// Runs an epoch in which the validators of `forged` hand in rows that do not follow from their evidence.
+    #[must_use]
+    pub fn step(
+        &mut self,
+        rows: &[Vec<f64>],
+        conducts: &[Conduct],
+        forged: &[bool],
+        random: &mut Random,
+    ) -> Paid {
+        let miner_count = rows.first().map_or(0, Vec::len);
+        let mut coverage = coverage_of(conducts, &vec![MINERS_FAIL; miner_count], random);
+        let mut rows = rows.to_vec();
+        for validator in 0..rows.len() {
+            if forged[validator] && self.barred[validator] == 0 {
+                self.barred[validator] = TEMPOS_BARRED;
+                self.shown[validator] += 1;
+            }
+            let is_barred = self.barred[validator] > 0;
+            self.epochs.permit(validator, !is_barred);
+            if is_barred {
+                self.barred[validator] -= 1;
+                rows[validator].clear();
+                coverage[validator] = 0;
+            }
+        }
+        self.epochs.step_covered(&rows, &coverage)
+    }
+}
+
+/// Full coverage for everybody: the rules of a subnet without evidence.
+#[must_use]
+pub fn all_covered(count: usize) -> Vec<u32> {
+    vec![FULL_PPM; count]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::attack::Defence;
+
+    #[test]
+    fn a_bloc_has_its_share_of_stake_and_one_validator_at_least_stays_honest() {
+        let bloc = Bloc::new(16, 0.4);
+        assert_eq!((bloc.honest, bloc.allied), (10, 6));
+        let stakes = bloc.stakes();
+        let allied: u64 = stakes[bloc.members()].iter().sum();
+        let all: u64 = stakes.iter().sum();
+        assert!((allied as f64 / all as f64 - 0.4).abs() < 1e-9);
+        assert_eq!(Bloc::new(4, 0.99).honest, 1);
+    }
+
+    #[test]
+    fn a_forged_row_neither_counts_nor_earns_whatever_the_stake_behind_it() {
+        let bloc = Bloc::new(4, 0.75);
+        let mut court = Court::new(Epochs::new(&bloc.stakes(), 2, Defence::On));
+        let forged: Vec<bool> = (0..4).map(|index| index >= bloc.honest).collect();
+        let mut rows = vec![vec![1.0, 1.0]; 1];
+        rows.extend(vec![vec![0.0, 1.0]; 3]);
+        let mut random = Random::new("court", 1);
+        for _ in 0..5 {
+            let paid = court.step(&rows, &vec![Conduct::Honest; 4], &forged, &mut random);
+            assert_eq!(paid.validators_in(bloc.members()), 0.0);
+            assert!((paid.miners[0] - paid.miners[1]).abs() < 1e-6, "{paid:?}");
+        }
+        assert_eq!(court.shown, [0, 3, 3, 3], "in the first, third and fifth epoch");
+    }
+}

@@ -1,0 +1,128 @@
+//! The evidence of modelled validators: which slots each owed, what it would show of those that are picked, and what
+//! coverage the ledger's own arithmetic gives for that.
+//!
+//! Draws, schedule, picks and coverage are those of `agon-evidence`. Modelled is only what a validator did in each
+//! slot: asked and got a receipt, asked and got none, or did not ask. Receipts are not signed here; that none can be
+//! shown without the miner's signature is the attack `receipts`.
+
+use agon_evidence::coverage::{Account, PPM, coverage};
+use agon_evidence::opening::Shown;
+use agon_evidence::slots::{picks, schedule};
+use agon_protocol::id::{Digest, Uid};
+
+use crate::random::Random;
+
+/// Rounds that a validator owes in a tempo.
+pub const ROUNDS: u32 = 4;
+/// Miners that a round owes, at most.
+pub const MINERS: u32 = 64;
+/// Slots that are picked.
+pub const OPENINGS: u32 = 16;
+
+/// How a validator goes about the slots it owes.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Conduct {
+    /// Asks in every slot and shows what came.
+    Honest,
+    /// Asks in this share of slots, and claims as much.
+    Part(f64),
+    /// Asks in every slot, and says that these miners failed whatever they answered.
+    Accuses(Vec<usize>),
+    /// Asks nobody, and says that everybody failed.
+    Idle,
+    /// Commits to nothing.
+    Silent,
+}
+
+/// Coverage of each validator in a tempo of `miner_count` miners, parts per million.
+///
+/// `fails` says how likely a miner is to fail one request of whoever asks; miners are the UIDs from 0 on.
+#[must_use]
+pub fn coverage_of(conducts: &[Conduct], fails: &[f64], random: &mut Random) -> Vec<u32> {
+    let beacon = Digest(random.bytes());
+    let accounts: Vec<Account> = conducts
+        .iter()
+        .map(|conduct| account(conduct, fails, beacon, random))
+        .collect();
+    coverage(&accounts)
+}
+
+fn account(conduct: &Conduct, fails: &[f64], beacon: Digest, random: &mut Random) -> Account {
+    let claimed_ppm = match conduct {
+        Conduct::Part(share) => (share * f64::from(PPM)) as u32,
+        Conduct::Silent => 0,
+        Conduct::Honest | Conduct::Accuses(_) | Conduct::Idle => PPM,
+    };
+    let shown = match conduct {
+        Conduct::Silent => Vec::new(),
+        _ => picked_miners(fails.len(), beacon, random)
+            .into_iter()
+            .map(|miner| shown(conduct, miner, fails[usize::from(miner.0)], random))
+            .collect(),
+    };
+    Account { claimed_ppm, shown }
+}
+
+/// The miners of the picked slots of one validator.
+fn picked_miners(miner_count: usize, beacon: Digest, random: &mut Random) -> Vec<Uid> {
+    let candidates: Vec<Uid> = (0..=u16::MAX).take(miner_count).map(Uid).collect();
+    let outputs: Vec<[u8; 32]> = (0..ROUNDS).map(|_| random.bytes()).collect();
+    let slots = schedule(&candidates, &outputs, MINERS as usize).concat();
+    let slot_count = u32::try_from(slots.len()).expect("4 rounds of 64");
+    let picked = picks(beacon, Digest(random.bytes()), slot_count, OPENINGS);
+    picked.into_iter().map(|slot| slots[slot as usize]).collect()
+}
+
+fn shown(conduct: &Conduct, miner: Uid, fails: f64, random: &mut Random) -> Shown {
+    let asks = match conduct {
+        Conduct::Part(share) => random.chance(*share),
+        Conduct::Honest | Conduct::Accuses(_) => true,
+        Conduct::Idle | Conduct::Silent => false,
+    };
+    let is_up = !random.chance(fails);
+    match conduct {
+        Conduct::Idle => Shown::Failed(miner),
+        _ if !asks => Shown::NotAsked,
+        Conduct::Accuses(accused) if accused.contains(&usize::from(miner.0)) => Shown::Failed(miner),
+        _ if is_up => Shown::Answered(miner),
+        _ => Shown::Failed(miner),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn mean_ppm(conduct: Conduct, fails: f64) -> f64 {
+        let mut random = Random::new("evidence", 1);
+        let mut conducts = vec![Conduct::Honest; 15];
+        conducts.push(conduct);
+        let fails = vec![fails; 64];
+        let tempos = 200;
+        let of_last = |_| f64::from(coverage_of(&conducts, &fails, &mut random)[15]);
+        (0..tempos).map(of_last).sum::<f64>() / f64::from(tempos)
+    }
+
+    #[test]
+    fn who_does_all_the_work_is_covered_in_full_and_who_does_none_not_at_all() {
+        assert_eq!(mean_ppm(Conduct::Honest, 0.0), f64::from(PPM));
+        assert_eq!(mean_ppm(Conduct::Silent, 0.0), 0.0);
+        // A failure counts 0 where another validator opened an answer of the same miner, and half where none did:
+        // with 240 other slots over 64 miners that is 1 in 43.
+        let idle = mean_ppm(Conduct::Idle, 0.0);
+        assert!(idle > 0.0 && idle < 0.03 * f64::from(PPM), "{idle}");
+    }
+
+    #[test]
+    fn part_of_the_work_is_covered_in_part() {
+        let tenth = mean_ppm(Conduct::Part(0.1), 0.0);
+        assert!((0.05..=0.1).contains(&(tenth / f64::from(PPM))), "{tenth}");
+    }
+
+    #[test]
+    fn failures_that_everybody_sees_cost_what_they_deserve() {
+        let honest = mean_ppm(Conduct::Honest, 0.02) / f64::from(PPM);
+        assert!((0.97..0.99).contains(&honest), "{honest}");
+    }
+}
