@@ -15,6 +15,7 @@
 
 pub mod answer;
 pub mod bundle;
+pub mod burst;
 pub mod coverage;
 pub mod fold;
 pub mod forgery;

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 
-use agon_evidence::bundle::{Bundle, Outcome};
+use agon_evidence::bundle::{Bundle, Outcome, policy};
 use agon_evidence::coverage::{Account, coverage};
 use agon_evidence::fold::Memory;
 use agon_evidence::forgery::{self, Forged, NoForgery};
@@ -192,6 +192,7 @@ fn round(context: &Context<'_>, number: u32, drawn: &[Uid]) -> Round {
         round: number,
         sequence: number.into(),
         time_ms: 1,
+        is_burst: false,
         forgotten: Vec::new(),
         beacon: context.beacon,
         draw,
@@ -216,7 +217,7 @@ fn bundle_with(context: &Context<'_>, change: impl Fn(&mut Round)) -> Bundle {
         assert_eq!(memory.fold(&mut round), []);
         rounds.push(round);
     }
-    let outcome = Outcome::of(&memory, Uid(MINERS)).unwrap();
+    let outcome = Outcome::of(&memory, Uid(MINERS), &policy(&TASK)).unwrap();
     Bundle {
         genesis: context.genesis,
         netuid: context.netuid,

@@ -365,7 +365,8 @@ impl Work {
             task: &*task,
         };
         let size = terms.size(&self.config.size);
-        let plan = round::plan(&setting, &size, &miners, &mut self.nonces, now_ms);
+        let burst = terms.burst(&setting, &self.state.memory);
+        let plan = round::plan(&setting, &size, &miners, burst, &mut self.nonces, now_ms);
         // Counted before anybody is asked, so that no draw is used twice, whatever happens meanwhile.
         self.state.count_round();
         self.save()?;
@@ -472,6 +473,7 @@ impl Work {
             round: asked.number,
             sequence: asked.sequence,
             time_ms: asked.time_ms,
+            is_burst: asked.plan.is_burst,
             forgotten: self.state.forgotten.clone(),
             beacon: asked.beacon,
             draw: asked.plan.draw,
@@ -523,14 +525,14 @@ fn item_record(planned: &round::PlannedItem) -> ItemRecord {
 }
 
 fn miner_records(plan: &Plan) -> Vec<MinerRecord> {
-    let first_asks = plan.asks.iter().filter(|ask| ask.item_index == 0);
     let record = |ask: &Ask| MinerRecord {
         uid: ask.miner.uid,
         hotkey: ask.miner.hotkey,
         rating_ppm: 0,
     };
-    let mut miners: Vec<MinerRecord> = first_asks.map(record).collect();
+    let mut miners: Vec<MinerRecord> = plan.asks.iter().map(record).collect();
     miners.sort_unstable_by_key(|miner| miner.uid);
+    miners.dedup_by_key(|miner| miner.uid);
     miners
 }
 

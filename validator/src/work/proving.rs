@@ -2,6 +2,8 @@
 
 use agon_evidence::Context;
 use agon_evidence::bundle::{Bundle, Outcome};
+use agon_evidence::burst::burst;
+use agon_evidence::fold::Memory;
 use agon_evidence::slots::picks;
 use agon_ledger_client::ClientError;
 use agon_ledger_client::follow::View;
@@ -12,7 +14,7 @@ use super::Work;
 use crate::RunError;
 use crate::commit::{self, Owed};
 use crate::evidence::{Record, Round};
-use crate::round::{self, Setting, Size};
+use crate::round::{self, Questions, Setting, Size};
 
 /// What the ledger says of one tempo: who can be drawn, and what is owed.
 #[derive(Clone, Debug)]
@@ -42,6 +44,14 @@ impl Terms {
             miners,
             ..*configured
         }
+    }
+
+    /// Whom the round asks which items, if it is a burst; where nothing is owed there are none.
+    pub(super) fn burst(&self, setting: &Setting<'_>, memory: &Memory) -> Option<Questions> {
+        let context = Context::of(&self.0, setting.genesis, setting.pair.hotkey());
+        let (draw, _) = round::draw(setting);
+        self.is_owed()
+            .then(|| burst(&context, setting.task, &memory.capacity, setting.round, &draw))?
     }
 }
 
