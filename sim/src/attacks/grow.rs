@@ -4,7 +4,8 @@
 //! On: the default rate limit and number of open commits.
 
 use crate::attack::{Attack, Bound, Case, Trial};
-use crate::ledger::{Field, commit, weights};
+use crate::field::Field;
+use crate::ledger::{commit, weights};
 
 /// The attack.
 #[derive(Debug)]

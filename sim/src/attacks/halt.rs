@@ -6,7 +6,7 @@
 use agon_protocol::amount::Amount;
 
 use crate::attack::{Attack, Bound, Case, Trial};
-use crate::ledger::Field;
+use crate::field::Field;
 
 /// The attack.
 #[derive(Debug)]

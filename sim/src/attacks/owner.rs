@@ -10,7 +10,8 @@ use agon_ledger_state::EpochRecord;
 use agon_protocol::message::Call;
 
 use crate::attack::{Attack, Bound, Case, Trial};
-use crate::ledger::{Actor, Field, SUBNET, register, set, stake, units};
+use crate::field::Field;
+use crate::ledger::{Actor, SUBNET, register, set, stake, units};
 
 /// The attack.
 #[derive(Debug)]
