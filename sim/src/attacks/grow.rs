@@ -37,6 +37,7 @@ impl Attack for Grow {
             label: String::from("one of 16 validators, 16 miners, on the ledger"),
             off: Bound::AtLeast(1.5),
             on: Bound::AtMost(1.1),
+            open: None,
             explores: false,
             measure: Box::new(|trial| bytes(trial, true) / bytes(trial, false)),
         }]

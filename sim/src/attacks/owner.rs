@@ -43,6 +43,7 @@ impl Attack for Owner {
             label: String::from("4 validators, 8 miners, the owner's validator and two miners of its own"),
             off: Bound::AtMost(0.1),
             on: Bound::AtLeast(0.9),
+            open: None,
             explores: false,
             measure: Box::new(kept),
         }]
