@@ -47,7 +47,8 @@ impl Attack for Grind {
             label: format!("{label}, {tries} tries"),
             off: Bound::Near(off),
             on: Bound::AtMost(on),
-            explores: false,
+            open: None,
+            explores: proposes >= 1.0,
             measure: Box::new(move |trial| easy_share(proposes, tries, trial) / EASY),
         };
         vec![
