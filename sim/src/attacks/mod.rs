@@ -3,24 +3,31 @@
 mod accuse;
 mod bribe;
 mod cabal;
+mod churn;
+mod collude;
 mod copy;
+mod decoys;
 mod equivocate;
 mod grind;
 mod grow;
 mod halt;
 mod lazy;
 mod majority;
+mod memorise;
+mod overdeclare;
 mod own;
 mod owner;
 mod receipts;
+mod relay;
 mod reveal;
 mod starve;
+mod sybil;
 mod withhold;
 
 use crate::attack::Attack;
 
 /// Every attack, in the order of its rows.
-pub const ATTACKS: [&dyn Attack; 16] = [
+pub const ATTACKS: [&dyn Attack; 23] = [
     &copy::Copy,
     &reveal::Reveal,
     &cabal::Cabal,
@@ -31,6 +38,13 @@ pub const ATTACKS: [&dyn Attack; 16] = [
     &accuse::Accuse,
     &starve::Starve,
     &owner::Owner,
+    &sybil::Sybil,
+    &relay::Relay,
+    &memorise::Memorise,
+    &overdeclare::Overdeclare,
+    &decoys::Decoys,
+    &collude::Collude,
+    &churn::Churn,
     &grind::Grind,
     &withhold::Withhold,
     &equivocate::Equivocate,
