@@ -7,7 +7,7 @@ use std::thread;
 use agon_sim::attack::{Attack, Defence};
 use agon_sim::attacks::{ATTACKS, ELSEWHERE, find};
 use agon_sim::report::{chart, page, with_interval};
-use agon_sim::run::{AttackReport, CaseReport, Plan, run as run_attack};
+use agon_sim::run::{AttackReport, Plan, Verdict, run as run_attack};
 use anyhow::{Context, bail};
 use clap::{ArgGroup, Args, ValueEnum};
 use serde::Serialize;
@@ -26,7 +26,9 @@ Off is the subnet as published designs have it: the attack has to pay there what
 case is void. On is Agon's rules: the figure has to keep to the bound with its whole 95 % interval. Figures depend on \
 --epochs, --seeds and --first-seed and on nothing else.
 
-Exit codes: 0 every bound holds, 1 one is missed or a case is void, 2 usage.";
+A bound that is known to be missed is called open, and the page says why.
+
+Exit codes: 0 every bound holds or is open, 1 one is missed or a case is void, 2 usage.";
 
 /// Flags of `agon sim`.
 #[derive(Debug, Args)]
@@ -145,21 +147,13 @@ fn table(report: &AttackReport) -> String {
             case.off_bound.to_string(),
             figure(&case.on),
             case.on_bound.to_string(),
-            verdict_of(case).to_owned(),
+            case.verdict().name().to_owned(),
         ]);
     }
     let AttackReport {
         attack, row, about, ..
     } = report;
     format!("{row} {attack}: {about}\n{}.\n\n{table}\n", report.figure)
-}
-
-fn verdict_of(case: &CaseReport) -> &'static str {
-    match (case.is_void(), case.passes()) {
-        (true, _) => "void",
-        (_, true) => "holds",
-        _ => "missed",
-    }
 }
 
 fn how(args: &SimArgs) -> String {
@@ -182,11 +176,8 @@ fn write(path: &Path, text: &str) -> anyhow::Result<()> {
 }
 
 fn verdict(reports: &[AttackReport]) -> anyhow::Result<()> {
-    let failing: Vec<&str> = reports
-        .iter()
-        .filter(|report| !report.passes())
-        .map(|report| report.attack)
-        .collect();
+    let fails = |report: &&AttackReport| matches!(report.verdict(), Verdict::Missed | Verdict::Void);
+    let failing: Vec<&str> = reports.iter().filter(fails).map(|report| report.attack).collect();
     if failing.is_empty() {
         return Ok(());
     }

@@ -1,9 +1,12 @@
 //! Whether an answer leaf is what it says: drawn, asked of the miner that was drawn, and signed by it.
 
+use std::sync::Arc;
+
 use agon_protocol::id::Uid;
 use agon_protocol::message::{AnswerLeaf, AnswerResult};
 use agon_protocol::sign::{DrawInput, DrawProof, SignError, verify_draw};
 use agon_scoring::draw::Draw;
+use agon_subnets::Task;
 use thiserror::Error;
 
 use crate::Context;
@@ -104,7 +107,7 @@ pub fn check(context: &Context<'_>, draws: &Draws, leaf: &AnswerLeaf) -> Result<
     let (Some(proof), Some(output)) = (draws.proofs.get(round), draws.outputs.get(round)) else {
         return Err(Broken::Field { field: "round" });
     };
-    if !draws.rounds[round].contains(&leaf.uid) {
+    if !draws.rounds[round].contains(&leaf.uid) && !may_be_burst(context, header.round) {
         return Err(Broken::NotDrawn {
             uid: leaf.uid,
             round: header.round,
@@ -127,6 +130,12 @@ pub fn check(context: &Context<'_>, draws: &Draws, leaf: &AnswerLeaf) -> Result<
         return Err(Broken::Field { field });
     }
     check_result(leaf)
+}
+
+/// A round beyond those owed may be a burst, which asks everybody, where the task has bursts.
+fn may_be_burst(context: &Context<'_>, round: u32) -> bool {
+    let has_bursts = |task: Arc<dyn Task>| task.burst_items().is_some();
+    round >= context.rounds && agon_subnets::task(context.task).is_some_and(has_bursts)
 }
 
 fn check_result(leaf: &AnswerLeaf) -> Result<(), Broken> {

@@ -13,6 +13,7 @@ use agon_protocol::sign::DrawProof;
 use agon_protocol::{codec, merkle};
 use agon_scoring::rating::{Entry, Ratings, Standing, Window};
 use agon_scoring::weights::{WeightPolicy, WeightsError, pay, weights};
+use agon_subnets::Task;
 use borsh::{BorshDeserialize, BorshSerialize};
 
 use crate::Context;
@@ -67,13 +68,14 @@ impl Outcome {
     /// # Errors
     ///
     /// [`WeightsError`] when there is nobody to weigh.
-    pub fn of(memory: &Memory, own_uid: Uid) -> Result<Self, WeightsError> {
-        let standings = memory.ratings.standings();
+    pub fn of(memory: &Memory, own_uid: Uid, policy: &WeightPolicy) -> Result<Self, WeightsError> {
+        let mut standings = memory.ratings.standings();
+        memory.capacity.measure(&mut standings);
         let others: Vec<Standing> = standings.into_iter().filter(|it| it.uid != own_uid.0).collect();
-        let row = weights(&others, &policy())?;
+        let row = weights(&others, policy)?;
         let leaves: Result<Vec<StandingLeaf>, WeightsError> = others
             .iter()
-            .map(|standing| leaf(&memory.ratings, standing))
+            .map(|standing| leaf(&memory.ratings, standing, policy))
             .collect();
         Ok(Self {
             standings: leaves?,
@@ -82,13 +84,16 @@ impl Outcome {
     }
 }
 
-/// How standings turn into weights.
+/// How standings turn into weights on a subnet with this task.
 #[must_use]
-pub fn policy() -> WeightPolicy {
-    WeightPolicy::default()
+pub fn policy(task: &dyn Task) -> WeightPolicy {
+    WeightPolicy {
+        pays_work: task.burst_items().is_some(),
+        ..WeightPolicy::default()
+    }
 }
 
-fn leaf(ratings: &Ratings, standing: &Standing) -> Result<StandingLeaf, WeightsError> {
+fn leaf(ratings: &Ratings, standing: &Standing, policy: &WeightPolicy) -> Result<StandingLeaf, WeightsError> {
     let window = ratings.windows().get(&standing.uid);
     Ok(StandingLeaf {
         uid: Uid(standing.uid),
@@ -96,7 +101,7 @@ fn leaf(ratings: &Ratings, standing: &Standing) -> Result<StandingLeaf, WeightsE
         rating_ppm: standing.rating_ppm,
         voices: standing.voices,
         work: standing.work,
-        pay: pay(standing, &policy())?,
+        pay: pay(standing, policy)?,
     })
 }
 
@@ -122,7 +127,8 @@ impl Bundle {
             .iter()
             .flat_map(|round| &round.answers)
             .filter(is_elsewhere);
-        let items = self.rounds.iter().flat_map(|round| {
+        let compared = self.rounds.iter().filter(|round| !round.is_burst);
+        let items = compared.flat_map(|round| {
             let indexes = 0..round.items.len();
             indexes.map(|index| Leaf::Item(item_leaf(round, index)))
         });

@@ -2,8 +2,11 @@
 //!
 //! The round's record is all it reads, so that folding it again gives the same, after a crash or by whoever checks it.
 
+use std::collections::BTreeMap;
+
 use agon_protocol::id::{Digest, Uid};
 use agon_protocol::message::{AnswerResult, ItemAnswer, ItemLeaf, answer_digest};
+use agon_scoring::capacity::{Burst, Capacity};
 use agon_scoring::compare::{Anchor, CompareError, JudgedAnswer, compare};
 use agon_scoring::rating::Ratings;
 use borsh::{BorshDeserialize, BorshSerialize};
@@ -17,6 +20,8 @@ pub struct Memory {
     pub ratings: Ratings,
     /// What the newest audits of each UID measured.
     pub audits: Tallies,
+    /// What each UID has proven that it can do at once, where the task pays for that.
+    pub capacity: Capacity,
 }
 
 impl Memory {
@@ -24,16 +29,24 @@ impl Memory {
     pub fn forget(&mut self, uid: Uid) {
         self.ratings.forget(uid.0);
         self.audits.forget(uid);
+        self.capacity.forget(uid.0);
     }
 
-    /// Compares the answers of each item, adds them to the windows, and writes values and ratings into the record.
+    /// Compares the answers of each item, adds them to the windows, and writes values and ratings into the record. A burst
+    /// is counted instead: it says how much a miner can do, not how well.
     ///
     /// Gives the items that cannot be compared and say nothing about anyone.
     pub fn fold(&mut self, round: &mut Round) -> Vec<(usize, CompareError)> {
         round.forgotten.iter().for_each(|uid| self.forget(*uid));
-        let items = 0..round.items.len();
+        let items = match round.is_burst {
+            true => 0..0,
+            false => 0..round.items.len(),
+        };
         let failed = items.filter_map(|index| self.fold_item(round, index).err().map(|error| (index, error)));
         let failed = failed.collect();
+        if round.is_burst {
+            self.capacity.record(&bursts(round));
+        }
         for answer in &round.answers {
             if let Some(audit) = &answer.audit {
                 self.audits.add(answer.uid, audit.tally);
@@ -63,6 +76,22 @@ impl Memory {
         }
         Ok(())
     }
+}
+
+/// What came of a burst for each UID, ascending: an answer that was worth something is verified.
+fn bursts(round: &Round) -> Vec<Burst> {
+    let mut by_uid: BTreeMap<u16, Burst> = BTreeMap::new();
+    for answer in &round.answers {
+        let uid = answer.uid.0;
+        let burst = by_uid.entry(uid).or_insert(Burst {
+            uid,
+            asked: 0,
+            verified: 0,
+        });
+        burst.asked += 1;
+        burst.verified += u32::from(answer.score_ppm > 0);
+    }
+    by_uid.into_values().collect()
 }
 
 fn judged(answer: &AnswerRecord) -> JudgedAnswer {

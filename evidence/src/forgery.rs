@@ -4,6 +4,8 @@
 //! is in question whatever the stake behind it. A report is accepted when the commit covers its leaves and the step
 //! comes out otherwise than they say.
 
+use std::sync::Arc;
+
 use agon_protocol::id::Uid;
 use agon_protocol::message::{
     AnswerLeaf, AnswerResult, EvidenceCommit, Forgery, ItemAnswer, ItemLeaf, Leaf, OpenedLeaf, StandingLeaf,
@@ -13,8 +15,8 @@ use agon_protocol::sign::{SignError, verify_draw};
 use agon_scoring::compare::{Anchor, JudgedAnswer, compare};
 use agon_scoring::draw::Draw;
 use agon_scoring::rating::{Entry, Standing, Window};
-use agon_scoring::weights::{pay, scale};
-use agon_subnets::Given;
+use agon_scoring::weights::{WeightPolicy, pay, scale};
+use agon_subnets::{Given, Task};
 use thiserror::Error;
 
 use crate::Context;
@@ -123,7 +125,7 @@ pub fn check(context: &Context<'_>, commit: &EvidenceCommit, forgery: &Forgery) 
         Forgery::Judgement { answer, text } => judged(context, answer, text),
         Forgery::Copied { answer, item } => copied(answer, item),
         Forgery::Values { item } => valued(item),
-        Forgery::Standing { standing } => stood(standing),
+        Forgery::Standing { standing } => stood(context, standing),
         Forgery::Weight {
             weights,
             best,
@@ -165,9 +167,7 @@ fn judged(context: &Context<'_>, opened: &OpenedLeaf, text: &str) -> Result<Forg
             reason: "the text is not that of the receipt",
         });
     }
-    let task = agon_subnets::task(context.task).ok_or(NoForgery::Apart {
-        reason: "this build does not know the task",
-    })?;
+    let task = task_of(context)?;
     let output = verify_draw(&context.validator.0, &leaf.header.draw_input(), &leaf.header.draw)?;
     let item = task.item(Draw::new(output).item_seed(leaf.header.item_index));
     let given = Given {
@@ -188,6 +188,12 @@ fn judged(context: &Context<'_>, opened: &OpenedLeaf, text: &str) -> Result<Forg
         leaf: opened.index,
         found_ppm: leaf.score_ppm,
         expected_ppm,
+    })
+}
+
+fn task_of(context: &Context<'_>) -> Result<Arc<dyn Task>, NoForgery> {
+    agon_subnets::task(context.task).ok_or(NoForgery::Apart {
+        reason: "this build does not know the task",
     })
 }
 
@@ -240,16 +246,17 @@ pub fn item_values(item: &ItemLeaf) -> Option<Vec<(Uid, u32)>> {
     Some(values.map(|answer| (Uid(answer.uid), answer.value_ppm)).collect())
 }
 
-fn stood(opened: &OpenedLeaf) -> Result<Forged, NoForgery> {
+fn stood(context: &Context<'_>, opened: &OpenedLeaf) -> Result<Forged, NoForgery> {
     let leaf = standing_of(opened)?;
-    if pay_of(leaf) == Some((leaf.rating_ppm, leaf.pay)) {
+    let policy = policy(&*task_of(context)?);
+    if pay_of(leaf, &policy) == Some((leaf.rating_ppm, leaf.pay)) {
         return Err(NoForgery::Follows);
     }
     Ok(Forged::Standing { leaf: opened.index })
 }
 
 /// Rating and pay that follow from a standing's window; `None` when no validator can have it.
-fn pay_of(leaf: &StandingLeaf) -> Option<(u32, u64)> {
+fn pay_of(leaf: &StandingLeaf, policy: &WeightPolicy) -> Option<(u32, u64)> {
     let entry = |entry: &WindowEntry| Entry {
         item: entry.item,
         digest: entry.digest.map(|digest| digest.0),
@@ -265,7 +272,7 @@ fn pay_of(leaf: &StandingLeaf) -> Option<(u32, u64)> {
         voices: leaf.voices,
         work: leaf.work,
     };
-    Some((standing.rating_ppm, pay(&standing, &policy()).ok()?))
+    Some((standing.rating_ppm, pay(&standing, policy).ok()?))
 }
 
 /// Scales two standings again, of which one has the largest weight.

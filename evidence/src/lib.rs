@@ -15,6 +15,7 @@
 
 pub mod answer;
 pub mod bundle;
+pub mod burst;
 pub mod coverage;
 pub mod fold;
 pub mod forgery;
@@ -24,6 +25,7 @@ pub mod record;
 pub mod slots;
 
 use agon_protocol::id::{Digest, Hotkey, Netuid, Uid};
+use agon_protocol::message::EvidenceView;
 
 /// What everyone knows of the tempo that evidence is of.
 #[derive(Clone, Copy, Debug)]
@@ -48,7 +50,23 @@ pub struct Context<'a> {
     pub miners: u32,
 }
 
-impl Context<'_> {
+impl<'a> Context<'a> {
+    /// What the ledger says of a tempo, for the evidence of one validator.
+    #[must_use]
+    pub fn of(view: &'a EvidenceView, genesis: Digest, validator: Hotkey) -> Self {
+        Self {
+            genesis,
+            netuid: view.netuid,
+            task: &view.task,
+            tempo: view.tempo,
+            beacon: view.beacon,
+            validator,
+            roster: &view.roster,
+            rounds: view.rounds,
+            miners: view.miners,
+        }
+    }
+
     /// Who can be drawn by the validator: the roster without itself.
     #[must_use]
     pub fn candidates(&self) -> Vec<Uid> {

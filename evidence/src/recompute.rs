@@ -3,16 +3,22 @@
 //! Everything up to the weights follows exactly from what miners signed, except where a task pins a model: there an
 //! audit may take an answer's worth away, and the measurements of audits are taken as they stand in the bundle.
 
+use std::collections::BTreeSet;
+use std::ops::Range;
+
 use agon_protocol::id::{Digest, Uid};
 use agon_protocol::merkle;
 use agon_protocol::message::{EvidenceCommit, Forgery, Leaf, OpenedLeaf, StandingLeaf};
 use agon_protocol::sign::DrawProof;
 use agon_scoring::draw::Draw;
+use agon_scoring::weights::WeightPolicy;
 use agon_subnets::{Given, Task};
 
 use crate::Context;
 use crate::answer::{self, Draws};
-use crate::bundle::{Bundle, Outcome};
+use crate::bundle::{Bundle, Outcome, policy};
+use crate::burst::burst;
+use crate::fold::Memory;
 use crate::record::{AnswerRecord, Outcome as Answer, Round};
 
 /// What was recomputed and found equal.
@@ -96,7 +102,7 @@ pub fn recompute(
     };
     let mut memory = bundle.carried.clone();
     for round in &bundle.rounds {
-        check_drawn(&draws, round)?;
+        check_drawn(context, &*task, &memory, &draws, round)?;
         for answer in &round.answers {
             tree.check_answer(context, &draws, &*task, round, answer, &mut equal)?;
         }
@@ -105,7 +111,7 @@ pub fn recompute(
         tree.check_values(round, &folded)?;
     }
     bundle.forgotten.iter().for_each(|uid| memory.forget(*uid));
-    tree.check_outcome(bundle, &memory)?;
+    tree.check_outcome(bundle, &memory, &policy(&*task))?;
     check_revealed(on_ledger, bundle)?;
     Ok(equal)
 }
@@ -122,17 +128,52 @@ fn check_names(context: &Context<'_>, bundle: &Bundle) -> Result<(), Box<Differe
     Err(Difference::at("the bundle", name(of), name(wanted)))
 }
 
-fn check_drawn(draws: &Draws, round: &Round) -> Result<(), Box<Difference>> {
-    let mut asked: Vec<Uid> = round.answers.iter().map(|answer| answer.uid).collect();
-    asked.sort_unstable();
-    asked.dedup();
-    let mut drawn = draws.round(round.round).to_vec();
-    drawn.sort_unstable();
-    if asked == drawn {
+/// Whether exactly those were asked who had to be, each exactly its items.
+fn check_drawn(
+    context: &Context<'_>,
+    task: &dyn Task,
+    memory: &Memory,
+    draws: &Draws,
+    round: &Round,
+) -> Result<(), Box<Difference>> {
+    let Some(output) = draws.output(round.round) else {
+        return Err(Difference::at(
+            format!("round {}", round.round),
+            "no draw",
+            "a draw of the round",
+        ));
+    };
+    // Who changed hands since the round before has proven nothing yet.
+    let mut capacity = memory.capacity.clone();
+    round.forgotten.iter().for_each(|uid| capacity.forget(uid.0));
+    let burst = burst(context, task, &capacity, round.round, &Draw::new(output));
+    if round.is_burst != burst.is_some() {
+        let line = format!("round {}: whether it is a burst", round.round);
+        return Err(Difference::at(line, round.is_burst, burst.is_some()));
+    }
+    let items = u32::try_from(round.items.len()).unwrap_or(u32::MAX);
+    let of_round = || {
+        draws
+            .round(round.round)
+            .iter()
+            .map(|uid| (*uid, 0..items))
+            .collect()
+    };
+    let owed: Vec<(Uid, Range<u32>)> = burst.unwrap_or_else(of_round);
+    let each = owed
+        .into_iter()
+        .flat_map(|(uid, items)| items.map(move |item| (uid, item)));
+    let owed: BTreeSet<(Uid, u32)> = each.collect();
+    let asked = round
+        .answers
+        .iter()
+        .map(|answer| (answer.uid, answer.challenge.message().item_index));
+    let asked: BTreeSet<(Uid, u32)> = asked.collect();
+    if asked == owed && round.answers.len() == owed.len() {
         return Ok(());
     }
-    let line = format!("round {}: the miners asked", round.round);
-    Err(Difference::at(line, format!("{asked:?}"), format!("{drawn:?}")))
+    let line = format!("round {}: the questions asked", round.round);
+    Err(Difference::at(line, format!("{asked:?}"), format!("{owed:?}")))
 }
 
 fn check_revealed(on_ledger: &OnLedger<'_>, bundle: &Bundle) -> Result<(), Box<Difference>> {
@@ -304,8 +345,13 @@ impl Tree {
         Ok(())
     }
 
-    fn check_outcome(&self, bundle: &Bundle, memory: &crate::fold::Memory) -> Result<(), Box<Difference>> {
-        let outcome = Outcome::of(memory, bundle.own_uid)
+    fn check_outcome(
+        &self,
+        bundle: &Bundle,
+        memory: &Memory,
+        policy: &WeightPolicy,
+    ) -> Result<(), Box<Difference>> {
+        let outcome = Outcome::of(memory, bundle.own_uid, policy)
             .map_err(|error| Difference::at("the weights", "some", error))?;
         for (found, expected) in bundle.standings.iter().zip(&outcome.standings) {
             if found != expected {

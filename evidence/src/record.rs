@@ -25,6 +25,8 @@ pub struct Round {
     pub sequence: u64,
     /// When it began, Unix milliseconds.
     pub time_ms: u64,
+    /// Whether it is a burst: every miner is asked items of its own at the same moment, to see how many it can answer.
+    pub is_burst: bool,
     /// UIDs that changed hands since the round before and start fresh, ascending.
     pub forgotten: Vec<Uid>,
     /// Beacon of the tempo.

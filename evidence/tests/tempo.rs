@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on ends")]
 
-use agon_evidence::bundle::{Bundle, Outcome};
+use agon_evidence::bundle::{Bundle, Outcome, policy};
 use agon_evidence::coverage::{Account, coverage};
 use agon_evidence::fold::Memory;
 use agon_evidence::forgery::{self, Forged, NoForgery};
@@ -13,8 +13,8 @@ use agon_evidence::slots::{picks, schedule};
 use agon_evidence::{Context, answer};
 use agon_protocol::id::{Digest, Hotkey, Netuid, Uid};
 use agon_protocol::message::{
-    Challenge, EvidenceCommit, Environment, Failure, FinishReason, Forgery, Leaf, Receipt, Sampling, Signed, Trace,
-    answer_digest,
+    Challenge, Environment, EvidenceCommit, Failure, FinishReason, Forgery, Leaf, Receipt, Sampling, Signed,
+    Trace, answer_digest,
 };
 use agon_protocol::sign::{DrawInput, Keypair};
 use agon_scoring::draw::Draw;
@@ -39,7 +39,10 @@ fn miner(uid: Uid) -> Keypair {
 }
 
 fn roster() -> Vec<(Uid, Hotkey)> {
-    let mut roster: Vec<(Uid, Hotkey)> = (0..MINERS).map(Uid).map(|uid| (uid, miner(uid).hotkey())).collect();
+    let mut roster: Vec<(Uid, Hotkey)> = (0..MINERS)
+        .map(Uid)
+        .map(|uid| (uid, miner(uid).hotkey()))
+        .collect();
     roster.push((Uid(MINERS), validator().hotkey()));
     roster
 }
@@ -189,6 +192,7 @@ fn round(context: &Context<'_>, number: u32, drawn: &[Uid]) -> Round {
         round: number,
         sequence: number.into(),
         time_ms: 1,
+        is_burst: false,
         forgotten: Vec::new(),
         beacon: context.beacon,
         draw,
@@ -201,7 +205,9 @@ fn round(context: &Context<'_>, number: u32, drawn: &[Uid]) -> Round {
 
 /// The bundle of an honest tempo, in which `change` may forge the rounds before they are folded.
 fn bundle_with(context: &Context<'_>, change: impl Fn(&mut Round)) -> Bundle {
-    let (outputs, draws): (Vec<_>, Vec<_>) = (0..ROUNDS).map(|round| validator().draw(&input(context, round))).unzip();
+    let (outputs, draws): (Vec<_>, Vec<_>) = (0..ROUNDS)
+        .map(|round| validator().draw(&input(context, round)))
+        .unzip();
     let drawn = schedule(&context.candidates(), &outputs, PER_ROUND as usize);
     let mut memory = Memory::default();
     let mut rounds = Vec::new();
@@ -211,7 +217,7 @@ fn bundle_with(context: &Context<'_>, change: impl Fn(&mut Round)) -> Bundle {
         assert_eq!(memory.fold(&mut round), []);
         rounds.push(round);
     }
-    let outcome = Outcome::of(&memory, Uid(MINERS)).unwrap();
+    let outcome = Outcome::of(&memory, Uid(MINERS), &policy(&TASK)).unwrap();
     Bundle {
         genesis: context.genesis,
         netuid: context.netuid,
@@ -256,7 +262,10 @@ fn check_forged(bundle: &Bundle, line: &str, step: &str) -> Forged {
         root: Digest([0; 32]),
         ..commit
     };
-    assert!(matches!(forgery::check(&context, &other, &proof), Err(NoForgery::Root { .. })));
+    assert!(matches!(
+        forgery::check(&context, &other, &proof),
+        Err(NoForgery::Root { .. })
+    ));
     forged
 }
 
@@ -281,8 +290,14 @@ fn every_slot_opens_and_covers_what_it_shows() {
     let Ok(Opened::Holds(shown)) = opening::check(&context, &commit, &all, &opening) else {
         panic!("an honest opening holds");
     };
-    let failed = shown.iter().filter(|shown| matches!(shown, Shown::Failed(Uid(5)))).count();
-    let answered = shown.iter().filter(|shown| matches!(shown, Shown::Answered(_))).count();
+    let failed = shown
+        .iter()
+        .filter(|shown| matches!(shown, Shown::Failed(Uid(5))))
+        .count();
+    let answered = shown
+        .iter()
+        .filter(|shown| matches!(shown, Shown::Answered(_)))
+        .count();
     assert!(failed > 0 && failed + answered == 12);
     let account = Account {
         claimed_ppm: commit.claimed_ppm,
@@ -301,8 +316,14 @@ fn an_opening_of_other_slots_or_other_leaves_is_refused() {
     let commit = bundle.commit(&context, None);
     let picked = picks(Digest([5; 32]), commit.root, context.slot_count(), 4);
     let opening = bundle.open(&context, &picked);
-    assert!(matches!(opening::check(&context, &commit, &picked, &opening), Ok(Opened::Holds(_))));
-    let others: Vec<u32> = picked.iter().map(|slot| (slot + 1) % context.slot_count()).collect();
+    assert!(matches!(
+        opening::check(&context, &commit, &picked, &opening),
+        Ok(Opened::Holds(_))
+    ));
+    let others: Vec<u32> = picked
+        .iter()
+        .map(|slot| (slot + 1) % context.slot_count())
+        .collect();
     assert!(matches!(
         opening::check(&context, &commit, &others, &opening),
         Err(OpeningError::Picks { .. })
@@ -386,7 +407,13 @@ fn a_generous_judgement_is_proven_by_the_answer_and_its_text() {
         wrong.for_each(|answer| answer.score_ppm = 900_000);
     });
     let forged = check_forged(&bundle, "the judgement", "judgement");
-    assert!(matches!(forged, Forged::Judgement { found_ppm: 900_000, .. }));
+    assert!(matches!(
+        forged,
+        Forged::Judgement {
+            found_ppm: 900_000,
+            ..
+        }
+    ));
 }
 
 #[test]
@@ -422,7 +449,13 @@ fn honest_evidence_proves_no_forgery_whatever_is_shown_of_it() {
     let commit = bundle.commit(&context, None);
     let all: Vec<u32> = (0..commit.leaf_count).collect();
     let opening = bundle.open(&context, &all);
-    let opened = |is_it: fn(&Leaf) -> bool| opening.leaves.iter().filter(move |opened| is_it(&opened.leaf)).cloned();
+    let opened = |is_it: fn(&Leaf) -> bool| {
+        opening
+            .leaves
+            .iter()
+            .filter(move |opened| is_it(&opened.leaf))
+            .cloned()
+    };
     let answers: Vec<_> = opened(|leaf| matches!(leaf, Leaf::Answer(_))).collect();
     let items: Vec<_> = opened(|leaf| matches!(leaf, Leaf::Item(_))).collect();
     let standings: Vec<_> = opened(|leaf| matches!(leaf, Leaf::Standing(_))).collect();
@@ -434,7 +467,11 @@ fn honest_evidence_proves_no_forgery_whatever_is_shown_of_it() {
             draws: bundle.draws.clone(),
         });
         let texts = ["nowhere", "kitchen"].into_iter().map(str::to_owned);
-        let given = bundle.rounds.iter().flat_map(|round| &round.items).map(|item| item.reference.clone());
+        let given = bundle
+            .rounds
+            .iter()
+            .flat_map(|round| &round.items)
+            .map(|item| item.reference.clone());
         reports.extend(texts.chain(given).map(|text| Forgery::Judgement {
             answer: answer.clone(),
             text,
@@ -445,7 +482,12 @@ fn honest_evidence_proves_no_forgery_whatever_is_shown_of_it() {
         }));
     }
     reports.extend(items.iter().cloned().map(|item| Forgery::Values { item }));
-    reports.extend(standings.iter().cloned().map(|standing| Forgery::Standing { standing }));
+    reports.extend(
+        standings
+            .iter()
+            .cloned()
+            .map(|standing| Forgery::Standing { standing }),
+    );
     for best in &standings {
         reports.extend(standings.iter().map(|standing| Forgery::Weight {
             weights: weights.clone(),

@@ -131,6 +131,12 @@ impl Capacity {
         }
     }
 
+    /// Whether there was no burst yet.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.bursts == 0
+    }
+
     /// Forgets everything about a UID, because someone else holds it now.
     pub fn forget(&mut self, uid: u16) {
         self.uids.remove(&uid);

@@ -111,6 +111,8 @@ pub struct Case {
     pub off: Bound,
     /// What it has to be with the defence on.
     pub on: Bound,
+    /// Why the bound is missed, where it is known to be.
+    pub open: Option<&'static str>,
     /// Whether it belongs to the exploration of parameters only and is left out of the fast cut.
     pub explores: bool,
     /// The figure.

@@ -9,7 +9,7 @@
 //! A validator's dividends are multiplied by its evidence coverage before the validators' half is divided, as
 //! `ledger/state` does at the end of a tempo; where nobody is covered the half is held.
 
-use agon_ledger_state::{ParameterId, apportion};
+use agon_ledger_state::{COVERAGE_FULL_PPM, ParameterId, apportion, covered};
 use agon_protocol::amount::Amount;
 use agon_protocol::message::Preset;
 use agon_scoring::epoch::{EpochInputs, EpochOutputs, run};
@@ -19,7 +19,7 @@ use crate::attack::Defence;
 /// Base units handed out in each epoch of a simulation: so many that rounding is below a billionth.
 const EMISSION: u64 = 2_000_000_000_000_000;
 /// Full coverage, parts per million.
-pub const FULL_PPM: u32 = 1_000_000;
+pub const FULL_PPM: u32 = COVERAGE_FULL_PPM;
 
 /// The state of a subnet between epochs.
 #[derive(Clone, Debug)]
@@ -136,19 +136,17 @@ impl Epochs {
 
     fn paid(&self, outputs: &EpochOutputs, coverage_ppm: &[u32]) -> Paid {
         let half = Amount::from_base_units(EMISSION / 2);
-        let covered: Vec<u64> = outputs
-            .validator_emission
-            .iter()
-            .zip(coverage_ppm)
-            .map(|(dividends, ppm)| dividends / u64::from(FULL_PPM) * u64::from(*ppm))
-            .collect();
+        let dividends = &outputs.validator_emission[..self.validator_count];
         let share = |amount: Amount| amount.base_units() as f64 / EMISSION as f64;
         Paid {
             miners: apportion(half, &outputs.server_emission[self.validator_count..])
                 .into_iter()
                 .map(share)
                 .collect(),
-            validators: apportion(half, &covered).into_iter().map(share).collect(),
+            validators: apportion(half, &covered(dividends, coverage_ppm))
+                .into_iter()
+                .map(share)
+                .collect(),
             consensus: outputs.consensus[self.validator_count..].to_vec(),
         }
     }

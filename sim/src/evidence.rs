@@ -8,16 +8,11 @@
 use agon_evidence::coverage::{Account, PPM, coverage};
 use agon_evidence::opening::Shown;
 use agon_evidence::slots::{picks, schedule};
+use agon_ledger_state::ParameterId;
 use agon_protocol::id::{Digest, Uid};
 
+use crate::epochs::default_of;
 use crate::random::Random;
-
-/// Rounds that a validator owes in a tempo.
-pub const ROUNDS: u32 = 4;
-/// Miners that a round owes, at most.
-pub const MINERS: u32 = 64;
-/// Slots that are picked.
-pub const OPENINGS: u32 = 16;
 
 /// How a validator goes about the slots it owes.
 #[derive(Clone, Debug, PartialEq)]
@@ -65,11 +60,17 @@ fn account(conduct: &Conduct, fails: &[f64], beacon: Digest, random: &mut Random
 
 /// The miners of the picked slots of one validator.
 fn picked_miners(miner_count: usize, beacon: Digest, random: &mut Random) -> Vec<Uid> {
+    let [rounds, miners, openings] = [
+        ParameterId::EvidenceRounds,
+        ParameterId::EvidenceMiners,
+        ParameterId::EvidenceOpenings,
+    ]
+    .map(|id| u32::try_from(default_of(id)).expect("the table bounds it by 256"));
     let candidates: Vec<Uid> = (0..=u16::MAX).take(miner_count).map(Uid).collect();
-    let outputs: Vec<[u8; 32]> = (0..ROUNDS).map(|_| random.bytes()).collect();
-    let slots = schedule(&candidates, &outputs, MINERS as usize).concat();
-    let slot_count = u32::try_from(slots.len()).expect("4 rounds of 64");
-    let picked = picks(beacon, Digest(random.bytes()), slot_count, OPENINGS);
+    let outputs: Vec<[u8; 32]> = (0..rounds).map(|_| random.bytes()).collect();
+    let slots = schedule(&candidates, &outputs, miners as usize).concat();
+    let slot_count = u32::try_from(slots.len()).expect("as many as rounds times miners");
+    let picked = picks(beacon, Digest(random.bytes()), slot_count, openings);
     picked.into_iter().map(|slot| slots[slot as usize]).collect()
 }
 

@@ -8,7 +8,9 @@ use agon_ledger_state::{Applied, BlockInput, EpochRecord, Refusal, State};
 use agon_protocol::amount::Amount;
 use agon_protocol::codec;
 use agon_protocol::id::{Account, BlockNumber, Digest, Netuid, Uid};
-use agon_protocol::message::{Call, Genesis, GenesisAccount, Preset, Signed, Transaction, Weights};
+use agon_protocol::message::{
+    Call, Genesis, GenesisAccount, Preset, Signed, SubnetView, Transaction, Weights,
+};
 use agon_protocol::sign::Keypair;
 
 /// The subnet.
@@ -83,9 +85,6 @@ impl Ledger {
         ledger.must(owner, create());
         ledger.must(owner, Call::StartSubnet { netuid: SUBNET });
         for (name, value) in parameters {
-            if agon_ledger_state::ParameterId::of_name(name).is_none() {
-                continue;
-            } // TEMPORARY
             ledger.must(owner, set(name, *value));
         }
         ledger.block();
@@ -104,14 +103,20 @@ impl Ledger {
         &self.state
     }
 
-    /// Number of the running tempo.
+    /// The subnet's record.
     ///
     /// # Panics
     ///
     /// Never: the subnet was made with the ledger.
     #[must_use]
+    pub fn subnet(&self) -> SubnetView {
+        self.state.subnet(SUBNET).expect("made with the ledger")
+    }
+
+    /// Number of the running tempo.
+    #[must_use]
     pub fn tempo(&self) -> u64 {
-        self.state.subnet(SUBNET).expect("made with the ledger").tempo
+        self.subnet().tempo
     }
 
     /// Bytes of all entries, keys included, that the state holds.
@@ -205,63 +210,6 @@ impl Ledger {
     }
 }
 
-/// A subnet whose validators commit to a row in every tempo and reveal it in the next.
-#[derive(Clone, Debug)]
-pub struct Field {
-    /// The ledger.
-    pub ledger: Ledger,
-    /// Hold the first UIDs.
-    pub validators: Vec<Actor>,
-    /// Hold the UIDs after.
-    pub miners: Vec<Actor>,
-    committed: Vec<Weights>,
-}
-
-impl Field {
-    /// Registers `stakes.len()` validators with these whole units of stake, then miners. Actor 0, the owner, takes no
-    /// part. Prices do not rise, and tempos have 10 blocks unless `parameters` say otherwise.
-    #[must_use]
-    pub fn new(seed: u64, stakes: &[u64], miner_count: usize, parameters: &[(&str, u64)]) -> Self {
-        let count = (stakes.len() + miner_count) as u64;
-        let actors: Vec<Actor> = (0..=count).map(|number| Actor::new(seed, number)).collect();
-        let plain = [("tempo_blocks", 10), ("registration_bump_ppm", 1_000_000)];
-        let mut ledger = Ledger::new(&actors, &[&plain, parameters].concat());
-        for actor in &actors[1..] {
-            ledger.must(&actor.coldkey, register(actor));
-        }
-        for (actor, amount) in actors[1..].iter().zip(stakes) {
-            ledger.must(&actor.coldkey, stake(actor, units(*amount)));
-        }
-        ledger.close_tempo();
-        Self {
-            ledger,
-            validators: actors[1..=stakes.len()].to_vec(),
-            miners: actors[1 + stakes.len()..].to_vec(),
-            committed: Vec::new(),
-        }
-    }
-
-    /// The owner of the subnet.
-    #[must_use]
-    pub fn owner(seed: u64) -> Actor {
-        Actor::new(seed, 0)
-    }
-
-    /// Runs a tempo in which each validator reveals its row of the tempo before and commits to this one. What the
-    /// ledger refuses is left out.
-    pub fn tempo(&mut self, rows: &[Vec<(u16, u16)>]) -> Option<EpochRecord> {
-        for (actor, weights) in self.validators.iter().zip(&self.committed) {
-            self.ledger.submit(&actor.hotkey, reveal(weights));
-        }
-        let tempo = self.ledger.tempo();
-        self.committed = rows.iter().map(|row| weights(tempo, row)).collect();
-        for (actor, weights) in self.validators.iter().zip(&self.committed) {
-            self.ledger.submit(&actor.hotkey, commit(actor, weights));
-        }
-        self.ledger.close_tempo()
-    }
-}
-
 fn account(actor: &Actor) -> GenesisAccount {
     GenesisAccount {
         coldkey: actor.coldkey.coldkey(),
@@ -350,77 +298,5 @@ pub fn reveal(weights: &Weights) -> Call {
     Call::RevealWeights {
         netuid: SUBNET,
         weights: weights.clone(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::attack::Defence;
-    use crate::epochs::{Epochs, upscaled};
-    use crate::miners::{Climate, Miners};
-    use crate::random::Random;
-
-    const VALIDATORS: usize = 5;
-    const MINERS: usize = 9;
-
-    fn field(seed: u64) -> Field {
-        let stakes: Vec<u64> = (1..=VALIDATORS as u64).map(|place| 20_000 * place).collect();
-        Field::new(seed, &stakes, MINERS, &[("weights_rate_limit_blocks", 0)])
-    }
-
-    fn shares(amounts: &[Amount]) -> Vec<f64> {
-        let total: u64 = amounts.iter().map(|amount| amount.base_units()).sum();
-        let share = |amount: &Amount| amount.base_units() as f64 / total as f64;
-        amounts.iter().map(share).collect()
-    }
-
-    #[test]
-    fn epochs_alone_pay_what_the_ledger_pays() {
-        let mut field = field(1);
-        let stakes: Vec<u64> = (1..=VALIDATORS as u64)
-            .map(|place| 20_000_000_000_000 * place)
-            .collect();
-        let mut epochs = Epochs::new(&stakes, MINERS, Defence::On);
-        let mut random = Random::new("agreement", 1);
-        let climate = Climate {
-            noise: 0.3,
-            drift: 0.2,
-            churn: 0.0,
-        };
-        let mut miners = Miners::new(MINERS, climate, &mut random);
-        let mut revealed: Option<Vec<Vec<f64>>> = None;
-        for _ in 0..6 {
-            miners.age(&mut random);
-            let rows = miners.measured_by(VALIDATORS, &mut random);
-            let stored: Vec<_> = rows.iter().map(|row| upscaled(row, VALIDATORS)).collect();
-            let record = field.tempo(&stored).unwrap();
-            if let Some(rows) = &revealed {
-                let paid = epochs.step(rows);
-                let payouts = record.payouts;
-                for (uid, share) in shares(&payouts.validators).iter().enumerate().take(VALIDATORS) {
-                    assert!(
-                        (share - 2.0 * paid.validators[uid]).abs() < 2e-4,
-                        "validator {uid}"
-                    );
-                }
-                for (uid, share) in shares(&payouts.miners).iter().enumerate().skip(VALIDATORS) {
-                    assert!(
-                        (share - 2.0 * paid.miners[uid - VALIDATORS]).abs() < 2e-4,
-                        "miner {uid}"
-                    );
-                }
-            }
-            revealed = Some(rows);
-        }
-    }
-
-    #[test]
-    fn bytes_and_transactions_are_counted() {
-        let ledger = field(2).ledger;
-        let (count, bytes) = ledger.applied();
-        // Creation, start, three parameters; a registration for each neuron, a stake for each validator.
-        assert_eq!(count, 5 + (VALIDATORS * 2 + MINERS) as u64);
-        assert!(bytes > 100 * count && ledger.state_bytes() > 10_000);
     }
 }

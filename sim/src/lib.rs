@@ -9,8 +9,8 @@
 //! | --- | --- |
 //! | [`attack`], [`attacks`] | what an attack is; the attacks, one file each |
 //! | [`run`], [`estimate`] | seeds over threads, means and intervals |
-//! | [`epochs`], [`evidence`] | what pays, and what multiplies pay |
-//! | [`ledger`], [`work`] | a subnet on the real state machine; evidence with real keys |
+//! | [`epochs`], [`evidence`] | what pays, and what multiplies pay, without blocks |
+//! | [`ledger`], [`field`], [`work`] | a subnet on the real state machine; evidence with real keys |
 //! | [`bloc`], [`lift`] | validators that act together |
 //! | [`contest`], [`bursts`] | miners under one validator's comparison, windows and bursts |
 //! | [`miners`], [`stakes`], [`random`] | what is modelled |
@@ -24,6 +24,7 @@ pub mod contest;
 pub mod epochs;
 pub mod estimate;
 pub mod evidence;
+pub mod field;
 pub mod ledger;
 pub mod lift;
 pub mod miners;

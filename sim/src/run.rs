@@ -111,19 +111,50 @@ pub struct CaseReport {
     pub on: Option<Estimate>,
     /// What it has to be.
     pub on_bound: Bound,
+    /// Why the bound is missed, where it is known to be.
+    pub open: Option<&'static str>,
+}
+
+/// What can be said of a case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// Whatever was run is as it has to be.
+    Holds,
+    /// The bound is missed, and it is known why.
+    Open,
+    /// The bound is missed.
+    Missed,
+    /// The attack did not pay with the defence off, so that nothing is shown.
+    Void,
+}
+
+impl Verdict {
+    /// Its name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Holds => "holds",
+            Self::Open => "open",
+            Self::Missed => "missed",
+            Self::Void => "void",
+        }
+    }
 }
 
 impl CaseReport {
-    /// Whether the attack did not pay with the defence off, so that the case says nothing.
+    /// What can be said of it.
     #[must_use]
-    pub fn is_void(&self) -> bool {
-        self.off.is_some_and(|off| !self.off_bound.holds(&off))
-    }
-
-    /// Whether whatever was run is as it has to be.
-    #[must_use]
-    pub fn passes(&self) -> bool {
-        !self.is_void() && self.on.is_none_or(|on| self.on_bound.holds(&on))
+    pub fn verdict(&self) -> Verdict {
+        if self.off.is_some_and(|off| !self.off_bound.holds(&off)) {
+            Verdict::Void
+        } else if self.on.is_none_or(|on| self.on_bound.holds(&on)) {
+            Verdict::Holds
+        } else if self.open.is_some() {
+            Verdict::Open
+        } else {
+            Verdict::Missed
+        }
     }
 
     fn slack(&self) -> f64 {
@@ -133,7 +164,11 @@ impl CaseReport {
             })
         };
         let on = slack(self.on_bound, self.on);
-        if self.is_void() { f64::NEG_INFINITY } else { on }
+        if self.verdict() == Verdict::Void {
+            f64::NEG_INFINITY
+        } else {
+            on
+        }
     }
 }
 
@@ -176,10 +211,15 @@ pub struct Line {
 }
 
 impl AttackReport {
-    /// Whether all cases pass.
+    /// The worst that can be said of its cases.
     #[must_use]
-    pub fn passes(&self) -> bool {
-        self.cases.iter().all(CaseReport::passes)
+    pub fn verdict(&self) -> Verdict {
+        let verdicts = || self.cases.iter().map(CaseReport::verdict);
+        let worst = [Verdict::Void, Verdict::Missed, Verdict::Open];
+        let found = worst
+            .into_iter()
+            .find(|verdict| verdicts().any(|of_case| of_case == *verdict));
+        found.unwrap_or(Verdict::Holds)
     }
 
     /// The attack in one line; `None` when it has no case in this plan.
@@ -195,7 +235,7 @@ impl AttackReport {
             on: case.on.map(|on| on.mean),
             interval: case.on.map(|on| [on.low, on.high]),
             bound: case.on_bound.figure(),
-            pass: self.passes(),
+            pass: self.verdict() == Verdict::Holds,
         })
     }
 }
@@ -226,6 +266,7 @@ fn run_case(case: &Case, plan: &Plan, only: Option<Defence>) -> CaseReport {
         off_bound: case.off,
         on: estimate(Defence::On),
         on_bound: case.on,
+        open: case.open,
     }
 }
 
@@ -283,6 +324,7 @@ mod tests {
                 label: label.to_owned(),
                 off: Bound::Near(1.5),
                 on: Bound::AtMost(on),
+                open: None,
                 explores,
                 measure: Box::new(|trial| {
                     let extra = if trial.defence.is_on() { 0.0 } else { 1.0 };
@@ -309,10 +351,10 @@ mod tests {
             (line.case.as_str(), line.off, line.on),
             ("narrow", Some(1.5), Some(0.5))
         );
-        assert!(line.pass && report.passes());
+        assert!(line.pass);
         let explored = run(&Toy, &plan(10).exploring(true), None);
         assert_eq!(explored.line().unwrap().case, "more");
-        assert!(!explored.passes());
+        assert_eq!(explored.verdict(), Verdict::Missed);
     }
 
     #[test]
@@ -320,7 +362,11 @@ mod tests {
         let mut case = Toy.cases().remove(0);
         case.off = Bound::AtLeast(1.4);
         let report = run_case(&case, &plan(10), None);
-        assert!(report.is_void() && !report.passes());
+        assert_eq!(report.verdict(), Verdict::Void);
+        case.off = Bound::Near(1.5);
+        case.on = Bound::AtMost(0.1);
+        case.open = Some("known");
+        assert_eq!(run_case(&case, &plan(10), None).verdict(), Verdict::Open);
     }
 
     #[test]

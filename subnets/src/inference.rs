@@ -11,6 +11,11 @@
 //! [`SCORE_PPM_MAX`] times the time it may take over the time it took, at most [`SCORE_PPM_MAX`]. It may take
 //! [`FIRST_MS`] to its first token and [`TOKEN_MS`] for each further one: the task's target, beyond which more speed
 //! earns nothing.
+//!
+//! # Work
+//!
+//! Pay is quality times the work that a miner proves in bursts, up to [`BURST_ITEMS`] items at once: UIDs that share a
+//! machine share what it can do.
 
 use crate::draw::{Draw, Purpose};
 use crate::reading::profile;
@@ -25,6 +30,10 @@ pub const TOKENS: u32 = 48;
 pub const FIRST_MS: u32 = 1_000;
 /// Milliseconds that each further token may take without loss of score: 25 tokens a second.
 pub const TOKEN_MS: u32 = 40;
+
+/// Most items that a miner is asked at the same moment. Small, because the shipped models are served by many miners of one
+/// machine as well; a subnet of larger machines wants more.
+pub const BURST_ITEMS: u32 = 8;
 
 /// Most sentences of a prompt.
 const SENTENCES_MAX: usize = 6;
@@ -99,6 +108,10 @@ impl Task for Inference {
 
     fn model(&self) -> Option<ModelPin> {
         Some(self.pin)
+    }
+
+    fn burst_items(&self) -> Option<u32> {
+        Some(BURST_ITEMS)
     }
 }
 

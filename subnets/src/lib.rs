@@ -138,6 +138,14 @@ pub trait Task: Send + Sync {
     fn model(&self) -> Option<ModelPin> {
         None
     }
+
+    /// The most items that a miner is asked at the same moment, where the task pays for the work that miners prove in
+    /// such bursts: what a miner can do beyond that earns nothing more.
+    ///
+    /// Only for tasks of which nobody can have an answer without doing the work of it.
+    fn burst_items(&self) -> Option<u32> {
+        None
+    }
 }
 
 /// The names of all tasks, in the order in which they were added; capitals stand for what the owner puts in.

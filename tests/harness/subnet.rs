@@ -231,6 +231,9 @@ fn add_validator(
                 },
                 round_ms: 1_000,
                 reference: None,
+                listen: None,
+                served_at: None,
+                watches: true,
             };
             let world = agon_validator::World {
                 clock,

@@ -122,6 +122,9 @@ pub struct RunArgs {
     /// Address that auditors are told, for hosts behind a router [default: that of --listen]
     #[arg(long, value_name = "ADDR", requires = "listen")]
     pub announce: Option<SocketAddr>,
+    /// Do not look at the evidence of other validators, nor report forgeries
+    #[arg(long)]
+    pub no_watch: bool,
     /// Reference model.
     #[command(flatten)]
     pub reference: ReferenceArgs,
@@ -171,6 +174,7 @@ impl RunArgs {
             },
             round_ms: self.round_ms,
             reference: None,
+            watches: !self.no_watch,
             listen: self.listen,
             served_at: self.announce,
         })

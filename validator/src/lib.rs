@@ -11,6 +11,7 @@
 //! | [`evidence`] | the append-only log of everything that was done |
 //! | [`bundles`] | the evidence of the newest tempos, as the ledger has the roots of it |
 //! | [`serve`] | shows it to anyone |
+//! | [`fetch`] | gets it from another validator |
 //! | [`work`] | the loop that puts them together |
 //! | [`args`] | what was typed, and what it means |
 //!
@@ -23,6 +24,7 @@ pub mod bundles;
 pub mod calibration;
 pub mod commit;
 pub mod evidence;
+pub mod fetch;
 pub mod query;
 pub mod round;
 pub mod serve;
@@ -77,6 +79,8 @@ pub struct Config {
     pub reference: Option<Pinned>,
     /// Where evidence is served; port 0 takes a free one, `None` serves none.
     pub listen: Option<SocketAddr>,
+    /// Whether it looks at the evidence of other validators and reports forgeries.
+    pub watches: bool,
     /// What commits name as the place where evidence is served, for hosts behind a router; the bound address otherwise.
     pub served_at: Option<SocketAddr>,
 }
@@ -165,6 +169,10 @@ pub const METRICS: &[Metric] = &[
     Metric::counter(
         "agon_validator_evidence_total",
         "Steps of evidence by kind and result",
+    ),
+    Metric::counter(
+        "agon_validator_watched_total",
+        "Evidence of other validators by outcome: equal, different, forged or unavailable",
     ),
     Metric::counter(
         "agon_validator_audits_total",

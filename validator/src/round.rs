@@ -12,6 +12,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::ops::Range;
 
 use agon_evidence::slots::schedule;
 use agon_protocol::id::{Digest, Hotkey, Netuid, Uid};
@@ -150,6 +151,8 @@ pub struct Plan {
     pub audit_proof: DrawProof,
     /// What that draw decides.
     pub audits: AuditDraw,
+    /// Whether it asks everybody at the same moment, each for items of its own.
+    pub is_burst: bool,
     /// Its items.
     pub items: Vec<PlannedItem>,
     /// Its questions, by item and then UID in the order drawn.
@@ -173,40 +176,49 @@ impl NonceCounter {
     }
 }
 
-/// Draws miners, items and seeds, and signs the challenges.
+/// Whom a round asks which of its items.
+pub type Questions = Vec<(Uid, Range<u32>)>;
+
+/// Draws items and seeds, and signs the challenges: to the miners that `burst` names where the round is one, else to those
+/// that its draw names.
 #[must_use]
 pub fn plan(
     setting: &Setting<'_>,
     size: &Size,
     miners: &[Miner],
+    burst: Option<Questions>,
     nonces: &mut NonceCounter,
     now_ms: u64,
 ) -> Plan {
-    let (output, proof) = setting.pair.draw(&draw_input(setting, setting.round));
-    let draw = Draw::new(output);
+    let (draw, proof) = draw(setting);
     let (audit_output, audit_proof) = setting.pair.draw_audits(&draw_input(setting, setting.round));
-    let drawn = drawn(setting, size, miners);
-    let items: Vec<PlannedItem> = (0..size.items)
-        .map(|index| draw.item_seed(index))
-        .map(|seed| PlannedItem {
-            seed,
-            item: setting.task.item(seed),
-        })
-        .collect();
-    let mut asks = Vec::with_capacity(items.len().saturating_mul(drawn.len()));
+    let is_burst = burst.is_some();
+    let of_draw = || {
+        drawn(setting, size, miners)
+            .into_iter()
+            .map(|uid| (uid, 0..size.items))
+            .collect()
+    };
+    let questions = burst.unwrap_or_else(of_draw);
+    let item_count = questions.iter().map(|(_, items)| items.end).max().unwrap_or(0);
+    let planned = |index| {
+        let seed = draw.item_seed(index);
+        let item = setting.task.item(seed);
+        PlannedItem { seed, item }
+    };
+    let items: Vec<PlannedItem> = (0..item_count).map(planned).collect();
+    let mut asks = Vec::new();
     for (item_index, planned) in (0u32..).zip(&items) {
-        for uid in &drawn {
+        for (uid, _) in questions.iter().filter(|(_, items)| items.contains(&item_index)) {
             let miner = miners
                 .iter()
                 .find(|miner| miner.uid == *uid)
                 .expect("drawn from these miners");
-            let seed = draw.sampling_seed(uid.0, item_index);
-            let nonce = nonces.next(now_ms);
             let terms = Terms {
                 proof,
                 item_index,
-                seed,
-                nonce,
+                seed: draw.sampling_seed(uid.0, item_index),
+                nonce: nonces.next(now_ms),
                 now_ms,
                 deadline_ms: size.deadline_ms,
             };
@@ -222,9 +234,17 @@ pub fn plan(
         draw: proof,
         audit_proof,
         audits: AuditDraw::new(audit_output),
+        is_burst,
         items,
         asks,
     }
+}
+
+/// The draw of the round, with its proof.
+#[must_use]
+pub fn draw(setting: &Setting<'_>) -> (Draw, DrawProof) {
+    let (output, proof) = setting.pair.draw(&draw_input(setting, setting.round));
+    (Draw::new(output), proof)
 }
 
 /// The miners of the round, in the order drawn: who was not asked in the tempo yet comes first.

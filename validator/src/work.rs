@@ -6,6 +6,7 @@
 
 mod auditing;
 mod proving;
+mod watching;
 mod weighing;
 
 use std::collections::BTreeMap;
@@ -27,6 +28,7 @@ use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use self::proving::Terms;
+use self::watching::Watched;
 use crate::audit::Auditor;
 use crate::bundles::Bundles;
 use crate::commit::{self, Rules};
@@ -55,6 +57,8 @@ pub struct Work {
     bundles: Bundles,
     /// What the ledger says of the running tempo's evidence, once it was asked.
     terms: Option<Terms>,
+    /// The tempo whose evidence of others was looked at last, and whoever is looking.
+    watched: Watched,
     miners: Miners,
     /// The reference model, where there is one.
     auditor: Option<Arc<Auditor>>,
@@ -148,6 +152,7 @@ impl Work {
             evidence,
             bundles,
             terms: None,
+            watched: Watched::default(),
             miners,
             auditor,
             nonces: NonceCounter::default(),
@@ -212,6 +217,7 @@ impl Work {
         };
         self.weights_step(view, &neuron).await?;
         self.evidence_step(view).await?;
+        self.watch_step(view);
         // One block into the tempo, so that miners have heard of it too.
         let tempo_is_known = view.height > view.subnet.tempo_start;
         let Some(beacon) = view.beacon().filter(|_| tempo_is_known) else {
@@ -359,7 +365,8 @@ impl Work {
             task: &*task,
         };
         let size = terms.size(&self.config.size);
-        let plan = round::plan(&setting, &size, &miners, &mut self.nonces, now_ms);
+        let burst = terms.burst(&setting, &self.state.memory);
+        let plan = round::plan(&setting, &size, &miners, burst, &mut self.nonces, now_ms);
         // Counted before anybody is asked, so that no draw is used twice, whatever happens meanwhile.
         self.state.count_round();
         self.save()?;
@@ -466,6 +473,7 @@ impl Work {
             round: asked.number,
             sequence: asked.sequence,
             time_ms: asked.time_ms,
+            is_burst: asked.plan.is_burst,
             forgotten: self.state.forgotten.clone(),
             beacon: asked.beacon,
             draw: asked.plan.draw,
@@ -517,14 +525,14 @@ fn item_record(planned: &round::PlannedItem) -> ItemRecord {
 }
 
 fn miner_records(plan: &Plan) -> Vec<MinerRecord> {
-    let first_asks = plan.asks.iter().filter(|ask| ask.item_index == 0);
     let record = |ask: &Ask| MinerRecord {
         uid: ask.miner.uid,
         hotkey: ask.miner.hotkey,
         rating_ppm: 0,
     };
-    let mut miners: Vec<MinerRecord> = first_asks.map(record).collect();
+    let mut miners: Vec<MinerRecord> = plan.asks.iter().map(record).collect();
     miners.sort_unstable_by_key(|miner| miner.uid);
+    miners.dedup_by_key(|miner| miner.uid);
     miners
 }
 

@@ -145,14 +145,28 @@ pub enum AuditError {
 ///
 /// [`AuditError`] when there is no verdict; a difference is a verdict.
 pub fn audit(path: &Path, terms: &Terms, watch: Watch<'_>) -> Result<Report, AuditError> {
+    audit_to_state(path, terms, watch).map(|(report, _)| report)
+}
+
+/// As [`audit`], with the state after the last block where everything is as the export says.
+///
+/// # Errors
+///
+/// As [`audit`].
+pub fn audit_to_state(
+    path: &Path,
+    terms: &Terms,
+    watch: Watch<'_>,
+) -> Result<(Report, Option<State>), AuditError> {
     let mut reader = Reader::open(path)?;
     let mut audit = match Audit::begin(&mut reader, terms, watch)? {
         Ok(audit) => audit,
-        Err(report) => return Ok(*report),
+        Err(report) => return Ok((*report, None)),
     };
     audit.replay(&mut reader, watch)?;
     audit.compare(&mut reader, watch)?;
-    Ok(audit.report(&reader))
+    let state = audit.difference.is_none().then(|| audit.now.state.clone());
+    Ok((audit.report(&reader), state))
 }
 
 /// An audit in progress.

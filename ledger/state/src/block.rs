@@ -239,7 +239,8 @@ impl State {
                 Effect::OpenEvidence(self.check_open_evidence(hotkey, *netuid, opening)?)
             }
             Call::ReportForgery { of, forgery } => {
-                Effect::ReportForgery(self.check_report_forgery(coldkey, of, forgery)?)
+                let reporter = self.payer(signer, call);
+                Effect::ReportForgery(self.check_report_forgery(reporter, of, forgery)?)
             }
             unknown => return Err(Refusal::Call { call: unknown.name() }),
         })

@@ -101,7 +101,8 @@ impl State {
             let swap: Option<ColdkeySwap> = self.table.read(coldkey);
             return swap.map_or(own, |swap| swap.new_coldkey);
         }
-        if call.is_signed_by_hotkey() {
+        let may_be_hotkey = call.is_signed_by_hotkey() || matches!(call, Call::ReportForgery { .. });
+        if may_be_hotkey {
             self.hotkey_owner(Hotkey(signer.0)).unwrap_or(own)
         } else {
             own

@@ -199,7 +199,8 @@ pub enum Call {
         /// The leaves.
         opening: Box<EvidenceOpening>,
     },
-    /// Anyone: show that a validator's evidence does not follow from the rules.
+    /// Anyone: show that a validator's evidence does not follow from the rules. A hotkey reports for its coldkey, so
+    /// that a process that stays up can.
     ReportForgery {
         /// Whose evidence.
         of: EvidenceOf,

@@ -41,6 +41,7 @@ impl Attack for Accuse {
             label: format!("validators with {stake} of the stake accuse"),
             off: Bound::AtMost(0.98),
             on: Bound::AtLeast(0.98),
+            open: None,
             explores: false,
             measure: Box::new(move |trial| income(stake, trial)),
         };

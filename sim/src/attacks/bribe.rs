@@ -46,6 +46,7 @@ fn case(stake: f64, gain: f64) -> Case {
         label: format!("{stake} of the stake is bribed"),
         off: Bound::Near(gain),
         on: Bound::AtMost(1.02),
+        open: None,
         explores: false,
         measure: Box::new(move |trial| lift.run(trial).gain()),
     }
@@ -62,6 +63,7 @@ fn told() -> Case {
         label: String::from("0.4 of the stake is bribed to tell the miner the answers"),
         off: Bound::AtLeast(1.02),
         on: Bound::AtMost(1.02),
+        open: None,
         explores: false,
         measure: Box::new(move |trial| lift.run(trial).gain()),
     }
@@ -73,6 +75,7 @@ fn loss() -> Case {
         label: String::from("0.4 of the stake is bribed: dividends of the bribed over those of honest work"),
         off: Bound::Near(1.0),
         on: Bound::AtMost(0.1),
+        open: None,
         explores: false,
         measure: Box::new(move |trial| lift.run(trial).kept()),
     }

@@ -88,6 +88,7 @@ fn case(setting: Setting, off: Bound) -> Case {
         label: label(&setting),
         off,
         on: Bound::AtMost(1.02),
+        open: None,
         explores: false,
         measure: Box::new(move |trial| emission(&setting, trial) / fair(&setting)),
     }

@@ -122,6 +122,7 @@ fn case(setting: Setting, off: Bound, at_most: f64) -> Case {
         label: label(&setting),
         off,
         on: Bound::AtMost(at_most),
+        open: None,
         explores: false,
         measure: Box::new(move |trial| ratio(&setting, trial)),
     }

@@ -44,6 +44,7 @@ impl Attack for Equivocate {
             label: label.to_owned(),
             off,
             on,
+            open: None,
             explores: false,
             measure: Box::new(move |trial| punished(trial, second)),
         };

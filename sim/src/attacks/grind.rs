@@ -47,6 +47,7 @@ impl Attack for Grind {
             label: format!("{label}, {tries} tries"),
             off: Bound::Near(off),
             on: Bound::AtMost(on),
+            open: None,
             explores: false,
             measure: Box::new(move |trial| easy_share(proposes, tries, trial) / EASY),
         };

@@ -4,7 +4,8 @@
 //! On: the default rate limit and number of open commits.
 
 use crate::attack::{Attack, Bound, Case, Trial};
-use crate::ledger::{Field, commit, weights};
+use crate::field::Field;
+use crate::ledger::{commit, weights};
 
 /// The attack.
 #[derive(Debug)]
@@ -36,6 +37,7 @@ impl Attack for Grow {
             label: String::from("one of 16 validators, 16 miners, on the ledger"),
             off: Bound::AtLeast(1.5),
             on: Bound::AtMost(1.1),
+            open: None,
             explores: false,
             measure: Box::new(|trial| bytes(trial, true) / bytes(trial, false)),
         }]

@@ -6,7 +6,7 @@
 use agon_protocol::amount::Amount;
 
 use crate::attack::{Attack, Bound, Case, Trial};
-use crate::ledger::Field;
+use crate::field::Field;
 
 /// The attack.
 #[derive(Debug)]
@@ -38,6 +38,7 @@ impl Attack for Halt {
             label: String::from("4 validators of unequal stake, 8 miners, on the ledger"),
             off: Bound::AtLeast(0.99),
             on: Bound::AtMost(0.0),
+            open: None,
             explores: false,
             measure: Box::new(paid_for_nothing),
         }]

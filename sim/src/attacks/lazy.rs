@@ -52,6 +52,7 @@ impl Attack for Lazy {
             label: label.to_owned(),
             off: Bound::AtLeast(0.6),
             on: Bound::AtMost(0.6),
+            open: None,
             explores: false,
             measure: Box::new(move |trial| ratio(spared, trial)),
         };

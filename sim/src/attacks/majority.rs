@@ -41,6 +41,7 @@ impl Attack for Majority {
                 label: label(&setting),
                 off,
                 on: Bound::AtMost(1.1),
+                open: None,
                 explores: false,
                 measure: Box::new(move |trial| emission(&setting, trial) / fair(&setting)),
             }

@@ -69,6 +69,7 @@ fn case(label: &str, off: Bound, lift: Lift) -> Case {
         label: label.to_owned(),
         off,
         on: Bound::AtMost(1.03),
+        open: None,
         explores: false,
         measure: Box::new(move |trial| lift.run(trial).gain()),
     }

@@ -10,7 +10,8 @@ use agon_ledger_state::EpochRecord;
 use agon_protocol::message::Call;
 
 use crate::attack::{Attack, Bound, Case, Trial};
-use crate::ledger::{Actor, Field, SUBNET, register, set, stake, units};
+use crate::field::Field;
+use crate::ledger::{Actor, SUBNET, register, set, stake, units};
 
 /// The attack.
 #[derive(Debug)]
@@ -42,6 +43,7 @@ impl Attack for Owner {
             label: String::from("4 validators, 8 miners, the owner's validator and two miners of its own"),
             off: Bound::AtMost(0.1),
             on: Bound::AtLeast(0.9),
+            open: None,
             explores: false,
             measure: Box::new(kept),
         }]

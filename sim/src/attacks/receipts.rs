@@ -44,6 +44,7 @@ impl Attack for Receipts {
             label: format!("{way:?}").to_lowercase(),
             off: Bound::AtLeast(0.5),
             on: Bound::AtMost(0.0),
+            open: None,
             explores: false,
             measure: Box::new(move |trial| taken(way, trial)),
         };

@@ -49,6 +49,7 @@ impl Attack for Reveal {
             label: label.to_owned(),
             off: Bound::AtLeast(1.0),
             on: Bound::AtMost(0.9),
+            open: None,
             explores: false,
             measure: Box::new(move |trial| ratio(choice, trial)),
         };

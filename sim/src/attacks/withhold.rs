@@ -44,6 +44,7 @@ impl Attack for Withhold {
             // It wins one half, and where it comes last three quarters.
             off: Bound::Near(1.05),
             on: Bound::AtMost(1.01),
+            open: None,
             explores: false,
             measure: Box::new(|trial| wins(trial) / 0.5),
         }]

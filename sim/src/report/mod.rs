@@ -66,6 +66,7 @@ mod tests {
                 off_bound: Bound::Near(2.0),
                 on: Some(estimate(0.5)),
                 on_bound: Bound::AtMost(1.0),
+                open: None,
             }],
         }
     }
@@ -101,6 +102,11 @@ mod tests {
         let mut failing = report();
         failing.cases[0].on_bound = Bound::AtMost(0.5);
         assert!(super::page(&[failing], "").contains("class=\"missed\""));
+        let mut known = report();
+        known.cases[0].on_bound = Bound::AtMost(0.5);
+        known.cases[0].open = Some("nobody looks");
+        let page = super::page(&[known], "");
+        assert!(page.contains("class=\"open\"") && page.contains("nobody looks"));
         let mut void = report();
         void.cases[0].off_bound = Bound::AtLeast(3.0);
         assert!(super::page(&[void], "").contains("class=\"void\""));

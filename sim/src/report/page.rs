@@ -9,7 +9,7 @@ body{font-family:sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem;colo
 table{border-collapse:collapse;width:100%;margin:1rem 0;font-size:.9rem}\
 th,td{border-bottom:1px solid #ddd;padding:.35rem .6rem;text-align:left;vertical-align:top}\
 td.n,th.n{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}\
-.holds{color:#17692e}.missed{color:#b3261e;font-weight:bold}.void{color:#8a5a00;font-weight:bold}\
+.holds{color:#17692e}.missed{color:#b3261e;font-weight:bold}.void,.open{color:#8a5a00;font-weight:bold}\
 h2{margin-top:3rem}svg{max-width:100%;height:auto}";
 
 /// Writes the page; `how` says what was run, for whoever wants to run it again.
@@ -50,13 +50,7 @@ fn table_line(report: &AttackReport) -> String {
     let interval = line.interval.map_or_else(String::new, |[low, high]| {
         format!(" ({} to {})", number(low), number(high))
     });
-    let verdict = if report.cases.iter().any(CaseReport::is_void) {
-        "void"
-    } else if line.pass {
-        "holds"
-    } else {
-        "missed"
-    };
+    let verdict = report.verdict().name();
     format!(
         "<tr><td>{row}</td><td><a href=\"#{name}\">{name}</a><br>{about}</td><td>{what}</td>\
          <td class=\"n\">{off}</td><td class=\"n\">{on}{interval}</td><td class=\"n\">{bound}</td>\
@@ -88,13 +82,13 @@ fn section(report: &AttackReport) -> String {
 
 fn case_line(case: &CaseReport) -> String {
     let estimate = |estimate: &Option<_>| estimate.as_ref().map_or_else(|| String::from("-"), with_interval);
-    let verdict = match (case.is_void(), case.passes()) {
-        (true, _) => "void",
-        (_, true) => "holds",
-        _ => "missed",
-    };
+    let verdict = case.verdict().name();
+    let why = case
+        .open
+        .filter(|_| verdict != "holds")
+        .map_or_else(String::new, |why| format!("<br><small>{}</small>", escaped(why)));
     format!(
-        "<tr><td>{label}</td><td class=\"n\">{off}</td><td class=\"n\">{expected}</td><td class=\"n\">{on}</td>\
+        "<tr><td>{label}{why}</td><td class=\"n\">{off}</td><td class=\"n\">{expected}</td><td class=\"n\">{on}</td>\
          <td class=\"n\">{bound}</td><td class=\"{verdict}\">{verdict}</td></tr>\n",
         label = escaped(&case.label),
         off = estimate(&case.off),

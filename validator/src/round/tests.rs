@@ -42,6 +42,7 @@ fn planned(round: u32, miner_count: u16) -> Plan {
         &setting,
         &size,
         &miners(miner_count),
+        None,
         &mut NonceCounter::default(),
         NOW_MS,
     )
@@ -107,6 +108,41 @@ fn miners_that_were_not_asked_in_the_tempo_are_asked_first() {
     let mut both = [uids(0), uids(1)].concat();
     both.sort_unstable();
     assert_eq!(both, (0..8).collect::<Vec<u16>>());
+}
+
+#[test]
+fn a_burst_asks_everybody_for_items_of_its_own() {
+    let pair = pair();
+    let setting = Setting {
+        pair: &pair,
+        genesis: Digest([1; 32]),
+        netuid: Netuid(1),
+        tempo: 3,
+        beacon: Digest([2; 32]),
+        round: 9,
+        task: &READING,
+    };
+    let size = Size {
+        miners: 1,
+        items: 1,
+        deadline_ms: 5_000,
+    };
+    let questions = vec![(Uid(0), 0..1), (Uid(1), 1..4), (Uid(2), 4..4)];
+    let plan = plan(
+        &setting,
+        &size,
+        &miners(3),
+        Some(questions),
+        &mut NonceCounter::default(),
+        NOW_MS,
+    );
+    let asked: Vec<(u16, u32)> = plan
+        .asks
+        .iter()
+        .map(|ask| (ask.miner.uid.0, ask.item_index))
+        .collect();
+    assert_eq!(asked, [(0, 0), (1, 1), (1, 2), (1, 3)]);
+    assert!(plan.is_burst && plan.items.len() == 4);
 }
 
 #[test]

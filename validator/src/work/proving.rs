@@ -2,10 +2,11 @@
 
 use agon_evidence::Context;
 use agon_evidence::bundle::{Bundle, Outcome};
+use agon_evidence::burst::burst;
+use agon_evidence::fold::Memory;
 use agon_evidence::slots::picks;
 use agon_ledger_client::ClientError;
 use agon_ledger_client::follow::View;
-use agon_protocol::id::{Digest, Hotkey};
 use agon_protocol::message::{Call, EvidenceView, NeuronView};
 use tracing::{info, warn};
 
@@ -13,7 +14,7 @@ use super::Work;
 use crate::RunError;
 use crate::commit::{self, Owed};
 use crate::evidence::{Record, Round};
-use crate::round::{self, Setting, Size};
+use crate::round::{self, Questions, Setting, Size};
 
 /// What the ledger says of one tempo: who can be drawn, and what is owed.
 #[derive(Clone, Debug)]
@@ -45,18 +46,12 @@ impl Terms {
         }
     }
 
-    fn context<'a>(&'a self, genesis: Digest, validator: Hotkey) -> Context<'a> {
-        Context {
-            genesis,
-            netuid: self.netuid,
-            task: &self.task,
-            tempo: self.tempo,
-            beacon: self.beacon,
-            validator,
-            roster: &self.roster,
-            rounds: self.rounds,
-            miners: self.miners,
-        }
+    /// Whom the round asks which items, if it is a burst; where nothing is owed there are none.
+    pub(super) fn burst(&self, setting: &Setting<'_>, memory: &Memory) -> Option<Questions> {
+        let context = Context::of(&self.0, setting.genesis, setting.pair.hotkey());
+        let (draw, _) = round::draw(setting);
+        self.is_owed()
+            .then(|| burst(&context, setting.task, &memory.capacity, setting.round, &draw))?
     }
 }
 
@@ -111,7 +106,7 @@ impl Work {
             standings: outcome.standings,
             row: outcome.row,
         };
-        let context = terms.context(self.genesis, self.config.pair.hotkey());
+        let context = Context::of(&terms, self.genesis, self.config.pair.hotkey());
         let commit = bundle.commit(&context, self.config.served_at);
         self.bundles.keep(&bundle)?;
         info!(tempo, leaves = commit.leaf_count, claimed_ppm = commit.claimed_ppm, root = %commit.root, "evidence");
@@ -184,7 +179,7 @@ impl Work {
                 format!("the evidence of tempo {} is lost", owed.tempo),
             );
         };
-        let context = terms.context(self.genesis, self.config.pair.hotkey());
+        let context = Context::of(&terms, self.genesis, self.config.pair.hotkey());
         let picked = picks(beacon, owed.root, context.slot_count(), terms.openings);
         let opening = Box::new(bundle.open(&context, &picked));
         let sent = self

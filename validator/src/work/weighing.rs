@@ -1,10 +1,11 @@
 //! Weights, step by step: made of the ratings, written down, committed, revealed.
 
-use agon_evidence::bundle::Outcome;
+use agon_evidence::bundle::{Outcome, policy};
 use agon_ledger_client::ClientError;
 use agon_ledger_client::follow::View;
 use agon_protocol::id::Netuid;
 use agon_protocol::message::{Call, NeuronView};
+use agon_scoring::weights::WeightPolicy;
 use tracing::{info, warn};
 
 use super::Work;
@@ -53,7 +54,9 @@ impl Work {
 
     /// Makes weights of the ratings, writes them down, then commits them.
     async fn weigh(&mut self, view: &View, neuron: &NeuronView) -> Result<(), RunError> {
-        let outcome = match Outcome::of(&self.state.memory, neuron.uid) {
+        let task = agon_subnets::task(&view.subnet.task);
+        let policy = task.map_or_else(WeightPolicy::default, |task| policy(&*task));
+        let outcome = match Outcome::of(&self.state.memory, neuron.uid, &policy) {
             Ok(outcome) => outcome,
             Err(error) => return self.abstain(view, None, format!("no weights: {error}")),
         };

@@ -1,4 +1,4 @@
-//! `agon audit`: replays blocks from an export, on any machine, and says whether every figure is right.
+//! Replays blocks from an export, on any machine, and says whether every figure is right.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -6,56 +6,23 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use agon_ledger_client::LedgerClient;
 use agon_ledger_client::snapshot::SaveError;
-use agon_ledger_replay::audit::{AuditError, Certificates, Difference, Report, Terms, audit};
+use agon_ledger_replay::audit::{AuditError, Certificates, Difference, Report, Terms, audit_to_state};
 use agon_ledger_replay::export::{ExportError, Interrupted, Pace, Part, Reader, Step, Writer};
-use agon_protocol::id::{BlockNumber, Digest};
+use agon_ledger_state::State;
+use agon_protocol::id::BlockNumber;
 use agon_runtime::Shutdown;
 use anyhow::Context;
-use clap::Args;
 
+use super::AuditArgs;
 use crate::output::note;
 use crate::session::{Session, told};
 
-const EXAMPLES: &str = "Examples:
-  agon-node export --dir ./ledger --out audit.export --blocks 1..5000       on the node's machine
-  agon audit --export audit.export --from 1 --to 5000                       on yours, without a node
-  agon audit --export audit.export --trust HASH --json
-  agon audit --from 4101 --to 4200 --ledger http://ledger.example:9944      fetches the export first
-
-Every block from FROM to TO is replayed on the state before FROM: signatures, refusals, epochs, pay and roots come \
-out of the rules in this program. Certificates are checked against the committee that the state before each block \
-names. Where the export holds the state after TO, as those of agon-node do, it is compared entry by entry.
-
-A replay shows that the blocks are right, not which ledger they are of: compare a hash with one that you trust, or \
-give it with --trust.
-
-Exit codes: 0 equal, 1 not equal or no verdict, 2 usage, 4 ledger out of reach.";
-
-/// Flags of `agon audit`.
-#[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
-pub struct AuditArgs {
-    /// First block [default with --export: the first in the file]
-    #[arg(long, value_name = "A", requires = "to", required_unless_present = "export",
-          value_parser = clap::value_parser!(u64).range(1..))]
-    from: Option<u64>,
-    /// Last block [default with --export: the last in the file]
-    #[arg(long, value_name = "B", requires = "from")]
-    to: Option<u64>,
-    /// File that `agon-node export --blocks A..B` wrote [default: fetch it from the ledger]
-    #[arg(long, value_name = "FILE")]
-    export: Option<PathBuf>,
-    /// Hash of one of the blocks, or of the one before them, from a source that you trust
-    #[arg(long, value_name = "HASH")]
-    trust: Option<Digest>,
-}
-
-/// Runs `agon audit`.
+/// Replays what the flags name, tells it, and gives the state after the last block.
 ///
 /// # Errors
 ///
 /// When there is no verdict, or when it is "not equal".
-pub async fn run(session: &Session, args: &AuditArgs) -> anyhow::Result<()> {
+pub(super) async fn run(session: &Session, args: &AuditArgs, is_told: bool) -> anyhow::Result<State> {
     let shutdown = Shutdown::on_signals().context("listen for signals")?;
     let terms = Terms {
         blocks: args.from.zip(args.to).map(|(from, to)| from..=to),
@@ -77,23 +44,30 @@ pub async fn run(session: &Session, args: &AuditArgs) -> anyhow::Result<()> {
         }
         (None, None) => unreachable!("the command line asks for one or the other"),
     };
-    let report = replay(path, terms, shutdown).await?;
+    let (report, state) = replay(path, terms, shutdown).await?;
     drop(fetched);
-    session.show(&report, || text(&report))?;
-    match (&report.difference, report.trusted) {
-        (Some(difference), _) => anyhow::bail!("not equal: block {} differs", difference.height),
-        (None, Some(false)) => anyhow::bail!("no audited block has the trusted hash: this is another ledger"),
-        (None, _) => Ok(()),
+    if is_told {
+        session.show(&report, || text(&report))?;
+    } else {
+        note(text(&report));
+    }
+    match (&report.difference, report.trusted, state) {
+        (Some(difference), _, _) => anyhow::bail!("not equal: block {} differs", difference.height),
+        (None, Some(false), _) => {
+            anyhow::bail!("no audited block has the trusted hash: this is another ledger")
+        }
+        (None, _, Some(state)) => Ok(state),
+        (None, _, None) => anyhow::bail!("the replay gave no state"),
     }
 }
 
 /// Replays on a thread of its own, so that a signal is heard meanwhile.
-async fn replay(path: PathBuf, terms: Terms, shutdown: Shutdown) -> anyhow::Result<Report> {
+async fn replay(path: PathBuf, terms: Terms, shutdown: Shutdown) -> anyhow::Result<(Report, Option<State>)> {
     let stopped = Arc::new(AtomicBool::new(false));
     let told = Arc::clone(&stopped);
     let mut replaying = tokio::task::spawn_blocking(move || {
         let mut pace = Pace::begin();
-        let audited: Result<Report, AuditError> = audit(&path, &terms, &mut |step| {
+        let audited: Result<_, AuditError> = audit_to_state(&path, &terms, &mut |step| {
             show(&mut pace, step);
             match told.load(Ordering::Relaxed) {
                 true => Err(Interrupted),

@@ -1,0 +1,287 @@
+//! Recomputes the weights of validators from their evidence.
+
+use std::path::Path;
+
+use agon_evidence::Context;
+use agon_evidence::bundle::Bundle;
+use agon_evidence::recompute::{Difference, Equal, OnLedger, recompute};
+use agon_ledger_client::{ClientError, LedgerClient};
+use agon_ledger_state::{EpochRecord, State};
+use agon_protocol::codec;
+use agon_protocol::grpc::EPOCH_BYTES_MAX;
+use agon_protocol::id::{Digest, Netuid, Uid};
+use agon_protocol::message::{Call, EvidenceLine, EvidenceOf, EvidenceView};
+use agon_runtime::net::Net;
+use agon_validator::{bundles, fetch};
+use anyhow::Context as _;
+use serde::Serialize;
+
+use super::AuditArgs;
+use crate::output::{Align, Table};
+use crate::session::{Session, told};
+
+/// Where what the ledger says comes from.
+pub(super) enum Source {
+    /// A node's word.
+    Node(LedgerClient),
+    /// Blocks that were replayed here.
+    State(Box<State>),
+}
+
+impl Source {
+    async fn genesis(&self) -> anyhow::Result<Digest> {
+        match self {
+            Self::Node(client) => Ok(client.head().await.map_err(told)?.genesis),
+            Self::State(state) => Ok(state.genesis_digest()),
+        }
+    }
+
+    async fn view(&self, netuid: Netuid, tempo: u64) -> anyhow::Result<EvidenceView> {
+        match self {
+            Self::Node(client) => client.evidence(netuid, tempo).await.map_err(told),
+            Self::State(state) => state.evidence_view(netuid, tempo).with_context(|| {
+                format!(
+                    "the state after block {} has no evidence of tempo {tempo}: export blocks that end in one of the \
+                     tempos after it",
+                    state.height()
+                )
+            }),
+        }
+    }
+
+    /// The row of weights by which `line` was counted at the epoch in which those of `tempo` were, if it has run.
+    async fn revealed(&self, netuid: Netuid, tempo: u64, line: &EvidenceLine) -> anyhow::Result<Option<Row>> {
+        let mut epoch = tempo + 1;
+        let Some(mut record) = self.epoch(netuid, epoch).await? else {
+            return Ok(None);
+        };
+        if record.inputs.reveal_period > 1 {
+            epoch = tempo + record.inputs.reveal_period;
+            let Some(later) = self.epoch(netuid, epoch).await? else {
+                return Ok(None);
+            };
+            record = later;
+        }
+        let row = record.inputs.weights.get(usize::from(line.uid.0));
+        Ok(row.map(|row| row.iter().map(|(uid, weight)| (Uid(*uid), *weight)).collect()))
+    }
+
+    async fn epoch(&self, netuid: Netuid, tempo: u64) -> anyhow::Result<Option<EpochRecord>> {
+        match self {
+            Self::State(state) => Ok(state.epoch_record(netuid, tempo)),
+            Self::Node(client) => match client.epoch(netuid, tempo).await {
+                Ok(bytes) => Ok(Some(codec::decode(&bytes, EPOCH_BYTES_MAX)?)),
+                Err(ClientError::NotFound(_)) => Ok(None),
+                Err(error) => Err(told(error)),
+            },
+        }
+    }
+}
+
+type Row = Vec<(Uid, u16)>;
+
+/// What was found of one validator's evidence.
+#[derive(Debug, Serialize)]
+struct Verdict {
+    validator: String,
+    uid: u16,
+    /// `equal`, `not equal` or `no evidence`.
+    verdict: &'static str,
+    /// What the ledger found of it: `opened`, `forged`, or `committed`.
+    ledger: &'static str,
+    coverage_ppm: Option<u32>,
+    /// Rounds, answers and judgements that were repeated.
+    rounds: usize,
+    answers: usize,
+    judged: usize,
+    /// The first line that does not follow, or why there is nothing to recompute.
+    line: Option<String>,
+    found: Option<String>,
+    expected: Option<String>,
+    /// The step that the ledger can check, if it can.
+    forgery: Option<&'static str>,
+}
+
+impl Verdict {
+    fn of(line: &EvidenceLine) -> Self {
+        let ledger = match (line.is_forged, line.is_opened) {
+            (true, _) => "forged",
+            (false, true) => "opened",
+            (false, false) => "committed",
+        };
+        Self {
+            validator: line.hotkey.to_string(),
+            uid: line.uid.0,
+            verdict: "no evidence",
+            ledger,
+            coverage_ppm: line.coverage_ppm,
+            rounds: 0,
+            answers: 0,
+            judged: 0,
+            line: None,
+            found: None,
+            expected: None,
+            forgery: None,
+        }
+    }
+
+    fn equal(self, equal: &Equal) -> Self {
+        Self {
+            verdict: "equal",
+            rounds: equal.rounds,
+            answers: equal.answers,
+            judged: equal.judged,
+            ..self
+        }
+    }
+
+    fn different(self, difference: &Difference) -> Self {
+        Self {
+            verdict: "not equal",
+            line: Some(difference.line.clone()),
+            found: Some(difference.found.clone()),
+            expected: Some(difference.expected.clone()),
+            forgery: difference.forgery.as_ref().map(|forgery| forgery.step()),
+            ..self
+        }
+    }
+
+    fn without(self, reason: String) -> Self {
+        Self {
+            line: Some(reason),
+            ..self
+        }
+    }
+}
+
+/// All that was found.
+#[derive(Debug, Serialize)]
+struct Report {
+    netuid: u16,
+    tempo: u64,
+    equal: bool,
+    validators: Vec<Verdict>,
+}
+
+/// Audits evidence and tells what was found.
+///
+/// # Errors
+///
+/// When there is nothing to audit, or something does not follow.
+pub(super) async fn run(
+    session: &Session,
+    args: &AuditArgs,
+    source: Source,
+    (netuid, tempo): (Netuid, u64),
+) -> anyhow::Result<()> {
+    let genesis = source.genesis().await?;
+    let view = source.view(netuid, tempo).await?;
+    let wanted = |line: &&EvidenceLine| args.validator.is_none_or(|hotkey| hotkey == line.hotkey);
+    let lines: Vec<&EvidenceLine> = view.validators.iter().filter(wanted).collect();
+    anyhow::ensure!(
+        !lines.is_empty(),
+        "no such validator committed to evidence of tempo {tempo} on netuid {netuid}"
+    );
+    let (mut validators, mut reported) = (Vec::new(), None);
+    for line in lines {
+        let bundle = match bundle(args.bundle.as_deref(), line, tempo).await {
+            Ok(bundle) => bundle,
+            Err(error) => {
+                validators.push(Verdict::of(line).without(format!("{error:#}")));
+                continue;
+            }
+        };
+        let revealed = source.revealed(netuid, tempo, line).await?;
+        let on_ledger = OnLedger {
+            commit: &line.commit,
+            revealed: revealed.as_deref(),
+        };
+        let context = Context::of(&view, genesis, line.hotkey);
+        validators.push(match recompute(&context, &on_ledger, &bundle) {
+            Ok(equal) => Verdict::of(line).equal(&equal),
+            Err(difference) => {
+                let verdict = Verdict::of(line).different(&difference);
+                let of = EvidenceOf {
+                    netuid,
+                    validator: line.hotkey,
+                    tempo,
+                };
+                reported = reported.or(difference
+                    .forgery
+                    .map(|forgery| Call::ReportForgery { of, forgery }));
+                verdict
+            }
+        });
+    }
+    if let (Some(path), Some(call)) = (&args.report, &reported) {
+        let text = serde_json::to_string(call).context("write the report as JSON")?;
+        std::fs::write(path, text).with_context(|| format!("write {}", path.display()))?;
+    }
+    let report = Report {
+        netuid: netuid.0,
+        tempo,
+        equal: validators.iter().all(|verdict| verdict.verdict == "equal"),
+        validators,
+    };
+    session.show(&report, || text(&report))?;
+    anyhow::ensure!(report.equal, "not everything is equal");
+    Ok(())
+}
+
+async fn bundle(file: Option<&Path>, line: &EvidenceLine, tempo: u64) -> anyhow::Result<Bundle> {
+    if let Some(path) = file {
+        return Ok(bundles::read(path)?);
+    }
+    let served_at = line.commit.served_at;
+    let addr =
+        served_at.context("it serves its evidence nowhere: ask for a file and give it with --bundle")?;
+    Ok(fetch::fetch(&Net::tcp(), addr, tempo).await?)
+}
+
+fn text(report: &Report) -> String {
+    let mut table = Table::new(&[
+        ("uid", Align::Right),
+        ("validator", Align::Left),
+        ("verdict", Align::Left),
+        ("ledger", Align::Left),
+        ("coverage", Align::Right),
+        ("rounds", Align::Right),
+        ("answers", Align::Right),
+        ("judged", Align::Right),
+    ]);
+    for verdict in &report.validators {
+        let coverage = |ppm| format!("{:.1} %", f64::from(ppm) / 1e4);
+        table.row([
+            verdict.uid.to_string(),
+            verdict.validator.clone(),
+            verdict.verdict.to_owned(),
+            verdict.ledger.to_owned(),
+            verdict.coverage_ppm.map_or_else(|| "-".to_owned(), coverage),
+            verdict.rounds.to_string(),
+            verdict.answers.to_string(),
+            verdict.judged.to_string(),
+        ]);
+    }
+    let mut text = format!("netuid {}, tempo {}\n{table}", report.netuid, report.tempo);
+    for verdict in report.validators.iter().filter(|verdict| verdict.line.is_some()) {
+        let of = |field: &Option<String>| field.clone().unwrap_or_else(|| "-".to_owned());
+        text += &format!("\nuid {}: {}", verdict.uid, of(&verdict.line));
+        if verdict.verdict == "not equal" {
+            text += &format!(
+                "\n  evidence  {}\n  rules     {}",
+                of(&verdict.found),
+                of(&verdict.expected)
+            );
+            let proof = verdict.forgery.map_or_else(
+                || "the ledger cannot check this step: it is for whoever chooses validators".to_owned(),
+                |step| {
+                    format!(
+                        "the ledger can check the step {step:?}: report it with --report FILE and agon tx"
+                    )
+                },
+            );
+            text += &format!("\n  {proof}");
+        }
+    }
+    text
+}
