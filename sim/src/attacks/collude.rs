@@ -43,6 +43,7 @@ impl Attack for Collude {
             ),
             off: Bound::AtLeast(0.6),
             on: Bound::AtMost(0.05),
+            open: None,
             explores: false,
             measure: Box::new(move |trial| share(Model::right_on(accuracy), trial)),
         };

@@ -43,32 +43,31 @@ impl Attack for Decoys {
             label: format!("{count} decoys beside 32 miners"),
             off: Bound::Near(off),
             on: Bound::AtMost(1.01),
+            open: None,
             explores: false,
             measure: Box::new(move |trial| with_decoys(count, trial)),
         });
-        let clones = [
-            (4, 0.0, false),
-            (32, 0.0, false),
-            (8, 0.02, false),
-            (8, 0.08, true),
-        ];
+        let clones = [(4, 0, None), (32, 0, None), (8, 2, None), (8, 8, Some(STRANGERS))];
         decoys.into_iter().chain(clones.map(clones_case)).collect()
     }
 }
 
-fn clones_case((count, differing, explores): (usize, f64, bool)) -> Case {
-    let label = match differing > 0.0 {
-        true => format!(
-            "{count} copies that differ on {:.0} % of items",
-            differing * 100.0
-        ),
-        false => format!("{count} exact copies"),
+/// Why copies that differ often enough are paid each.
+const STRANGERS: &str = "copies that differ on one item in twelve cannot be told from honest runs of one model by \
+                         their answers; tasks that check the work of each pay by bursts";
+
+fn clones_case((count, differing_percent, open): (usize, u8, Option<&'static str>)) -> Case {
+    let label = match differing_percent {
+        0 => format!("{count} exact copies"),
+        percent => format!("{count} copies that differ on {percent} % of items"),
     };
+    let differing = f64::from(differing_percent) / 100.0;
     Case {
         label,
         off: Bound::AtLeast(0.75 * count as f64),
         on: Bound::AtMost(1.01),
-        explores,
+        open,
+        explores: false,
         measure: Box::new(move |trial| with_clones(count, differing, trial)),
     }
 }

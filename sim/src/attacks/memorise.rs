@@ -47,6 +47,7 @@ impl Attack for Memorise {
             label: format!("{per_epoch} items remembered of each epoch"),
             off: Bound::AtLeast(0.95),
             on: Bound::AtMost(0.05),
+            open: None,
             explores: false,
             measure: Box::new(move |trial| income(per_epoch * trial.epochs, trial)),
         };

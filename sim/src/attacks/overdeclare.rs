@@ -39,6 +39,7 @@ impl Attack for Overdeclare {
             label: format!("{at_once} answers at once, {} declared", 10 * at_once),
             off: Bound::Near(10.0),
             on: Bound::AtMost(1.0),
+            open: None,
             explores: false,
             measure: Box::new(move |trial| income(at_once, 10, trial) / income(at_once, 1, trial)),
         };

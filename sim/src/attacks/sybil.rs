@@ -48,6 +48,7 @@ impl Attack for Sybil {
             label: format!("{count} UIDs beside 63 machines"),
             off: Bound::Near(off),
             on: Bound::AtMost(1.02),
+            open: None,
             explores: false,
             measure: Box::new(move |trial| share(count, trial) / share(1, trial)),
         };
