@@ -8,6 +8,8 @@
     reason = "a test that cannot go on ends, and says its seed"
 )]
 
+mod adversary;
+
 use std::sync::Arc;
 
 use agon_miner::backend::Backend;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::process::ExitCode;
 
 use crate::{
-    USAGE_EXIT_CODE, bench, check, docs, doctor, fuzz, golden, localnet, setup, test, tidy, train,
+    USAGE_EXIT_CODE, bench, check, docs, doctor, fuzz, golden, localnet, setup, sim, test, tidy, train,
     verify_bench,
 };
 
@@ -91,6 +91,13 @@ const CHORES: &[Chore] = &[
         text: bench::HELP,
         passes_args_on: true,
         run: bench::run,
+    },
+    Chore {
+        name: "sim",
+        summary: "run every simulated attack, with the rules against it and without",
+        text: sim::HELP,
+        passes_args_on: true,
+        run: sim::run,
     },
     Chore {
         name: "verify-bench",

@@ -30,6 +30,7 @@ mod localnet;
 mod repo;
 mod run;
 mod setup;
+mod sim;
 mod test;
 mod tidy;
 mod train;

@@ -1,11 +1,12 @@
 //! One example of each call, so that nobody has to guess its fields.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use agon_protocol::amount::Amount;
 use agon_protocol::id::{BlockNumber, Coldkey, Digest, Hotkey, Uid};
 use agon_protocol::message::{
-    Axon, AxonModel, Call, Equivocation, Signed, Vote, VoteKind, Weights, WeightsCommit,
+    Axon, AxonModel, Call, Equivocation, EvidenceCommit, EvidenceOf, EvidenceOpening, Forgery, Leaf,
+    OpenedLeaf, Signed, Vote, VoteKind, Weights, WeightsCommit,
 };
 use agon_protocol::sign::{Keypair, Signature};
 
@@ -85,6 +86,26 @@ pub(super) fn calls() -> Vec<Call> {
         Call::ReportEquivocation {
             evidence: Box::new(equivocation(&member)),
         },
+        Call::CommitEvidence {
+            netuid,
+            evidence: evidence(),
+        },
+        Call::OpenEvidence {
+            netuid,
+            opening: Box::new(EvidenceOpening {
+                tempo: 12,
+                draws: Vec::new(),
+                leaves: vec![leaf()],
+            }),
+        },
+        Call::ReportForgery {
+            of: EvidenceOf {
+                netuid,
+                validator: hotkey,
+                tempo: 12,
+            },
+            forgery: Box::new(Forgery::Values { item: leaf() }),
+        },
     ]
 }
 
@@ -94,6 +115,24 @@ fn axon() -> Axon {
         port: 8_091,
         protocol: Axon::PROTOCOL,
         models: vec![AxonModel::named(Digest([0x5e; 32]), "small")],
+    }
+}
+
+fn evidence() -> EvidenceCommit {
+    EvidenceCommit {
+        tempo: 12,
+        root: Digest([0x5e; 32]),
+        leaf_count: 256,
+        claimed_ppm: 1_000_000,
+        served_at: Some(SocketAddr::from((Ipv4Addr::new(192, 0, 2, 1), 8_092))),
+    }
+}
+
+fn leaf() -> OpenedLeaf {
+    OpenedLeaf {
+        index: 3,
+        leaf: Leaf::NotAsked,
+        path: vec![Digest([0x5e; 32])],
     }
 }
 

@@ -6,6 +6,7 @@
 //! have to be the same, and at the end a fourth one replays all blocks from the genesis.
 
 mod calls;
+mod evidence;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -53,6 +54,8 @@ struct Script<'a> {
     blocks: Vec<Entered>,
     /// Rows that were committed to, by key.
     rows: BTreeMap<u8, Vec<Weights>>,
+    /// The newest evidence of each key.
+    trees: BTreeMap<u8, evidence::Tree>,
     /// The most permits that any subnet may have given.
     permits_max: usize,
 }
@@ -80,6 +83,7 @@ pub(super) fn run(bytes: &[u8]) {
         open: Vec::new(),
         blocks: Vec::new(),
         rows: BTreeMap::new(),
+        trees: BTreeMap::new(),
         permits_max: 0,
     };
     script.begin();

@@ -7,9 +7,11 @@ use agon_ledger_replay::follow::{Position, input};
 use agon_ledger_state::State;
 use agon_protocol::amount::Amount;
 use agon_protocol::id::{Account, BlockNumber, Coldkey, Digest, Hotkey, Netuid, Uid};
+use agon_protocol::merkle;
 use agon_protocol::message::{
-    Axon, AxonModel, Block, Call, Certificate, Committee, FinalBlock, Genesis, GenesisAccount, GenesisMember,
-    Header, Member, Preset, Signed, Transaction, Weights, commit_signature,
+    Axon, AxonModel, Block, Call, Certificate, Committee, EvidenceCommit, FinalBlock, Genesis,
+    GenesisAccount, GenesisMember, Header, Leaf, Member, OpenedLeaf, Preset, Signed, Transaction, Weights,
+    commit_signature,
 };
 use agon_protocol::sign::Keypair;
 
@@ -248,7 +250,7 @@ pub(super) fn decided() -> &'static Sample {
 
 /// One call of each kind, with its signer.
 pub(super) fn calls() -> Vec<(u8, Call)> {
-    use agon_protocol::message::{Equivocation, Statement};
+    use agon_protocol::message::{Equivocation, EvidenceOf, EvidenceOpening, Forgery, Statement};
     let (netuid, amount) = (Netuid(1), units(3));
     let genesis = solo().genesis.digest();
     let join = Statement::Join {
@@ -383,7 +385,55 @@ pub(super) fn calls() -> Vec<(u8, Call)> {
                 }),
             },
         ),
+        (
+            17,
+            Call::CommitEvidence {
+                netuid,
+                evidence: evidence(),
+            },
+        ),
+        (
+            17,
+            Call::OpenEvidence {
+                netuid,
+                opening: Box::new(EvidenceOpening {
+                    tempo: 1,
+                    draws: Vec::new(),
+                    leaves: vec![leaf()],
+                }),
+            },
+        ),
+        (
+            1,
+            Call::ReportForgery {
+                of: EvidenceOf {
+                    netuid,
+                    validator: hotkey(17),
+                    tempo: 1,
+                },
+                forgery: Box::new(Forgery::Values { item: leaf() }),
+            },
+        ),
     ]
+}
+
+/// A commit to the leaf below and one more.
+pub(super) fn evidence() -> EvidenceCommit {
+    EvidenceCommit {
+        tempo: 1,
+        root: merkle::root(&[Leaf::NotAsked.digest(); 2]),
+        leaf_count: 2,
+        claimed_ppm: 1_000_000,
+        served_at: Some(([10, 0, 0, 1], 9_001).into()),
+    }
+}
+
+fn leaf() -> OpenedLeaf {
+    OpenedLeaf {
+        index: 1,
+        leaf: Leaf::NotAsked,
+        path: vec![Leaf::NotAsked.digest()],
+    }
 }
 
 /// A precommit of key 31 for block 3.

@@ -48,7 +48,7 @@ impl Attack for Grind {
             off: Bound::Near(off),
             on: Bound::AtMost(on),
             open: None,
-            explores: false,
+            explores: proposes >= 1.0,
             measure: Box::new(move |trial| easy_share(proposes, tries, trial) / EASY),
         };
         vec![

@@ -15,18 +15,18 @@ impl Script<'_> {
     }
 
     /// Coldkeys are mostly those with funds.
-    fn coldkey(&mut self) -> u8 {
+    pub(super) fn coldkey(&mut self) -> u8 {
         let byte = self.numbers.byte();
         if byte < 224 { byte % 8 } else { byte % KEYS }
     }
 
     /// Hotkeys are mostly 16 to 30.
-    fn hotkey(&mut self) -> u8 {
+    pub(super) fn hotkey(&mut self) -> u8 {
         let byte = self.numbers.byte();
         if byte < 224 { 16 + byte % 15 } else { byte % KEYS }
     }
 
-    fn netuid(&mut self) -> Netuid {
+    pub(super) fn netuid(&mut self) -> Netuid {
         Netuid(match self.numbers.below(16) {
             0..10 => 1,
             10..14 => 2,
@@ -54,7 +54,7 @@ impl Script<'_> {
 
     pub(super) fn call(&mut self) -> (u8, Call) {
         let cold = self.coldkey();
-        match self.numbers.below(24) {
+        match self.numbers.below(26) {
             0 => (
                 cold,
                 Call::Transfer {
@@ -173,7 +173,8 @@ impl Script<'_> {
                     },
                 )
             }
-            _ => self.weigh(),
+            23 => self.weigh(),
+            _ => self.prove(),
         }
     }
 

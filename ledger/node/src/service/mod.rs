@@ -330,6 +330,24 @@ impl Ledger for Service {
         }))
     }
 
+    async fn get_evidence(&self, request: Request<v1::GetEvidenceRequest>) -> Reply<v1::EvidenceReply> {
+        let v1::GetEvidenceRequest {
+            netuid: number,
+            tempo,
+        } = request.into_inner();
+        let netuid = netuid(number)?;
+        let state = self.newest().state;
+        if !state.has_subnet(netuid) {
+            return Err(no_such_subnet(netuid));
+        }
+        let view = state.evidence_view(netuid, tempo).ok_or_else(|| {
+            Status::not_found(format!(
+                "tempo {tempo} of subnet {netuid} has not opened, or its evidence is not kept any more"
+            ))
+        })?;
+        Ok(Response::new(view.into()))
+    }
+
     type GetEpochStream = Chunks<v1::EpochChunk>;
 
     async fn get_epoch(&self, request: Request<v1::GetEpochRequest>) -> Reply<Self::GetEpochStream> {

@@ -161,6 +161,7 @@ pub(crate) fn wire(cases: &mut Cases) {
         "GetMetagraphChanges",
         "GetAtRisk",
         "GetWeights",
+        "GetEvidence",
         "GetEpoch",
         "GetBlock",
         "GetHeaders",

@@ -57,6 +57,12 @@ pub(crate) fn queries(cases: &mut Cases) {
             &v1::GetAtRiskRequest { netuid },
             answer.clone(),
         );
+        cases.query(
+            "GetEvidence",
+            &name,
+            &v1::GetEvidenceRequest { netuid, tempo: 0 },
+            answer.clone(),
+        );
         let request = v1::GetMetagraphRequest { netuid, height: None };
         cases.query("GetMetagraph", &name, &request, answer.clone());
         let request = v1::GetMetagraphChangesRequest { netuid, since: 0 };
@@ -78,6 +84,16 @@ pub(crate) fn queries(cases: &mut Cases) {
         tempo: u64::MAX,
     };
     cases.query("GetEpoch", "the last tempo", &request, not_found("has not run"));
+    let request = v1::GetEvidenceRequest {
+        netuid: 1,
+        tempo: u64::MAX,
+    };
+    cases.query(
+        "GetEvidence",
+        "the last tempo",
+        &request,
+        not_found("has not opened"),
+    );
     for height in [FAR, u64::MAX] {
         let name = format!("height {height}");
         let unborn = || not_found("there is no block");

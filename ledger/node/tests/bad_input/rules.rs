@@ -4,8 +4,8 @@ use agon_protocol::amount::Amount;
 use agon_protocol::codec;
 use agon_protocol::id::{Account, BlockNumber, Coldkey, Digest, Hotkey, Netuid, Uid};
 use agon_protocol::message::{
-    Axon, AxonModel, Call, Equivocation, Signed, Statement, Transaction, Vote, VoteKind, Weights,
-    WeightsCommit,
+    Axon, AxonModel, Call, Equivocation, EvidenceCommit, EvidenceOf, EvidenceOpening, Forgery, Leaf,
+    OpenedLeaf, Signed, Statement, Transaction, Vote, VoteKind, Weights, WeightsCommit,
 };
 use agon_protocol::sign::{Purpose, Signature};
 
@@ -63,7 +63,15 @@ type Rule = (&'static str, u8, Call, &'static str);
 
 /// Whole transactions that a rule stands against. Subnet 1 is account 0's, with hotkey 100.
 pub(crate) fn rules(cases: &mut Cases) {
-    let groups = [money(), subnets(), stakes(), keys(), members(), neurons()];
+    let groups = [
+        money(),
+        subnets(),
+        stakes(),
+        keys(),
+        members(),
+        neurons(),
+        evidence(),
+    ];
     for (name, number, call, rule) in groups.into_iter().flatten() {
         let used = NONCES.iter().find(|(used, _)| *used == number);
         let nonce = used.map_or(0, |(_, nonce)| *nonce);
@@ -423,6 +431,80 @@ fn neurons() -> Vec<Rule> {
             100,
             Call::RevealWeights { netuid, weights },
             "lengths",
+        ),
+    ]
+}
+
+/// Evidence that nobody owes, and reports of evidence that nobody committed to.
+fn evidence() -> Vec<Rule> {
+    let (netuid, none) = (Netuid(1), Netuid(999));
+    let validator = Hotkey(pair(100).public());
+    let of = |netuid| EvidenceOf {
+        netuid,
+        validator,
+        tempo: 0,
+    };
+    let leaf = OpenedLeaf {
+        index: 0,
+        leaf: Leaf::NotAsked,
+        path: Vec::new(),
+    };
+    let commit = |tempo| EvidenceCommit {
+        tempo,
+        root: Digest::default(),
+        leaf_count: 1,
+        claimed_ppm: 0,
+        served_at: None,
+    };
+    let commit_of = |netuid, tempo| Call::CommitEvidence {
+        netuid,
+        evidence: commit(tempo),
+    };
+    let open = |netuid, tempo| Call::OpenEvidence {
+        netuid,
+        opening: Box::new(EvidenceOpening {
+            tempo,
+            draws: Vec::new(),
+            leaves: vec![leaf.clone()],
+        }),
+    };
+    let report = |netuid| Call::ReportForgery {
+        of: of(netuid),
+        forgery: Box::new(Forgery::Values { item: leaf.clone() }),
+    };
+    vec![
+        ("evidence of nobody", 150, commit_of(netuid, 0), "registered"),
+        (
+            "evidence where there is no subnet",
+            100,
+            commit_of(none, 0),
+            "subnet",
+        ),
+        (
+            "evidence of the last tempo",
+            100,
+            commit_of(netuid, u64::MAX),
+            "evidence tempo",
+        ),
+        ("an opening of nobody", 150, open(netuid, 0), "registered"),
+        (
+            "an opening where there is no subnet",
+            100,
+            open(none, 0),
+            "subnet",
+        ),
+        (
+            "an opening of the last tempo",
+            100,
+            open(netuid, u64::MAX),
+            "opening window",
+        ),
+        ("a forgery where there is no subnet", 1, report(none), "subnet"),
+        (
+            "a forgery of what was not committed",
+            1,
+            report(netuid),
+            "evidence kept",
         ),
     ]
 }

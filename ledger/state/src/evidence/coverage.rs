@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use agon_evidence::coverage::{Account, PPM, coverage};
+use agon_protocol::amount::Amount;
 use agon_protocol::id::{Hotkey, Netuid};
 
 use super::EvidenceRecord;
@@ -28,8 +29,10 @@ pub fn covered(dividends: &[u64], coverage_ppm: &[u32]) -> Vec<u64> {
 
 /// The part of a dividend that coverage leaves, rounded down.
 pub(crate) fn covered_part(dividend: u64, coverage_ppm: u32) -> u64 {
-    let product = u128::from(dividend).saturating_mul(u128::from(coverage_ppm.min(PPM)));
-    u64::try_from(product / u128::from(PPM)).expect("at most the dividend")
+    let share_ppm = coverage_ppm.min(PPM).into();
+    Amount::from_base_units(dividend)
+        .mul_ratio(share_ppm, PPM.into())
+        .base_units()
 }
 
 impl State {

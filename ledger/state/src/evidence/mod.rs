@@ -22,6 +22,7 @@ mod coverage;
 mod forgery;
 mod opening;
 mod roster;
+mod view;
 
 use agon_evidence::Context;
 use agon_evidence::opening::Shown;

@@ -35,7 +35,7 @@ impl Entry for Roster {
 }
 
 impl Roster {
-    fn of(subnet: &Subnet, neurons: &[Neuron]) -> Self {
+    pub(super) fn of(subnet: &Subnet, neurons: &[Neuron]) -> Self {
         let pick = |is_in: fn(&Neuron) -> bool| {
             let slots = (0..=u16::MAX).map(Uid).zip(neurons);
             slots

@@ -253,6 +253,41 @@ fn a_key_that_came_after_the_beacon_does_not_draw() {
 }
 
 #[test]
+fn the_view_of_a_tempo_tells_what_is_owed_and_what_came_of_it() {
+    let mut ledger = ledger();
+    let of = |ledger: &Ledger, tempo| ledger.state.evidence_view(SUBNET, tempo);
+    let tempo = ledger.subnet().tempo;
+    let view = of(&ledger, tempo).unwrap();
+    assert_eq!((view.rounds, view.miners, view.openings), (2, 3, SLOTS));
+    assert_eq!(
+        (view.task.as_str(), view.beacon),
+        ("reading", ledger.subnet().beacon)
+    );
+    assert_eq!((view.roster.len(), view.validators.len()), (6, 0));
+    let works = super::tempo(&mut ledger, [Some(Does::Asks), None, Some(Does::Asks)]);
+    let lines = of(&ledger, tempo).unwrap().validators;
+    assert_eq!(lines.len(), 2);
+    let (commit, key) = (works[2].as_ref().unwrap().evidence(), hotkey(103));
+    assert_eq!(
+        (lines[1].uid, lines[1].hotkey, lines[1].commit),
+        (Uid(2), key, commit)
+    );
+    assert_eq!((lines[1].is_opened, lines[1].coverage_ppm), (true, None));
+    ledger.close_tempo();
+    let view = of(&ledger, tempo).unwrap();
+    assert_eq!(view.of(key).unwrap().coverage_ppm, Some(1_000_000));
+    assert_eq!(of(&ledger, ledger.subnet().tempo + 1), None);
+    assert_eq!(ledger.state.evidence_view(Netuid(7), tempo), None);
+    let fresh = {
+        let mut fresh = Ledger::new();
+        fresh.ok(1, create());
+        fresh
+    };
+    let first = of(&fresh, 0).unwrap();
+    assert_eq!((first.roster, first.openings), (Vec::new(), 16));
+}
+
+#[test]
 fn evidence_goes_with_its_subnet() {
     let mut ledger = ledger();
     tempo(&mut ledger, [Some(Does::Forges), Some(Does::Asks), None]);

@@ -1,0 +1,177 @@
+//! Evidence as the bytes of a script choose it: trees that could be committed to, with leaves that hold and leaves that
+//! do not.
+
+use agon_evidence::slots::picks;
+use agon_protocol::id::{Digest, Netuid, Uid};
+use agon_protocol::merkle;
+use agon_protocol::message::{
+    AnswerLeaf, AnswerResult, Call, ChallengeHeader, EvidenceCommit, EvidenceOf, EvidenceOpening,
+    EvidenceView, Failure, Forgery, Leaf, OpenedLeaf, Sampling,
+};
+use agon_protocol::sign::{DrawInput, DrawProof};
+
+use super::super::sample::{hotkey, pair};
+use super::Script;
+
+/// Evidence that a key committed to, or meant to.
+pub(super) struct Tree {
+    netuid: Netuid,
+    tempo: u64,
+    leaves: Vec<Leaf>,
+    draws: Vec<DrawProof>,
+}
+
+impl Tree {
+    fn digests(&self) -> Vec<Digest> {
+        self.leaves.iter().map(Leaf::digest).collect()
+    }
+
+    fn root(&self) -> Digest {
+        merkle::root(&self.digests())
+    }
+
+    fn opened(&self, index: u32) -> Option<OpenedLeaf> {
+        OpenedLeaf::open(&self.leaves, &self.digests(), index)
+    }
+}
+
+impl Script<'_> {
+    /// Commits to evidence, opens the newest tree of a key, or reports a leaf of it.
+    pub(super) fn prove(&mut self) -> (u8, Call) {
+        let number = self.hotkey();
+        match self.numbers.below(4) {
+            0 | 1 => self.commit_evidence(number),
+            2 => self.open_evidence(number),
+            _ => self.report_forgery(number),
+        }
+    }
+
+    fn commit_evidence(&mut self, number: u8) -> (u8, Call) {
+        let netuid = self.netuid();
+        let tempo = self.proposer.subnet(netuid).map_or(0, |subnet| subnet.tempo);
+        let view = self.proposer.evidence_view(netuid, tempo);
+        let tree = self.tree(number, netuid, tempo, view.as_ref());
+        let evidence = EvidenceCommit {
+            tempo,
+            root: tree.root(),
+            leaf_count: u32::try_from(tree.leaves.len()).unwrap_or(u32::MAX),
+            claimed_ppm: u32::from(self.numbers.word()) * 16,
+            served_at: None,
+        };
+        self.trees.insert(number, tree);
+        (number, Call::CommitEvidence { netuid, evidence })
+    }
+
+    /// A leaf for every slot that may be owed, and the draw of the first round.
+    fn tree(&mut self, number: u8, netuid: Netuid, tempo: u64, view: Option<&EvidenceView>) -> Tree {
+        let input = DrawInput {
+            genesis: self.genesis.digest(),
+            netuid,
+            tempo,
+            beacon: view.map_or(Digest::default(), |view| view.beacon),
+            round: 0,
+        };
+        let (_, draw) = pair(number).draw(&input);
+        let owed = view.map_or(0, |view| view.rounds * view.miners.min(view.roster.len() as u32));
+        let mut leaves = vec![Leaf::NotAsked; (owed as usize).max(1)];
+        if let Some(view) = view
+            && self.numbers.below(2) == 0
+        {
+            let place = usize::from(self.numbers.byte()) % leaves.len();
+            leaves[place] = self.failure(number, &input, draw, view);
+        }
+        Tree {
+            netuid,
+            tempo,
+            leaves,
+            draws: vec![draw],
+        }
+    }
+
+    /// A miner that did not answer; in some field it may not be what was drawn.
+    fn failure(&mut self, number: u8, input: &DrawInput, draw: DrawProof, view: &EvidenceView) -> Leaf {
+        let byte = usize::from(self.numbers.byte());
+        let (uid, receiver) = match view.roster.len() {
+            0 => (Uid(0), hotkey(number)),
+            count => view.roster[byte % count],
+        };
+        let header = ChallengeHeader {
+            genesis: input.genesis,
+            netuid: input.netuid,
+            task: view.task.clone(),
+            tempo: input.tempo,
+            beacon: input.beacon,
+            round: u32::from(self.numbers.below(8) == 7),
+            draw,
+            item_index: 0,
+            sender: hotkey(number),
+            receiver,
+            nonce: 1,
+            issued_ms: 0,
+            deadline_ms: 1,
+            prompt: Digest::default(),
+            sampling: Sampling {
+                temperature_milli: 0,
+                top_p_ppm: 1_000_000,
+                top_k: 0,
+                seed: 0,
+            },
+            tokens_max: 1,
+            tokens_min: 0,
+        };
+        Leaf::Answer(Box::new(AnswerLeaf {
+            uid,
+            header,
+            result: AnswerResult::Failed(Failure::Late),
+            audit: None,
+            score_ppm: u32::from(self.numbers.below(2)),
+        }))
+    }
+
+    fn open_evidence(&mut self, number: u8) -> (u8, Call) {
+        let wrong = self.numbers.below(8) == 7;
+        let Some(tree) = self.trees.get(&number) else {
+            return self.commit_evidence(number);
+        };
+        let view = self.proposer.evidence_view(tree.netuid, tree.tempo);
+        let beacon = self.proposer.subnet(tree.netuid).map(|subnet| subnet.beacon);
+        let openings = view.map_or(1, |view| view.openings) + u32::from(wrong);
+        let slot_count = u32::try_from(tree.leaves.len()).unwrap_or(u32::MAX);
+        let picked = picks(beacon.unwrap_or_default(), tree.root(), slot_count, openings);
+        let opening = EvidenceOpening {
+            tempo: tree.tempo,
+            draws: tree.draws.clone(),
+            leaves: picked.into_iter().filter_map(|slot| tree.opened(slot)).collect(),
+        };
+        let call = Call::OpenEvidence {
+            netuid: tree.netuid,
+            opening: Box::new(opening),
+        };
+        (number, call)
+    }
+
+    fn report_forgery(&mut self, number: u8) -> (u8, Call) {
+        let (index, is_item) = (u32::from(self.numbers.byte()), self.numbers.below(4) == 3);
+        let of_tree = self.trees.get(&number).and_then(|tree| {
+            let answer = tree.opened(index % u32::try_from(tree.leaves.len()).ok()?)?;
+            let of = EvidenceOf {
+                netuid: tree.netuid,
+                validator: hotkey(number),
+                tempo: tree.tempo,
+            };
+            Some((of, answer, tree.draws.clone()))
+        });
+        let Some((of, answer, draws)) = of_tree else {
+            return self.commit_evidence(number);
+        };
+        let forgery = match is_item {
+            true => Forgery::Values { item: answer },
+            false => Forgery::Answer { answer, draws },
+        };
+        let call = Call::ReportForgery {
+            of,
+            forgery: Box::new(forgery),
+        };
+        (self.coldkey(), call)
+    }
+}
