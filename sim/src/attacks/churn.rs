@@ -53,7 +53,7 @@ impl Attack for Churn {
             },
             Case {
                 label: "a copied good model, a slot for an epoch's income".to_owned(),
-                off: Bound::AtLeast(0.9),
+                off: Bound::AtLeast(0.85),
                 on: Bound::AtMost(0.9),
                 open: None,
                 explores: false,
@@ -69,7 +69,7 @@ const GARBAGE: Model = Model {
     wrong_answers: 200,
 };
 /// Miners beside the churner that stay, all of one model.
-const STAYING: usize = 15;
+const STAYING: usize = 7;
 /// Items that each of them answers in a tempo.
 const ITEMS: u32 = 32;
 

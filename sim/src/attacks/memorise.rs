@@ -43,15 +43,15 @@ impl Attack for Memorise {
     }
 
     fn cases(&self) -> Vec<Case> {
-        let case = |per_epoch: u32| Case {
+        let case = |per_epoch: u32, explores| Case {
             label: format!("{per_epoch} items remembered of each epoch"),
             off: Bound::AtLeast(0.95),
             on: Bound::AtMost(0.05),
             open: None,
-            explores: false,
+            explores,
             measure: Box::new(move |trial| income(per_epoch * trial.epochs, trial)),
         };
-        vec![case(10), case(100)]
+        vec![case(10, false), case(100, true)]
     }
 }
 
