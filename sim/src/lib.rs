@@ -12,12 +12,15 @@
 //! | [`epochs`], [`evidence`] | what pays, and what multiplies pay, without blocks |
 //! | [`ledger`], [`field`], [`work`] | a subnet on the real state machine; evidence with real keys |
 //! | [`bloc`], [`lift`] | validators that act together |
+//! | [`contest`], [`bursts`] | miners under one validator's comparison, windows and bursts |
 //! | [`miners`], [`stakes`], [`random`] | what is modelled |
 //! | [`report`] | results as text for programs, charts and a page |
 
 pub mod attack;
 pub mod attacks;
 pub mod bloc;
+pub mod bursts;
+pub mod contest;
 pub mod epochs;
 pub mod estimate;
 pub mod evidence;

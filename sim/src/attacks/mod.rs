@@ -3,24 +3,31 @@
 mod accuse;
 mod bribe;
 mod cabal;
+mod churn;
+mod collude;
 mod copy;
+mod decoys;
 mod equivocate;
 mod grind;
 mod grow;
 mod halt;
 mod lazy;
 mod majority;
+mod memorise;
+mod overdeclare;
 mod own;
 mod owner;
 mod receipts;
+mod relay;
 mod reveal;
 mod starve;
+mod sybil;
 mod withhold;
 
 use crate::attack::Attack;
 
 /// Every attack, in the order of its rows.
-pub const ATTACKS: [&dyn Attack; 16] = [
+pub const ATTACKS: [&dyn Attack; 23] = [
     &copy::Copy,
     &reveal::Reveal,
     &cabal::Cabal,
@@ -31,6 +38,13 @@ pub const ATTACKS: [&dyn Attack; 16] = [
     &accuse::Accuse,
     &starve::Starve,
     &owner::Owner,
+    &sybil::Sybil,
+    &relay::Relay,
+    &memorise::Memorise,
+    &overdeclare::Overdeclare,
+    &decoys::Decoys,
+    &collude::Collude,
+    &churn::Churn,
     &grind::Grind,
     &withhold::Withhold,
     &equivocate::Equivocate,
@@ -58,11 +72,36 @@ pub struct Elsewhere {
 }
 
 /// Rows that are not simulated, since what they attack is a process, a socket or a build.
-pub const ELSEWHERE: [Elsewhere; 4] = [
+pub const ELSEWHERE: [Elsewhere; 9] = [
     Elsewhere {
         row: "A9",
         about: "Crashes validators by crafted answers.",
         tried_in: "fuzz, miner/tests/hostile and tests/verify",
+    },
+    Elsewhere {
+        row: "B3",
+        about: "Has another model answer where one is pinned.",
+        tried_in: "tests/verify and `cargo xtask verify-bench`",
+    },
+    Elsewhere {
+        row: "B4",
+        about: "Serves a smaller or quantised model on a part of all requests.",
+        tried_in: "tests/verify and `cargo xtask verify-bench`",
+    },
+    Elsewhere {
+        row: "B6",
+        about: "Keeps earlier answers in a cache.",
+        tried_in: "`memorise`, whose memory is such a cache",
+    },
+    Elsewhere {
+        row: "B7",
+        about: "Answers fast and badly, or too short.",
+        tried_in: "subnets/src/inference.rs: speed pays up to its target, another length nothing",
+    },
+    Elsewhere {
+        row: "B12",
+        about: "Posts answers before the challenge exists.",
+        tried_in: "miner/src/admission and evidence/src/answer.rs: receipts name a challenge, and that its draw",
     },
     Elsewhere {
         row: "B13",

@@ -6,18 +6,25 @@
 mod accuse;
 mod bribe;
 mod cabal;
+mod churn;
+mod collude;
 mod copy;
+mod decoys;
 mod equivocate;
 mod grind;
 mod grow;
 mod halt;
 mod lazy;
 mod majority;
+mod memorise;
+mod overdeclare;
 mod own;
 mod owner;
 mod receipts;
+mod relay;
 mod reveal;
 mod starve;
+mod sybil;
 mod withhold;
 
 use std::num::NonZeroUsize;

@@ -1,0 +1,6 @@
+//! B11, registering anew.
+
+#[test]
+fn registering_anew_earns_less_than_staying() {
+    super::check("churn", 120, 8);
+}
