@@ -25,6 +25,7 @@
 //! [`std::time::Instant`].
 
 mod arithmetic;
+mod backend;
 mod channel;
 mod chat;
 mod code;
@@ -48,6 +49,7 @@ mod running;
 mod runtime;
 mod sample;
 mod schedule;
+mod shapes;
 mod slots;
 #[cfg(test)]
 mod testing;

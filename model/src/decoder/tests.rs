@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::arithmetic::Arithmetic;
+use crate::backend::AnyDecoder;
 use crate::device::{DeviceChoice, Dtype};
 use crate::load::{LoadOptions, load};
 use std::path::{Path, PathBuf};
