@@ -35,6 +35,7 @@ mod device;
 mod encoder;
 mod engine;
 mod fair;
+mod graphs;
 mod header;
 mod load;
 mod native;
