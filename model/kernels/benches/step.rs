@@ -1,5 +1,5 @@
 //! A decoder's step put together from the kernels, with numbers that mean nothing: tokens a second, and which part
-//! of the step takes how long.
+//! of the step takes how long, at every level of this processor in alternation.
 //!
 //! `cargo bench -p agon-model-kernels --bench step -- [threads]`; the shape is that of the 121 M model of `cargo xtask
 //! bench inference`, at 144 positions in the cache.
@@ -93,24 +93,36 @@ impl Model {
     }
 
     fn measure(&mut self, rows: usize, tokens: usize) {
-        let mut best = f64::INFINITY;
-        let mut parts = self.seconds;
+        let levels: Vec<Level> = Level::available()
+            .into_iter()
+            .filter(|level| level.is_fast())
+            .collect();
+        let mut best = vec![(f64::INFINITY, self.seconds); levels.len()];
         for _ in 0..ROUNDS {
-            self.seconds = [0.0; PARTS.len()];
-            let start = Instant::now();
-            self.step(rows, tokens);
-            let seconds = start.elapsed().as_secs_f64();
-            if seconds < best {
-                (best, parts) = (seconds, self.seconds);
+            for (best, &level) in best.iter_mut().zip(&levels) {
+                self.level = level;
+                self.seconds = [0.0; PARTS.len()];
+                let start = Instant::now();
+                self.step(rows, tokens);
+                let seconds = start.elapsed().as_secs_f64();
+                if seconds < best.0 {
+                    *best = (seconds, self.seconds);
+                }
             }
         }
+        for (level, (best, parts)) in levels.into_iter().zip(best) {
+            self.tell(level, [rows, tokens], best, parts);
+        }
+    }
+
+    fn tell(&self, level: Level, [rows, tokens]: [usize; 2], best: f64, parts: [f64; PARTS.len()]) {
         let shares: Vec<String> = PARTS
             .iter()
             .zip(parts)
             .map(|(name, part)| format!("{name} {:.2}", part * 1e3))
             .collect();
         println!(
-            "step/format={}/threads={}/rows={rows}/tokens={tokens}: {:.2} ms, {:.0} tokens/s; ms: {}",
+            "step/format={}/threads={}/rows={rows}/tokens={tokens}/level={level}: {:.2} ms, {:.0} tokens/s; ms: {}",
             self.format,
             self.pool.threads(),
             best * 1e3,

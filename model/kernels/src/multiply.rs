@@ -3,7 +3,7 @@
 use crate::level::Level;
 use crate::lines::PANEL;
 use crate::matrix::{Data, GROUP_STEPS, Matrix};
-use crate::operand::Operand;
+use crate::operand::{Layout, Operand};
 use crate::pool::Pool;
 use crate::tile::{self, PanelRef};
 
@@ -77,7 +77,8 @@ impl Panels {
 ///
 /// # Panics
 ///
-/// When the operand's format or columns are not the matrix's, or the bias has another length than the matrix rows.
+/// When the operand's format or columns are not the matrix's, or its rows were written for another level, or the bias has
+/// another length than the matrix rows.
 pub fn multiply(
     level: Level,
     pool: &mut Pool,
@@ -87,6 +88,11 @@ pub fn multiply(
     out: &mut Panels,
 ) {
     assert_eq!(operand.format, matrix.format(), "format of rows and matrix");
+    let layout = Layout::of(level, operand.format);
+    assert!(
+        operand.layout == layout || operand.rows == 0,
+        "rows for the kernels of another level"
+    );
     assert_eq!(operand.columns, matrix.columns(), "columns of rows and matrix");
     assert!(
         bias.is_none_or(|bias| bias.len() == matrix.rows()),

@@ -4,6 +4,8 @@
 //! the steps in their order, for itself, whatever the size of the tile.
 
 #[cfg(target_arch = "x86_64")]
+mod amx;
+#[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
@@ -74,7 +76,7 @@ macro_rules! for_rows {
 ///
 /// # Panics
 ///
-/// When `out` does not have 1 to 6 rows, or panel and tile do not have the same steps.
+/// When `out` does not have as many rows as the tile, or panel and tile do not have the same steps.
 pub(crate) fn multiply(
     level: Level,
     panel: PanelRef<'_>,
@@ -82,6 +84,10 @@ pub(crate) fn multiply(
     tile: TileRef<'_>,
     out: &mut [[f32; PANEL]],
 ) {
+    #[cfg(target_arch = "x86_64")]
+    if let (Kind::Amx, PanelRef::Bf16(steps), PanelRef::Bf16(next)) = (level.0, panel, next) {
+        return bf16_tile(steps, ahead(steps, next, lines), tile, out);
+    }
     for_rows!(out, R => {
         let out = rows_of::<R>(out);
         let (words, _) = tile.words.as_chunks::<R>();
@@ -130,6 +136,22 @@ pub(crate) fn multiply_f32<const W: usize>(
     });
 }
 
+#[cfg(target_arch = "x86_64")]
+#[expect(
+    unsafe_code,
+    reason = "the compiler cannot see that the instructions were detected"
+)]
+fn bf16_tile(
+    steps: &[Step<[u16; 2]>],
+    ahead: Ahead<'_, Step<[u16; 2]>>,
+    tile: TileRef<'_>,
+    out: &mut [[f32; PANEL]],
+) {
+    // SAFETY: the caller has a `Level` of this kind, which exists only where the instructions were detected and
+    // permitted.
+    unsafe { amx::bf16_rows(steps, ahead, tile.words, out) }
+}
+
 fn rows_of<const R: usize>(out: &mut [[f32; PANEL]]) -> &mut [[f32; PANEL]; R] {
     out.first_chunk_mut()
         .expect("the caller has looked at the length")
@@ -153,7 +175,7 @@ fn f32_rows<const W: usize, const R: usize>(
         Kind::Avx2 => unsafe { avx2::f32_rows(lines, ahead, inputs, out) },
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
-        Kind::Avx512 => unsafe { avx512::f32_rows(lines, ahead, inputs, out) },
+        Kind::Avx512 | Kind::Amx => unsafe { avx512::f32_rows(lines, ahead, inputs, out) },
     }
 }
 
@@ -175,7 +197,7 @@ fn bf16_rows<const R: usize>(
         Kind::Avx2 => unsafe { avx2::bf16_rows(steps, ahead, inputs, out) },
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
-        Kind::Avx512 => unsafe { avx512::bf16_rows(steps, ahead, inputs, out) },
+        Kind::Avx512 | Kind::Amx => unsafe { avx512::bf16_rows(steps, ahead, inputs, out) },
     }
 }
 
@@ -198,6 +220,6 @@ fn int8_rows<const R: usize>(
         Kind::Avx2 => unsafe { avx2::int8_rows(steps, ahead, scales, inputs, groups, out) },
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
-        Kind::Avx512 => unsafe { avx512::int8_rows(steps, ahead, scales, inputs, groups, out) },
+        Kind::Avx512 | Kind::Amx => unsafe { avx512::int8_rows(steps, ahead, scales, inputs, groups, out) },
     }
 }
