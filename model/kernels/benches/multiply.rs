@@ -5,8 +5,9 @@
 //! read of memory reaches. Matrices rotate, so that no cache holds them.
 #![expect(clippy::print_stdout, reason = "a bench's output is its product")]
 
+mod clock;
+
 use std::hint::black_box;
-use std::time::Instant;
 
 use agon_model_kernels::{Format, Level, Matrix, Operand, Panels, Pool, multiply};
 
@@ -72,13 +73,13 @@ fn measure(pool: &mut Pool, matrices: &[Matrix], row: &[f32], rows: usize) {
 fn seconds(pool: &mut Pool, level: Level, matrices: &[Matrix], row: &[f32], rows: usize) -> f64 {
     let mut operand = Operand::new(matrices[0].format(), row.len());
     let mut out = Panels::default();
-    let start = Instant::now();
+    let start = clock::seconds(pool.threads());
     for matrix in matrices {
         operand.fill(level, pool, rows, |_, out| out.copy_from_slice(row));
         multiply(level, pool, &operand, matrix, None, &mut out);
     }
     black_box(&out);
-    start.elapsed().as_secs_f64() / matrices.len() as f64
+    (clock::seconds(pool.threads()) - start) / matrices.len() as f64
 }
 
 /// Bytes a second that sums of a large array read.
@@ -86,13 +87,13 @@ fn read_rate(pool: &mut Pool) -> f64 {
     let array: Vec<u64> = (0..ROTATING_BYTES / 8).map(|index| index as u64).collect();
     let mut best = f64::INFINITY;
     for _ in 0..ROUNDS {
-        let start = Instant::now();
+        let start = clock::seconds(pool.threads());
         let mut parts: Vec<(&[u64], u64)> = array.chunks(1 << 14).map(|part| (part, 0)).collect();
         pool.for_each(&mut parts, 4, |_, (part, sum)| {
             *sum = part.iter().fold(0, |sum, number| sum ^ number);
         });
         black_box(&parts);
-        best = best.min(start.elapsed().as_secs_f64());
+        best = best.min(clock::seconds(pool.threads()) - start);
     }
     ROTATING_BYTES as f64 / best
 }

@@ -5,7 +5,7 @@
 //! bench inference`, at 144 positions in the cache.
 #![expect(clippy::print_stdout, reason = "a bench's output is its product")]
 
-use std::time::Instant;
+mod clock;
 
 use agon_model_kernels::{
     Cache, CacheShape, Format, Level, Matrix, Mixed, Operand, Panels, Pool, Query, add_rows, attend,
@@ -102,9 +102,9 @@ impl Model {
             for (best, &level) in best.iter_mut().zip(&levels) {
                 self.level = level;
                 self.seconds = [0.0; PARTS.len()];
-                let start = Instant::now();
+                let start = self.now();
                 self.step(rows, tokens);
-                let seconds = start.elapsed().as_secs_f64();
+                let seconds = self.now() - start;
                 if seconds < best.0 {
                     *best = (seconds, self.seconds);
                 }
@@ -152,7 +152,7 @@ impl Model {
         }
         stream.truncate(rows * HIDDEN);
         self.norm(&stream);
-        let time = Instant::now();
+        let time = self.now();
         multiply(
             self.level,
             &mut self.pool,
@@ -164,14 +164,18 @@ impl Model {
         self.count("head", time);
     }
 
-    fn count(&mut self, part: &str, since: Instant) {
+    fn now(&self) -> f64 {
+        clock::seconds(self.pool.threads())
+    }
+
+    fn count(&mut self, part: &str, since: f64) {
         if let Some(index) = PARTS.iter().position(|name| *name == part) {
-            self.seconds[index] += since.elapsed().as_secs_f64();
+            self.seconds[index] += self.now() - since;
         }
     }
 
     fn norm(&mut self, stream: &[f32]) {
-        let time = Instant::now();
+        let time = self.now();
         let level = self.level;
         self.normed
             .fill(level, &mut self.pool, stream.len() / HIDDEN, |row, out| {
@@ -187,7 +191,7 @@ impl Model {
     }
 
     fn product(&mut self, layer: usize, which: usize, operand: fn(&Model) -> &Operand) {
-        let time = Instant::now();
+        let time = self.now();
         let mut product = std::mem::take(&mut self.product);
         let mut pool = std::mem::replace(&mut self.pool, Pool::new(1));
         multiply(
@@ -203,7 +207,7 @@ impl Model {
     }
 
     fn heads(&mut self, heads: &mut [f32]) {
-        let time = Instant::now();
+        let time = self.now();
         let (level, product) = (self.level, &self.product);
         let mut tokens: Vec<&mut [f32]> = heads.chunks_mut(WIDTH).collect();
         self.pool.for_each(&mut tokens, 8, |index, token| {
@@ -216,7 +220,7 @@ impl Model {
     }
 
     fn write(&mut self, layer: usize, heads: &[f32], start: usize, tokens: usize) {
-        let time = Instant::now();
+        let time = self.now();
         for (index, token) in heads.chunks(WIDTH).enumerate() {
             let (keys, values) = token[HEADS * HEAD_DIM..].split_at(KV_HEADS * HEAD_DIM);
             for (head, (key, value)) in keys.chunks(HEAD_DIM).zip(values.chunks(HEAD_DIM)).enumerate() {
@@ -227,7 +231,7 @@ impl Model {
     }
 
     fn attend(&mut self, layer: usize, heads: &[f32], rows: usize, start: usize, tokens: usize) {
-        let time = Instant::now();
+        let time = self.now();
         let query = |slot| Query {
             slot,
             start,
@@ -253,7 +257,7 @@ impl Model {
     }
 
     fn gate(&mut self) {
-        let time = Instant::now();
+        let time = self.now();
         let (level, product) = (self.level, &self.product);
         self.gated
             .fill(level, &mut self.pool, product.rows(), |row, gate| {

@@ -21,6 +21,21 @@ pub(crate) enum Kind {
     Amx,
 }
 
+/// How numbers in `bf16` are multiplied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    not(target_arch = "x86_64"),
+    expect(dead_code, reason = "other processors have the portable kernels alone")
+)]
+pub(crate) enum Bf16Products {
+    /// Two columns at a time, as they lie.
+    Pairs,
+    /// Each in 32 bits.
+    Widened,
+    /// In tile registers.
+    Tiles,
+}
+
 impl Level {
     /// The fastest level of this processor.
     ///
@@ -75,12 +90,17 @@ impl Level {
         .collect()
     }
 
-    /// Whether products of `bf16` go through tile registers.
-    pub(crate) fn has_tile_registers(self) -> bool {
-        #[cfg(target_arch = "x86_64")]
-        return self.0 == Kind::Amx;
-        #[cfg(not(target_arch = "x86_64"))]
-        false
+    /// How its kernels multiply numbers in `bf16`.
+    pub(crate) fn bf16_products(self) -> Bf16Products {
+        match self.0 {
+            Kind::Portable => Bf16Products::Pairs,
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx2 => Bf16Products::Widened,
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512 => Bf16Products::Pairs,
+            #[cfg(target_arch = "x86_64")]
+            Kind::Amx => Bf16Products::Tiles,
+        }
     }
 
     /// Whether the kernels were written for this level rather than left to the compiler.

@@ -109,8 +109,10 @@ pub fn multiply(
     pool.for_each(&mut parts, grain, |index, part| {
         let (rows, _) = part.as_chunks_mut::<PANEL>();
         let panel = matrix.panel(index);
+        let is_done = tile::multiply_widened(level, panel, operand, rows);
         let next = matrix.panel((index + 1).min(panels - 1));
-        for number in 0..operand.tiles().count() {
+        let left = if is_done { 0 } else { operand.tiles().count() };
+        for number in 0..left {
             let (first, count) = operand.tiles().at(number);
             let ahead = (next, lines_ahead(number, operand.tiles().count()));
             let rows = &mut rows[first..first + count];

@@ -3,7 +3,7 @@
 //! Rows go through in tiles of as many as a processor's registers hold sums for, laid out as its kernels read them.
 
 use crate::bfloat::bf16_from_f32;
-use crate::level::{Level, for_level};
+use crate::level::{Bf16Products, Level, for_level};
 use crate::matrix::{Format, GROUP, GROUP_STEPS, OFFSET, scale_of};
 use crate::pool::Pool;
 
@@ -21,6 +21,8 @@ const GRAIN_ROWS: usize = 12;
 pub(crate) enum Layout {
     /// Those of one step side by side, row after row, so that a kernel reads one stream.
     Steps,
+    /// As `Steps`, with each `bf16` widened to a word of its own, so that a kernel takes it as it is.
+    Wide,
     /// Those of one row side by side, with zeros behind them up to whole blocks of steps, as tile registers are filled.
     Rows,
 }
@@ -28,25 +30,26 @@ pub(crate) enum Layout {
 impl Layout {
     /// What the kernels of a level read.
     pub(crate) fn of(level: Level, format: Format) -> Layout {
-        if level.has_tile_registers() && format == Format::Bf16 {
-            Layout::Rows
-        } else {
-            Layout::Steps
+        match (format, level.bf16_products()) {
+            (Format::Bf16, Bf16Products::Tiles) => Layout::Rows,
+            (Format::Bf16, Bf16Products::Widened) => Layout::Wide,
+            _ => Layout::Steps,
         }
     }
 
     /// Rows of a tile, at most.
     fn rows_max(self) -> usize {
         match self {
-            Layout::Steps => TILE,
+            Layout::Steps | Layout::Wide => TILE,
             Layout::Rows => BLOCK_ROWS,
         }
     }
 
     /// Words that a row of so many steps takes.
-    fn words(self, steps: usize) -> usize {
+    pub(crate) fn words(self, steps: usize) -> usize {
         match self {
             Layout::Steps => steps,
+            Layout::Wide => 2 * steps,
             Layout::Rows => steps.next_multiple_of(BLOCK_STEPS),
         }
     }
@@ -59,7 +62,7 @@ impl Layout {
         words: &'words mut [u32],
     ) -> (Place, &'words mut [u32]) {
         match self {
-            Layout::Steps => (Place { index, count }, words),
+            Layout::Steps | Layout::Wide => (Place { index, count }, words),
             Layout::Rows => {
                 let own = &mut words[index * own..(index + 1) * own];
                 (Place { index: 0, count: 1 }, own)
@@ -153,7 +156,7 @@ impl Operand {
             .chunks_mut(words.max(1))
             .map(|words| (words, group_parts.next().unwrap_or_default()))
             .collect();
-        let (format, columns) = (self.format, self.columns);
+        let (kept, columns) = ((self.format, layout), self.columns);
         let grain = (GRAIN_ROWS / layout.rows_max()).max(1);
         pool.for_each(&mut parts, grain, |tile, (words, groups)| {
             let (first, count) = tiles.at(tile);
@@ -162,7 +165,7 @@ impl Operand {
                 write(first + index, &mut row[..columns]);
                 let row = &row[..];
                 let (place, words) = layout.place([index, count], row_words, words);
-                for_level!(level, encode(format: Format, row: &[f32], place: Place, words: &mut [u32], groups: &mut [Group]));
+                for_level!(level, encode(kept: Kept, row: &[f32], place: Place, words: &mut [u32], groups: &mut [Group]));
             }
         });
     }
@@ -197,6 +200,9 @@ impl Operand {
     }
 }
 
+/// How the numbers of a row are kept.
+type Kept = (Format, Layout);
+
 /// Where a row stands in its tile.
 #[derive(Clone, Copy)]
 struct Place {
@@ -206,14 +212,18 @@ struct Place {
 
 /// Writes one row, padded with zeros to whole groups, to its place in a tile.
 #[inline(always)]
-fn encode(format: Format, row: &[f32], place: Place, words: &mut [u32], groups: &mut [Group]) {
-    match format {
-        Format::F32 => spread(row.iter().map(|number| number.to_bits()), place, words),
-        Format::Bf16 => {
+fn encode(kept: Kept, row: &[f32], place: Place, words: &mut [u32], groups: &mut [Group]) {
+    match kept {
+        (Format::F32, _) => spread(row.iter().map(|number| number.to_bits()), place, words),
+        (Format::Bf16, Layout::Wide) => {
+            let wide = |number: &f32| u32::from(bf16_from_f32(*number)) << 16;
+            spread(row.iter().map(wide), place, words);
+        }
+        (Format::Bf16, _) => {
             let pairs = row.as_chunks::<2>().0.iter();
             spread(pairs.map(|pair| pair_of(*pair)), place, words);
         }
-        Format::Int8 => {
+        (Format::Int8, _) => {
             for (group, numbers) in row.as_chunks::<GROUP>().0.iter().enumerate() {
                 let first = group * GROUP_STEPS * place.count;
                 groups[group * place.count + place.index] = encode_group(numbers, place, &mut words[first..]);
