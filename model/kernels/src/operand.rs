@@ -55,12 +55,7 @@ impl Layout {
     }
 
     /// Where row `index` of `count` stands in the words of its tile, of which it takes `own`.
-    fn place<'words>(
-        self,
-        [index, count]: [usize; 2],
-        own: usize,
-        words: &'words mut [u32],
-    ) -> (Place, &'words mut [u32]) {
+    fn place(self, [index, count]: [usize; 2], own: usize, words: &mut [u32]) -> (Place, &mut [u32]) {
         match self {
             Layout::Steps | Layout::Wide => (Place { index, count }, words),
             Layout::Rows => {

@@ -1,5 +1,8 @@
 //! The loops with 256-bit registers: a line of a step in two of them, and a sum for each half and row.
 //!
+//! Numbers in `bf16` are multiplied in 32 bits: rows come widened, and lines are widened as they are read, or all of a
+//! panel once where many tiles go through it.
+//!
 //! Sixteen registers hold the sums of four lines for one row, of two lines for up to three, of one line for six. So a
 //! panel is gone through once, twice or four times, some lines of each step at a time. The first pass asks for all
 //! lines: memory is read once and from end to end, and later passes find the panel in the cache.
