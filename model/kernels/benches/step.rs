@@ -2,7 +2,7 @@
 //! of the step takes how long, at every level of this processor in alternation.
 //!
 //! `cargo bench -p agon-model-kernels --bench step -- [threads]`; the shape is that of the 121 M model of `cargo xtask
-//! bench inference`, at 144 positions in the cache.
+//! bench inference`, at 144 positions in the cache. Prompts of 512 tokens go through in pieces of several lengths.
 #![expect(clippy::print_stdout, reason = "a bench's output is its product")]
 
 mod clock;
@@ -32,8 +32,42 @@ fn main() {
         .unwrap_or(1);
     for format in [Format::Bf16, Format::Int8] {
         let mut model = Model::new(format, threads);
-        for [rows, tokens] in [[1, 1], [8, 1], [32, 1], [1, 128]] {
-            model.measure(rows, tokens);
+        for rows in [1, 8, 32] {
+            model.measure(Load::decoding(rows));
+        }
+        for [tokens, piece] in [[128, 128], [512, 64], [512, 128], [512, 256], [512, 512]] {
+            model.measure(Load::prompt(tokens, piece));
+        }
+    }
+}
+
+/// What goes through the model in one measurement.
+#[derive(Clone, Copy)]
+struct Load {
+    rows: usize,
+    /// Tokens in the cache before.
+    start: usize,
+    tokens: usize,
+    /// Tokens of a row in one step.
+    piece: usize,
+}
+
+impl Load {
+    fn decoding(rows: usize) -> Load {
+        Load {
+            rows,
+            start: START,
+            tokens: 1,
+            piece: 1,
+        }
+    }
+
+    fn prompt(tokens: usize, piece: usize) -> Load {
+        Load {
+            rows: 1,
+            start: 0,
+            tokens,
+            piece,
         }
     }
 }
@@ -92,7 +126,7 @@ impl Model {
         }
     }
 
-    fn measure(&mut self, rows: usize, tokens: usize) {
+    fn measure(&mut self, load: Load) {
         let levels: Vec<Level> = Level::available()
             .into_iter()
             .filter(|level| level.is_fast())
@@ -103,7 +137,9 @@ impl Model {
                 self.level = level;
                 self.seconds = [0.0; PARTS.len()];
                 let start = self.now();
-                self.step(rows, tokens);
+                for first in (0..load.tokens).step_by(load.piece) {
+                    self.step(load.rows, load.start + first, load.piece);
+                }
                 let seconds = self.now() - start;
                 if seconds < best.0 {
                     *best = (seconds, self.seconds);
@@ -111,18 +147,21 @@ impl Model {
             }
         }
         for (level, (best, parts)) in levels.into_iter().zip(best) {
-            self.tell(level, [rows, tokens], best, parts);
+            self.tell(level, load, best, parts);
         }
     }
 
-    fn tell(&self, level: Level, [rows, tokens]: [usize; 2], best: f64, parts: [f64; PARTS.len()]) {
+    fn tell(&self, level: Level, load: Load, best: f64, parts: [f64; PARTS.len()]) {
+        let Load {
+            rows, tokens, piece, ..
+        } = load;
         let shares: Vec<String> = PARTS
             .iter()
             .zip(parts)
             .map(|(name, part)| format!("{name} {:.2}", part * 1e3))
             .collect();
         println!(
-            "step/format={}/threads={}/rows={rows}/tokens={tokens}/level={level}: {:.2} ms, {:.0} tokens/s; ms: {}",
+            "step/format={}/threads={}/rows={rows}/tokens={tokens}/piece={piece}/level={level}: {:.2} ms, {:.0} tokens/s; ms: {}",
             self.format,
             self.pool.threads(),
             best * 1e3,
@@ -131,9 +170,8 @@ impl Model {
         );
     }
 
-    fn step(&mut self, rows: usize, tokens: usize) {
+    fn step(&mut self, rows: usize, start: usize, tokens: usize) {
         let count = rows * tokens;
-        let start = if tokens == 1 { START } else { 0 };
         let mut stream = vec![0.1; count * HIDDEN];
         let mut heads = vec![0.0; count * WIDTH];
         for layer in 0..LAYERS {

@@ -262,4 +262,5 @@ fn numbers(tensor: &Tensor) -> Result<Vec<f32>, TchError> {
     Ok(numbers)
 }
 
+#[cfg(test)]
 mod tests;
