@@ -1,16 +1,21 @@
 //! Coverage: the share of its work that a validator has proven, by which its dividends are multiplied.
 //!
-//! Each picked slot counts for what it shows:
+//! Each picked slot is one of three things:
 //!
-//! - an **answer** signed by the drawn miner: 1;
-//! - a **failure to answer**: the share of the other validators' opened slots of the same miner in the same tempo that
-//!   are failures too; where no other slot of it was opened, [`UNCORROBORATED_PPM`];
-//! - **nobody asked**: 0.
+//! - **proven**, by an answer that the drawn miner signed;
+//! - **excused**, where the miner failed to answer and most of what other validators' opened slots show of the same miner
+//!   in the same tempo are failures too; excused by as much as their share is;
+//! - **missing**: nobody was asked, or a failure that others did not see or say nothing about.
 //!
-//! Coverage is the mean over the picked slots, rounded down, and at most what the validator claimed.
+//! Coverage is what is proven over what is not excused, rounded down, and at most what the validator claimed.
 //!
-//! So a miner that is really away costs those who report it little, since others see the same; a validator that
-//! claims failures instead of asking has them contradicted; and to claim more than was done gains nothing.
+//! # What follows
+//!
+//! - Without a receipt coverage is 0, whatever others say: to report failures in place of asking earns nothing, alone
+//!   or together.
+//! - Who excuses each other without a majority excuses nothing, and with one only makes what was proven count for more.
+//! - A miner that is really away costs those who report it nothing where others see it too. Where nobody else's slot
+//!   says anything it counts against them; that is rarer the more validators there are, and falls on all alike.
 
 use std::collections::BTreeMap;
 
@@ -20,8 +25,6 @@ use crate::opening::Shown;
 
 /// The whole.
 pub const PPM: u32 = 1_000_000;
-/// What a failure counts that no other validator's slot says anything about.
-pub const UNCORROBORATED_PPM: u32 = 500_000;
 
 /// What one validator showed of a tempo.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,25 +63,30 @@ fn count(seen: &mut BTreeMap<Uid, Seen>, account: &Account) {
 fn covered(all: &BTreeMap<Uid, Seen>, account: &Account) -> u32 {
     let mut own: BTreeMap<Uid, Seen> = BTreeMap::new();
     count(&mut own, account);
-    let worth = |shown: &Shown| match shown {
-        Shown::Answered(_) => u64::from(PPM),
-        Shown::Failed(uid) => {
-            let own = own.get(uid).copied().unwrap_or_default();
-            corroborated(all.get(uid).copied().unwrap_or_default(), own)
+    let (mut proven, mut excused_ppm) = (0_u64, 0_u64);
+    for shown in &account.shown {
+        match shown {
+            Shown::Answered(_) => proven += 1,
+            Shown::Failed(uid) => {
+                let own = own.get(uid).copied().unwrap_or_default();
+                excused_ppm += excused(all.get(uid).copied().unwrap_or_default(), own);
+            }
+            Shown::NotAsked => {}
         }
-        Shown::NotAsked => 0,
-    };
-    let total: u64 = account.shown.iter().map(worth).sum();
-    let mean = total / (account.shown.len() as u64).max(1);
-    u32::try_from(mean).map_or(PPM, |mean| mean.min(account.claimed_ppm).min(PPM))
+    }
+    let whole_ppm = account.shown.len() as u64 * u64::from(PPM) - excused_ppm;
+    let share = (proven * u64::from(PPM) * u64::from(PPM)).checked_div(whole_ppm);
+    let share = u32::try_from(share.unwrap_or(0)).unwrap_or(PPM);
+    share.min(account.claimed_ppm).min(PPM)
 }
 
-/// What a failure counts, by what the slots of others show of the same miner.
-fn corroborated(all: Seen, own: Seen) -> u64 {
+/// By how much a failure is excused, parts per million, by what the slots of others show of the same miner.
+fn excused(all: Seen, own: Seen) -> u64 {
     let (answered, failed) = (all.answered - own.answered, all.failed - own.failed);
-    (failed * u64::from(PPM))
-        .checked_div(answered + failed)
-        .unwrap_or(u64::from(UNCORROBORATED_PPM))
+    if failed <= answered {
+        return 0;
+    }
+    failed * u64::from(PPM) / (answered + failed)
 }
 
 #[cfg(test)]
@@ -105,16 +113,26 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_counts_as_far_as_others_saw_it() {
-        check(&[&[F], &[F], &[F]], &[PPM, PPM, PPM]);
-        check(&[&[F], &[A], &[F], &[A]], &[333_333, PPM, 333_333, PPM]);
-        check(&[&[F], &[A, A, A]], &[0, PPM]);
+    fn a_failure_is_excused_as_far_as_most_others_saw_it() {
+        // Another miner answered, so that there is something to cover.
+        const B: Shown = Shown::Answered(Uid(2));
+        check(&[&[F, B], &[F, B], &[F, B]], &[PPM, PPM, PPM]);
+        // Two of three others saw it away: 1 of 2 - 2/3.
+        check(&[&[F, B], &[F], &[F], &[A]], &[749_999, 0, 0, PPM]);
+        check(&[&[F, B], &[F], &[A]], &[500_000, 0, PPM]);
+        check(&[&[F, B], &[A, A, A]], &[500_000, PPM]);
     }
 
     #[test]
-    fn ones_own_slots_corroborate_nothing() {
-        check(&[&[F, F, F]], &[UNCORROBORATED_PPM]);
-        check(&[&[F, A]], &[750_000]);
+    fn without_a_receipt_nothing_is_covered_whoever_agrees() {
+        check(&[&[F, F, F], &[F, F], &[F]], &[0, 0, 0]);
+        check(&[&[F], &[F], &[F], &[A]], &[0, 0, 0, PPM]);
+    }
+
+    #[test]
+    fn ones_own_slots_excuse_nothing() {
+        check(&[&[F, F, F]], &[0]);
+        check(&[&[F, A]], &[500_000]);
     }
 
     #[test]

@@ -23,7 +23,18 @@ use rand_core::{RngCore, SeedableRng};
 use serde_json::{Value, json};
 
 #[path = "synthetic/mod.rs"]
+#[expect(dead_code, reason = "this bench needs random numbers, others zeros")]
 mod synthetic;
+
+const SIZES: synthetic::Sizes = synthetic::Sizes {
+    hidden: 512,
+    intermediate: 1408,
+    heads: 8,
+    kv_heads: 4,
+    layers: 8,
+    vocabulary: 8192,
+    is_tied: true,
+};
 
 /// Requests at the same time, when answered together.
 const SLOTS: usize = 16;
@@ -60,8 +71,8 @@ struct Outcome {
 fn main() {
     let options = options();
     agon_model::start();
-    let made = synthetic::Folder::make();
-    let (dir, words) = (made.dir(), synthetic::words());
+    let made = synthetic::Folder::random(SIZES);
+    let (dir, words) = (made.dir(), synthetic::words(SIZES));
     println!(
         "seed {}, {} requests, {} threads",
         options.seed, options.requests, options.threads

@@ -8,9 +8,9 @@ use std::time::Instant;
 use thiserror::Error;
 use tokenizers::Tokenizer;
 
+use crate::backend::Backend;
 use crate::channel::{Generation, events};
 use crate::chat::{ChatError, ChatOptions, ChatTemplate, Message};
-use crate::decoder::Backend;
 use crate::load::{LoadError, LoadOptions, LoadProgress, Loaded, ModelInfo, load};
 use crate::queue::{ClosesAtEnd, Phase, Queue};
 use crate::request::{Event, Finish, FinishReason, Request, Sampling, Trace};
@@ -184,12 +184,14 @@ impl Engine {
             decoder,
             tokenizer,
             end_of_text,
+            alike_tokens,
             chat,
         } = load(dir, options, progress)?;
         let tokenizer = Arc::new(tokenizer);
         let slots = SlotLayout {
             slots: options.slots,
             piece_tokens: piece_tokens(&info.device),
+            alike_tokens,
         };
         let schedule = Schedule::new(decoder, Arc::clone(&tokenizer), end_of_text, slots);
         Engine::start(info, tokenizer, chat, schedule, options).map_err(|source| LoadError::Thread { source })

@@ -25,6 +25,7 @@
 //! [`std::time::Instant`].
 
 mod arithmetic;
+mod backend;
 mod channel;
 mod chat;
 mod code;
@@ -34,6 +35,7 @@ mod device;
 mod encoder;
 mod engine;
 mod fair;
+mod graphs;
 mod header;
 mod load;
 mod native;
@@ -48,6 +50,7 @@ mod running;
 mod runtime;
 mod sample;
 mod schedule;
+mod shapes;
 mod slots;
 #[cfg(test)]
 mod testing;

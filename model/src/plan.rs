@@ -12,12 +12,14 @@ use serde_json::Value;
 use tch::Device;
 
 use crate::arithmetic::Computes;
+use crate::backend::Room;
 use crate::config::{Architecture, Config};
-use crate::decoder::{Room, cache_kind, parameter_shapes};
+use crate::decoder::cache_kind;
 use crate::device::Dtype;
 use crate::header::{self, LENGTH_BYTES};
 use crate::load::{CONFIG_BYTES_MAX, LoadError, LoadOptions};
 use crate::native;
+use crate::shapes::parameter_shapes;
 use crate::weights::{INDEX_BYTES_MAX, INDEX_FILE, Listing, SINGLE_FILE, ShardMap};
 
 /// The files of a model, wherever they are.

@@ -38,9 +38,18 @@ pub(crate) fn attention_factor(config: &Config) -> f32 {
     }
 }
 
+/// Tokens up to which all texts are rotated alike. A longer text has frequencies of its own, so nothing that is cached
+/// of it serves another.
+pub(crate) fn alike_tokens(config: &Config) -> usize {
+    match config.rope_scaling {
+        RopeScaling::Dynamic { original, .. } => original,
+        _ => usize::MAX,
+    }
+}
+
 /// Whether a text of `reach` tokens is rotated with frequencies of its own.
 pub(crate) fn depends_on_reach(config: &Config, reach: usize) -> bool {
-    matches!(config.rope_scaling, RopeScaling::Dynamic { original, .. } if reach > original)
+    reach > alike_tokens(config)
 }
 
 /// The frequencies, `head_dim / 2`, for a text of `reach` tokens.

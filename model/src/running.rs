@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use tokenizers::Tokenizer;
 
+use crate::backend::Row;
 use crate::channel::EventSender;
 use crate::code;
-use crate::decoder::Row;
 use crate::fair::Ticket;
 use crate::pace::Pace;
 use crate::request::{Asker, Event, Finish, FinishReason, GenerateError, Sampling, Trace};

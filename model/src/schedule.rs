@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use tokenizers::Tokenizer;
 
-use crate::decoder::{Backend, Outputs, Row};
+use crate::backend::{Backend, Outputs, Row};
 use crate::load::first_line;
 use crate::pace::Pace;
 use crate::request::{FinishReason, GenerateError};

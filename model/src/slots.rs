@@ -9,7 +9,7 @@
 //! copied ends at such a border: the pieces that go through are the same ones, of the same shapes, as without it. A
 //! copy that fails costs the shortcut and nothing else.
 
-use crate::decoder::Backend;
+use crate::backend::Backend;
 use crate::load::first_line;
 use crate::prefix::{Hit, Prefixes};
 use crate::request::GenerateError;
@@ -22,6 +22,8 @@ pub(crate) struct SlotLayout {
     pub(crate) slots: usize,
     /// Tokens in a piece of a prompt.
     pub(crate) piece_tokens: usize,
+    /// Tokens of the longest prompt whose keys and values serve others that begin like it.
+    pub(crate) alike_tokens: usize,
 }
 
 /// The slots of one model; a running request's index is its slot.
@@ -74,7 +76,7 @@ impl<B: Backend> Slots<B> {
 
     /// The slot that holds most of the beginning of a prompt, whoever has it.
     fn find(&self, prompt: &[u32]) -> Option<Hit> {
-        if self.backend.depends_on_reach(prompt.len()) {
+        if prompt.len() > self.layout.alike_tokens {
             return None;
         }
         let running = self.running.iter().enumerate();
@@ -93,10 +95,10 @@ impl<B: Backend> Slots<B> {
 
     /// The pieces of a request's prompt that are cached as they would be for any other.
     fn lasting_prompt<'a>(&self, running: &'a Running) -> Option<&'a [u32]> {
-        let depends = self.backend.depends_on_reach(running.job.prompt.len());
-        let cached = running.cached.min(running.job.prompt.len());
+        let prompt = &running.job.prompt;
+        let cached = running.cached.min(prompt.len());
         let whole_pieces = cached - cached % self.layout.piece_tokens;
-        (!depends).then(|| &running.job.prompt[..whole_pieces])
+        (prompt.len() <= self.layout.alike_tokens).then(|| &prompt[..whole_pieces])
     }
 
     /// Makes a slot free that may keep something: that moves on if it is worth more than what another slot keeps.

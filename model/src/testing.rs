@@ -12,8 +12,9 @@ use serde_json::{Value, json};
 use tch::TchError;
 use tokenizers::Tokenizer;
 
+use crate::backend::{Backend, Outputs, Row};
 use crate::config::Config;
-use crate::decoder::{Backend, Outputs, Row, parameter_shapes};
+use crate::shapes::parameter_shapes;
 
 /// Tokens `<end>` and `<unk>`, then one token for each word, joined by spaces.
 pub(crate) fn word_tokenizer(words: &[&str]) -> Tokenizer {
@@ -59,8 +60,6 @@ pub(crate) struct Scripted<F> {
     slots: Vec<Vec<u32>>,
     rule: F,
     pub(crate) steps: Steps,
-    /// What it says of every prompt.
-    pub(crate) depends_on_reach: bool,
     pub(crate) fails_to_move: bool,
 }
 
@@ -71,7 +70,6 @@ impl<F: FnMut(&[u32]) -> Result<u32, TchError>> Scripted<F> {
             slots: vec![Vec::new(); slots],
             rule,
             steps: Steps::default(),
-            depends_on_reach: false,
             fails_to_move: false,
         }
     }
@@ -97,10 +95,6 @@ impl<F: FnMut(&[u32]) -> Result<u32, TchError>> Backend for Scripted<F> {
             logits.extend((0..self.vocabulary as u32).map(|token| if token == next { 1.0 } else { 0.0 }));
         }
         Ok(Outputs::new(self.vocabulary, logits, Vec::new()))
-    }
-
-    fn depends_on_reach(&self, _tokens: usize) -> bool {
-        self.depends_on_reach
     }
 
     fn move_slot(&mut self, from: usize, to: usize, tokens: usize) -> Result<(), TchError> {

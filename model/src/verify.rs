@@ -11,8 +11,8 @@ use std::path::Path;
 use thiserror::Error;
 use tokenizers::Tokenizer;
 
+use crate::backend::{AnyDecoder, Row};
 use crate::code::{self, Code};
-use crate::decoder::{AnyDecoder, Row};
 use crate::device::Dtype;
 use crate::engine::{Engine, SubmitError};
 use crate::load::{LoadError, LoadOptions, LoadProgress, Loaded, ModelInfo, first_line, load};

@@ -177,7 +177,16 @@ fn describe(libtorch: Option<&Libtorch>, repo: &Repo) -> anyhow::Result<Finding>
 fn cuda(host: &Host, libtorch: Option<&Libtorch>) -> Finding {
     let half = libtorch.is_some_and(Libtorch::has_cuda);
     match (driver(host), half) {
-        (Some(driver), true) => Finding::ok("CUDA", format!("{driver}, and libtorch's CUDA half")),
+        (Some(driver), true) if libtorch.is_some_and(Libtorch::has_graphs) => Finding::ok(
+            "CUDA",
+            format!("{driver}, libtorch's CUDA half, and what records CUDA graphs"),
+        ),
+        (Some(driver), true) => Finding::lacking(
+            "CUDA",
+            Status::Optional,
+            &format!("{driver} and libtorch's CUDA half, but nothing that records CUDA graphs"),
+            "cargo xtask setup --cuda",
+        ),
         (Some(driver), false) => Finding::lacking(
             "CUDA",
             Status::Optional,

@@ -14,8 +14,8 @@ Fetches libtorch with pip, checks it against pinned hashes, keeps it in your cac
 Every other chore does this by itself; run it alone to prepare a machine or to add CUDA.
 A LIBTORCH of your own in the environment is used instead, and then nothing is fetched.
 
-  --cuda   add the CUDA half for NVIDIA cards (2.5 GB to fetch, 3.9 GB on disk). No rebuild
-           is needed: the same binaries find it when they start.
+  --cuda   add the CUDA half for NVIDIA cards (2.5 GB to fetch, 3.9 GB on disk), and compile
+           what records CUDA graphs. No rebuild is needed: the same binaries find both.
 
 Examples:
   cargo xtask setup
@@ -26,7 +26,11 @@ Examples:
 pub(crate) fn run(args: &[String]) -> anyhow::Result<ExitCode> {
     let [cuda] = help::flags(args, ["--cuda"])?;
     let half = if cuda { Half::Cuda } else { Half::Cpu };
-    let libtorch = libtorch::ensure(&Repo::locate()?, half)?;
+    let repo = Repo::locate()?;
+    let libtorch = libtorch::ensure(&repo, half)?;
+    if cuda {
+        libtorch::build_graphs(&repo, &libtorch)?;
+    }
     eprintln!("libtorch {} is in place", libtorch.version);
     Ok(ExitCode::SUCCESS)
 }

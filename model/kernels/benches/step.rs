@@ -1,11 +1,11 @@
 //! A decoder's step put together from the kernels, with numbers that mean nothing: tokens a second, and which part
-//! of the step takes how long.
+//! of the step takes how long, at every level of this processor in alternation.
 //!
 //! `cargo bench -p agon-model-kernels --bench step -- [threads]`; the shape is that of the 121 M model of `cargo xtask
-//! bench inference`, at 144 positions in the cache.
+//! bench inference`, at 144 positions in the cache. Prompts of 512 tokens go through in pieces of several lengths.
 #![expect(clippy::print_stdout, reason = "a bench's output is its product")]
 
-use std::time::Instant;
+mod clock;
 
 use agon_model_kernels::{
     Cache, CacheShape, Format, Level, Matrix, Mixed, Operand, Panels, Pool, Query, add_rows, attend,
@@ -32,8 +32,42 @@ fn main() {
         .unwrap_or(1);
     for format in [Format::Bf16, Format::Int8] {
         let mut model = Model::new(format, threads);
-        for [rows, tokens] in [[1, 1], [8, 1], [32, 1], [1, 128]] {
-            model.measure(rows, tokens);
+        for rows in [1, 8, 32] {
+            model.measure(Load::decoding(rows));
+        }
+        for [tokens, piece] in [[128, 128], [512, 64], [512, 128], [512, 256], [512, 512]] {
+            model.measure(Load::prompt(tokens, piece));
+        }
+    }
+}
+
+/// What goes through the model in one measurement.
+#[derive(Clone, Copy)]
+struct Load {
+    rows: usize,
+    /// Tokens in the cache before.
+    start: usize,
+    tokens: usize,
+    /// Tokens of a row in one step.
+    piece: usize,
+}
+
+impl Load {
+    fn decoding(rows: usize) -> Load {
+        Load {
+            rows,
+            start: START,
+            tokens: 1,
+            piece: 1,
+        }
+    }
+
+    fn prompt(tokens: usize, piece: usize) -> Load {
+        Load {
+            rows: 1,
+            start: 0,
+            tokens,
+            piece,
         }
     }
 }
@@ -92,25 +126,42 @@ impl Model {
         }
     }
 
-    fn measure(&mut self, rows: usize, tokens: usize) {
-        let mut best = f64::INFINITY;
-        let mut parts = self.seconds;
+    fn measure(&mut self, load: Load) {
+        let levels: Vec<Level> = Level::available()
+            .into_iter()
+            .filter(|level| level.is_fast())
+            .collect();
+        let mut best = vec![(f64::INFINITY, self.seconds); levels.len()];
         for _ in 0..ROUNDS {
-            self.seconds = [0.0; PARTS.len()];
-            let start = Instant::now();
-            self.step(rows, tokens);
-            let seconds = start.elapsed().as_secs_f64();
-            if seconds < best {
-                (best, parts) = (seconds, self.seconds);
+            for (best, &level) in best.iter_mut().zip(&levels) {
+                self.level = level;
+                self.seconds = [0.0; PARTS.len()];
+                let start = self.now();
+                for first in (0..load.tokens).step_by(load.piece) {
+                    self.step(load.rows, load.start + first, load.piece);
+                }
+                let seconds = self.now() - start;
+                if seconds < best.0 {
+                    *best = (seconds, self.seconds);
+                }
             }
         }
+        for (level, (best, parts)) in levels.into_iter().zip(best) {
+            self.tell(level, load, best, parts);
+        }
+    }
+
+    fn tell(&self, level: Level, load: Load, best: f64, parts: [f64; PARTS.len()]) {
+        let Load {
+            rows, tokens, piece, ..
+        } = load;
         let shares: Vec<String> = PARTS
             .iter()
             .zip(parts)
             .map(|(name, part)| format!("{name} {:.2}", part * 1e3))
             .collect();
         println!(
-            "step/format={}/threads={}/rows={rows}/tokens={tokens}: {:.2} ms, {:.0} tokens/s; ms: {}",
+            "step/format={}/threads={}/rows={rows}/tokens={tokens}/piece={piece}/level={level}: {:.2} ms, {:.0} tokens/s; ms: {}",
             self.format,
             self.pool.threads(),
             best * 1e3,
@@ -119,9 +170,8 @@ impl Model {
         );
     }
 
-    fn step(&mut self, rows: usize, tokens: usize) {
+    fn step(&mut self, rows: usize, start: usize, tokens: usize) {
         let count = rows * tokens;
-        let start = if tokens == 1 { START } else { 0 };
         let mut stream = vec![0.1; count * HIDDEN];
         let mut heads = vec![0.0; count * WIDTH];
         for layer in 0..LAYERS {
@@ -140,7 +190,7 @@ impl Model {
         }
         stream.truncate(rows * HIDDEN);
         self.norm(&stream);
-        let time = Instant::now();
+        let time = self.now();
         multiply(
             self.level,
             &mut self.pool,
@@ -152,14 +202,18 @@ impl Model {
         self.count("head", time);
     }
 
-    fn count(&mut self, part: &str, since: Instant) {
+    fn now(&self) -> f64 {
+        clock::seconds(self.pool.threads())
+    }
+
+    fn count(&mut self, part: &str, since: f64) {
         if let Some(index) = PARTS.iter().position(|name| *name == part) {
-            self.seconds[index] += since.elapsed().as_secs_f64();
+            self.seconds[index] += self.now() - since;
         }
     }
 
     fn norm(&mut self, stream: &[f32]) {
-        let time = Instant::now();
+        let time = self.now();
         let level = self.level;
         self.normed
             .fill(level, &mut self.pool, stream.len() / HIDDEN, |row, out| {
@@ -175,7 +229,7 @@ impl Model {
     }
 
     fn product(&mut self, layer: usize, which: usize, operand: fn(&Model) -> &Operand) {
-        let time = Instant::now();
+        let time = self.now();
         let mut product = std::mem::take(&mut self.product);
         let mut pool = std::mem::replace(&mut self.pool, Pool::new(1));
         multiply(
@@ -191,7 +245,7 @@ impl Model {
     }
 
     fn heads(&mut self, heads: &mut [f32]) {
-        let time = Instant::now();
+        let time = self.now();
         let (level, product) = (self.level, &self.product);
         let mut tokens: Vec<&mut [f32]> = heads.chunks_mut(WIDTH).collect();
         self.pool.for_each(&mut tokens, 8, |index, token| {
@@ -204,7 +258,7 @@ impl Model {
     }
 
     fn write(&mut self, layer: usize, heads: &[f32], start: usize, tokens: usize) {
-        let time = Instant::now();
+        let time = self.now();
         for (index, token) in heads.chunks(WIDTH).enumerate() {
             let (keys, values) = token[HEADS * HEAD_DIM..].split_at(KV_HEADS * HEAD_DIM);
             for (head, (key, value)) in keys.chunks(HEAD_DIM).zip(values.chunks(HEAD_DIM)).enumerate() {
@@ -215,7 +269,7 @@ impl Model {
     }
 
     fn attend(&mut self, layer: usize, heads: &[f32], rows: usize, start: usize, tokens: usize) {
-        let time = Instant::now();
+        let time = self.now();
         let query = |slot| Query {
             slot,
             start,
@@ -241,7 +295,7 @@ impl Model {
     }
 
     fn gate(&mut self) {
-        let time = Instant::now();
+        let time = self.now();
         let (level, product) = (self.level, &self.product);
         self.gated
             .fill(level, &mut self.pool, product.rows(), |row, gate| {

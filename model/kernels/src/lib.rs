@@ -8,7 +8,7 @@
 //! # One answer
 //!
 //! What a row comes to depends neither on the rows beside it nor on the number of threads: every output is one sum
-//! in one fixed order. It may differ in the last bits between the instruction sets of [`Level`], except for products
+//! in one fixed order, tile registers included. It may differ in the last bits between the instruction sets of [`Level`], except for products
 //! in 8 bits, which are the same on all of them.
 //!
 //! # Numbers that are none
@@ -17,8 +17,9 @@
 //!
 //! # Unsafe code
 //!
-//! Three uses, each beside its proof: loads and stores of whole registers (`tile`), calls of functions that need an
-//! instruction set ([`Level`] is the proof that it is there), and the loan of a closure to the threads of the [`Pool`].
+//! Four uses, each beside its proof: loads and stores of whole registers (`tile`), the loop with tile registers, for
+//! which there are no intrinsics (`tile::amx`), calls of functions that need an instruction set ([`Level`] is the proof
+//! that it is there), and the loan of a closure to the threads of the [`Pool`].
 
 mod attention;
 mod bfloat;

@@ -3,7 +3,7 @@
 use crate::level::Level;
 use crate::lines::PANEL;
 use crate::matrix::{Data, GROUP_STEPS, Matrix};
-use crate::operand::Operand;
+use crate::operand::{Layout, Operand};
 use crate::pool::Pool;
 use crate::tile::{self, PanelRef};
 
@@ -77,7 +77,8 @@ impl Panels {
 ///
 /// # Panics
 ///
-/// When the operand's format or columns are not the matrix's, or the bias has another length than the matrix rows.
+/// When the operand's format or columns are not the matrix's, or its rows were written for another level, or the bias has
+/// another length than the matrix rows.
 pub fn multiply(
     level: Level,
     pool: &mut Pool,
@@ -87,6 +88,11 @@ pub fn multiply(
     out: &mut Panels,
 ) {
     assert_eq!(operand.format, matrix.format(), "format of rows and matrix");
+    let layout = Layout::of(level, operand.format);
+    assert!(
+        operand.layout == layout || operand.rows == 0,
+        "rows for the kernels of another level"
+    );
     assert_eq!(operand.columns, matrix.columns(), "columns of rows and matrix");
     assert!(
         bias.is_none_or(|bias| bias.len() == matrix.rows()),
@@ -103,8 +109,10 @@ pub fn multiply(
     pool.for_each(&mut parts, grain, |index, part| {
         let (rows, _) = part.as_chunks_mut::<PANEL>();
         let panel = matrix.panel(index);
+        let is_done = tile::multiply_widened(level, panel, operand, rows);
         let next = matrix.panel((index + 1).min(panels - 1));
-        for number in 0..operand.tiles().count() {
+        let left = if is_done { 0 } else { operand.tiles().count() };
+        for number in 0..left {
             let (first, count) = operand.tiles().at(number);
             let ahead = (next, lines_ahead(number, operand.tiles().count()));
             let rows = &mut rows[first..first + count];

@@ -1,31 +1,86 @@
 //! The rows that a matrix is multiplied with, in the matrix's own format and in the order in which it meets them.
 //!
-//! Rows go through in tiles of up to six, as many as a processor's registers hold sums for. Within a tile the numbers
-//! of one step lie side by side, row after row, so that a kernel reads one stream.
+//! Rows go through in tiles of as many as a processor's registers hold sums for, laid out as its kernels read them.
 
 use crate::bfloat::bf16_from_f32;
-use crate::level::{Level, for_level};
+use crate::level::{Bf16Products, Level, for_level};
 use crate::matrix::{Format, GROUP, GROUP_STEPS, OFFSET, scale_of};
 use crate::pool::Pool;
 
-/// Rows of a tile, at most.
+/// Rows of a tile in [`Layout::Steps`], at most.
 pub(crate) const TILE: usize = 6;
-/// Tiles that one thread prepares at a time.
-const GRAIN: usize = 2;
+/// Rows of a tile in [`Layout::Rows`], at most: what a tile register has.
+pub(crate) const BLOCK_ROWS: usize = 16;
+/// Steps of a block: what a row of a tile register holds.
+pub(crate) const BLOCK_STEPS: usize = 16;
+/// Rows that one thread prepares at a time, about.
+const GRAIN_ROWS: usize = 12;
+
+/// How the numbers of a tile lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Layout {
+    /// Those of one step side by side, row after row, so that a kernel reads one stream.
+    Steps,
+    /// As `Steps`, with each `bf16` widened to a word of its own, so that a kernel takes it as it is.
+    Wide,
+    /// Those of one row side by side, with zeros behind them up to whole blocks of steps, as tile registers are filled.
+    Rows,
+}
+
+impl Layout {
+    /// What the kernels of a level read.
+    pub(crate) fn of(level: Level, format: Format) -> Layout {
+        match (format, level.bf16_products()) {
+            (Format::Bf16, Bf16Products::Tiles) => Layout::Rows,
+            (Format::Bf16, Bf16Products::Widened) => Layout::Wide,
+            _ => Layout::Steps,
+        }
+    }
+
+    /// Rows of a tile, at most.
+    fn rows_max(self) -> usize {
+        match self {
+            Layout::Steps | Layout::Wide => TILE,
+            Layout::Rows => BLOCK_ROWS,
+        }
+    }
+
+    /// Words that a row of so many steps takes.
+    pub(crate) fn words(self, steps: usize) -> usize {
+        match self {
+            Layout::Steps => steps,
+            Layout::Wide => 2 * steps,
+            Layout::Rows => steps.next_multiple_of(BLOCK_STEPS),
+        }
+    }
+
+    /// Where row `index` of `count` stands in the words of its tile, of which it takes `own`.
+    fn place(self, [index, count]: [usize; 2], own: usize, words: &mut [u32]) -> (Place, &mut [u32]) {
+        match self {
+            Layout::Steps | Layout::Wide => (Place { index, count }, words),
+            Layout::Rows => {
+                let own = &mut words[index * own..(index + 1) * own];
+                (Place { index: 0, count: 1 }, own)
+            }
+        }
+    }
+}
 
 /// Which rows go through together: as few tiles as possible, of nearly the same size.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Tiles {
     rows: usize,
+    /// Rows of a tile, at most.
+    most: usize,
 }
 
 impl Tiles {
-    pub(crate) fn of(rows: usize) -> Tiles {
-        Tiles { rows }
+    pub(crate) fn of(rows: usize, most: usize) -> Tiles {
+        Tiles { rows, most }
     }
 
     pub(crate) fn count(self) -> usize {
-        self.rows.div_ceil(TILE)
+        self.rows.div_ceil(self.most)
     }
 
     /// The first row of a tile and how many it has.
@@ -49,7 +104,8 @@ pub struct Operand {
     pub(crate) format: Format,
     pub(crate) columns: usize,
     pub(crate) rows: usize,
-    /// `[tile][step][row]`; each tile has room for six rows.
+    pub(crate) layout: Layout,
+    /// `[tile][step][row]` or `[tile][row][step]`; each tile has room for as many rows as one may have.
     words: Vec<u32>,
     /// `[tile][group][row]`, likewise; in 8 bits only.
     groups: Vec<Group>,
@@ -69,6 +125,7 @@ impl Operand {
             format,
             columns,
             rows: 0,
+            layout: Layout::Steps,
             words: Vec::new(),
             groups: Vec::new(),
         }
@@ -82,54 +139,64 @@ impl Operand {
         rows: usize,
         write: impl Fn(usize, &mut [f32]) + Sync,
     ) {
-        let tiles = Tiles::of(rows);
-        let (steps, groups) = (self.steps(), self.groups_of_a_row());
+        self.layout = Layout::of(level, self.format);
         self.rows = rows;
-        self.words.resize(tiles.count() * steps * TILE, 0);
-        self.groups
-            .resize(tiles.count() * groups * TILE, Group::default());
-        let mut group_parts = self.groups.chunks_mut((groups * TILE).max(1));
+        let (tiles, layout, row_words) = (self.tiles(), self.layout, self.row_words());
+        let (words, groups) = (self.tile_words(), self.groups_of_a_row() * layout.rows_max());
+        self.words.resize(tiles.count() * words, 0);
+        self.groups.resize(tiles.count() * groups, Group::default());
+        let mut group_parts = self.groups.chunks_mut(groups.max(1));
         let mut parts: Vec<(&mut [u32], &mut [Group])> = self
             .words
-            .chunks_mut((steps * TILE).max(1))
+            .chunks_mut(words.max(1))
             .map(|words| (words, group_parts.next().unwrap_or_default()))
             .collect();
-        let (format, columns) = (self.format, self.columns);
-        pool.for_each(&mut parts, GRAIN, |tile, (words, groups)| {
+        let (kept, columns) = ((self.format, layout), self.columns);
+        let grain = (GRAIN_ROWS / layout.rows_max()).max(1);
+        pool.for_each(&mut parts, grain, |tile, (words, groups)| {
             let (first, count) = tiles.at(tile);
             let mut row = vec![0.0; columns.next_multiple_of(GROUP)];
             for index in 0..count {
                 write(first + index, &mut row[..columns]);
-                let (row, place) = (&row[..], Place { index, count });
-                for_level!(level, encode(format: Format, row: &[f32], place: Place, words: &mut [u32], groups: &mut [Group]));
+                let row = &row[..];
+                let (place, words) = layout.place([index, count], row_words, words);
+                for_level!(level, encode(kept: Kept, row: &[f32], place: Place, words: &mut [u32], groups: &mut [Group]));
             }
         });
     }
 
     pub(crate) fn tiles(&self) -> Tiles {
-        Tiles::of(self.rows)
+        Tiles::of(self.rows, self.layout.rows_max())
     }
 
     pub(crate) fn tile(&self, tile: usize) -> TileRef<'_> {
-        let (steps, groups) = (self.steps(), self.groups_of_a_row());
+        let (words, groups) = (self.row_words(), self.groups_of_a_row());
         let (_, count) = self.tiles().at(tile);
         TileRef {
-            words: &self.words[tile * steps * TILE..][..steps * count],
-            groups: &self.groups[tile * groups * TILE..][..groups * count],
+            words: &self.words[tile * self.tile_words()..][..words * count],
+            groups: &self.groups[tile * groups * self.layout.rows_max()..][..groups * count],
         }
     }
 
-    fn steps(&self) -> usize {
-        self.format.steps(self.columns)
+    fn row_words(&self) -> usize {
+        self.layout.words(self.format.steps(self.columns))
+    }
+
+    /// Words that a tile has room for.
+    fn tile_words(&self) -> usize {
+        self.row_words() * self.layout.rows_max()
     }
 
     fn groups_of_a_row(&self) -> usize {
         match self.format {
-            Format::Int8 => self.steps() / GROUP_STEPS,
+            Format::Int8 => self.format.steps(self.columns) / GROUP_STEPS,
             Format::F32 | Format::Bf16 => 0,
         }
     }
 }
+
+/// How the numbers of a row are kept.
+type Kept = (Format, Layout);
 
 /// Where a row stands in its tile.
 #[derive(Clone, Copy)]
@@ -140,14 +207,18 @@ struct Place {
 
 /// Writes one row, padded with zeros to whole groups, to its place in a tile.
 #[inline(always)]
-fn encode(format: Format, row: &[f32], place: Place, words: &mut [u32], groups: &mut [Group]) {
-    match format {
-        Format::F32 => spread(row.iter().map(|number| number.to_bits()), place, words),
-        Format::Bf16 => {
+fn encode(kept: Kept, row: &[f32], place: Place, words: &mut [u32], groups: &mut [Group]) {
+    match kept {
+        (Format::F32, _) => spread(row.iter().map(|number| number.to_bits()), place, words),
+        (Format::Bf16, Layout::Wide) => {
+            let wide = |number: &f32| u32::from(bf16_from_f32(*number)) << 16;
+            spread(row.iter().map(wide), place, words);
+        }
+        (Format::Bf16, _) => {
             let pairs = row.as_chunks::<2>().0.iter();
             spread(pairs.map(|pair| pair_of(*pair)), place, words);
         }
-        Format::Int8 => {
+        (Format::Int8, _) => {
             for (group, numbers) in row.as_chunks::<GROUP>().0.iter().enumerate() {
                 let first = group * GROUP_STEPS * place.count;
                 groups[group * place.count + place.index] = encode_group(numbers, place, &mut words[first..]);
@@ -207,13 +278,13 @@ mod tests {
     #[test]
     fn tiles_are_few_and_nearly_equal() {
         for rows in 1..100 {
-            let tiles = Tiles::of(rows);
+            let tiles = Tiles::of(rows, TILE);
             let sizes: Vec<usize> = (0..tiles.count()).map(|tile| tiles.at(tile).1).collect();
             assert_eq!(sizes.iter().sum::<usize>(), rows);
             assert!(sizes.iter().all(|&size| size <= TILE && size + 1 >= sizes[0]));
             assert_eq!(tiles.count(), rows.div_ceil(TILE));
         }
-        assert_eq!(Tiles::of(0).count(), 0);
+        assert_eq!(Tiles::of(0, TILE).count(), 0);
     }
 
     #[test]

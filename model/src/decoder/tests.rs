@@ -2,8 +2,11 @@
 
 use super::*;
 use crate::arithmetic::Arithmetic;
+use crate::backend::AnyDecoder;
 use crate::device::{DeviceChoice, Dtype};
-use crate::load::{LoadOptions, load};
+use crate::load::{LoadOptions, load, read_json};
+use crate::shapes::parameter_shapes;
+use crate::weights::WeightFiles;
 use std::path::{Path, PathBuf};
 
 /// Logits that transformers gives: `tokens` `[texts][time]`, `logits` `[texts][time][vocabulary]`.
@@ -40,6 +43,23 @@ fn golden(name: &str, field: &str) -> Golden {
     }
 }
 
+/// The texts of a golden file.
+pub(super) fn golden_tokens(name: &str) -> Vec<Vec<u32>> {
+    golden(name, "logits").tokens
+}
+
+/// A model on libtorch and a CPU in `f32`, itself rather than behind the seam.
+pub(super) fn libtorch_decoder(name: &str, room: Room) -> Decoder {
+    let config = Config::read(&read_json(&folder(name).join("config.json")).unwrap(), None).unwrap();
+    let files = WeightFiles::open(&folder(name)).unwrap();
+    let place = |tensor: &String| {
+        let held = files.place(tensor, &mut blake3::Hasher::new(), Kind::Float, Device::Cpu);
+        (tensor.clone(), held.unwrap())
+    };
+    let tensors = parameter_shapes(&config).keys().map(place).collect();
+    Decoder::assemble(config, tensors, Kind::Float, Device::Cpu, room).unwrap()
+}
+
 /// The field of the golden file that speaks of a number format.
 fn field_of(dtype: Dtype) -> &'static str {
     match dtype {
@@ -65,7 +85,7 @@ fn decoder(name: &str, dtype: Dtype, arithmetic: Arithmetic) -> AnyDecoder {
 }
 
 /// The largest distance between two sets of logits.
-fn distance(found: &[f32], expected: &[f32]) -> f32 {
+pub(super) fn distance(found: &[f32], expected: &[f32]) -> f32 {
     assert_eq!(found.len(), expected.len());
     found
         .iter()
@@ -74,9 +94,9 @@ fn distance(found: &[f32], expected: &[f32]) -> f32 {
         .fold(0.0, f32::max)
 }
 
-const MODELS: [&str; 4] = ["llama", "llama-v4-config", "qwen2", "qwen2-sharded"];
+pub(super) const MODELS: [&str; 4] = ["llama", "llama-v4-config", "qwen2", "qwen2-sharded"];
 /// Texts of 40 tokens: past the original context where that is 16, past the window where there is one.
-const LONG_MODELS: [&str; 6] = [
+pub(super) const LONG_MODELS: [&str; 6] = [
     "llama3",
     "llama-linear",
     "llama-dynamic",

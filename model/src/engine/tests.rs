@@ -63,6 +63,7 @@ fn scripted(queue_max: usize, rule: impl FnMut(&[u32]) -> Result<u32, TchError> 
     let slots = SlotLayout {
         slots: 1,
         piece_tokens: 16,
+        alike_tokens: usize::MAX,
     };
     let schedule = Schedule::new(Scripted::new(8, 1, rule), Arc::clone(&tokenizer), vec![0], slots);
     let options = LoadOptions {

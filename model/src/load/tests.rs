@@ -1,9 +1,10 @@
 //! What a folder says of itself, and how a damaged one is refused.
 
 use super::*;
+use crate::device::DeviceChoice;
 use crate::testing::Folder;
 use safetensors::Dtype as StoredDtype;
-use serde_json::json;
+use serde_json::{Value, json};
 
 fn load_small(folder: &Folder) -> Result<Loaded, LoadError> {
     load(

@@ -12,9 +12,8 @@ mod work;
 use agon_model_kernels::{Cache, CacheShape, Level};
 use tch::TchError;
 
+use crate::backend::{Backend, Outputs, Room, Row, SCORED_TOGETHER, Scorer};
 use crate::config::Config;
-use crate::decoder::{Backend, Outputs, Room, Row, SCORED_TOGETHER, Scorer};
-use crate::rope::depends_on_reach;
 
 pub(crate) use parameters::Parameters;
 use step::{Step, Turns};
@@ -132,10 +131,6 @@ impl Backend for NativeDecoder {
             cache.copy_slot(from, to, tokens);
         }
         Ok(())
-    }
-
-    fn depends_on_reach(&self, tokens: usize) -> bool {
-        depends_on_reach(&self.config, tokens)
     }
 }
 

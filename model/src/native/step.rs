@@ -2,8 +2,8 @@
 
 use agon_model_kernels::Query;
 
+use crate::backend::Row;
 use crate::config::Config;
-use crate::decoder::Row;
 use crate::rope::{attention_factor, depends_on_reach, frequencies};
 
 /// Cosines and sines of the rotary angles of a list of tokens, `head_dim / 2` of each, token by token.

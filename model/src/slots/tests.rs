@@ -4,8 +4,8 @@ use std::path::Path;
 
 use super::*;
 use crate::arithmetic::Arithmetic;
+use crate::backend::{AnyDecoder, Outputs, Row};
 use crate::channel::events;
-use crate::decoder::{AnyDecoder, Outputs, Row};
 use crate::device::{DeviceChoice, Dtype};
 use crate::load::{LoadOptions, load};
 use crate::request::Sampling;
@@ -25,6 +25,7 @@ const ANSWER_TOKENS: usize = 8;
 const LAYOUT: SlotLayout = SlotLayout {
     slots: 3,
     piece_tokens: 8,
+    alike_tokens: usize::MAX,
 };
 
 fn decoder(name: &str, arithmetic: Arithmetic) -> AnyDecoder {

@@ -13,6 +13,7 @@
 
 mod cache;
 mod fetch;
+mod graphs;
 mod lock;
 mod own;
 #[cfg(test)]
@@ -24,6 +25,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 
 pub(crate) use cache::cache_folder;
+pub(crate) use graphs::build as build_graphs;
 pub(crate) use lock::Half;
 
 use crate::host::Host;
@@ -45,6 +47,11 @@ impl Libtorch {
     /// Says whether NVIDIA cards can be used with it.
     pub(crate) fn has_cuda(&self) -> bool {
         self.folder.join("lib/libtorch_cuda.so").is_file()
+    }
+
+    /// Says whether models can record CUDA graphs with it.
+    pub(crate) fn has_graphs(&self) -> bool {
+        self.folder.join("lib").join(graphs::LIBRARY).is_file()
     }
 }
 

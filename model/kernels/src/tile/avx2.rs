@@ -1,5 +1,8 @@
 //! The loops with 256-bit registers: a line of a step in two of them, and a sum for each half and row.
 //!
+//! Numbers in `bf16` are multiplied in 32 bits: rows come widened, and lines are widened as they are read, or all of a
+//! panel once where many tiles go through it.
+//!
 //! Sixteen registers hold the sums of four lines for one row, of two lines for up to three, of one line for six. So a
 //! panel is gone through once, twice or four times, some lines of each step at a time. The first pass asks for all
 //! lines: memory is read once and from end to end, and later passes find the panel in the cache.
@@ -24,12 +27,12 @@ fn load<T>(line: &Line<T>) -> [__m256i; 2] {
 #[target_feature(enable = "avx2")]
 #[inline]
 #[expect(unsafe_code, reason = "a store goes through a pointer")]
-fn store(sums: [__m256; 2], out: &mut [f32; LANES]) {
+fn store(numbers: [__m256; 2], out: &mut [f32; LANES]) {
     let half = out.as_mut_ptr();
     // SAFETY: sixteen floats are the two times 32 bytes that are written; no alignment is asked for.
     unsafe {
-        _mm256_storeu_ps(half, sums[0]);
-        _mm256_storeu_ps(half.add(8), sums[1]);
+        _mm256_storeu_ps(half, numbers[0]);
+        _mm256_storeu_ps(half.add(8), numbers[1]);
     }
 }
 
@@ -72,14 +75,16 @@ fn fetched(first: usize, count: usize, ahead: u8) -> (u8, u8) {
     }
 }
 
+/// Sums are added to those in `out` where there are more before.
 #[target_feature(enable = "avx2,fma")]
 pub(super) fn f32_rows<const W: usize, const R: usize>(
     lines: &[[Floats; W]],
     ahead: Ahead<'_, [Floats; W]>,
     inputs: &[[u32; R]],
+    is_more: bool,
     out: &mut [[f32; PANEL]; R],
 ) {
-    for_lines!(f32_pass, R, W, (lines, ahead, inputs, out));
+    for_lines!(f32_pass, R, W, (lines, ahead, inputs, is_more, out));
 }
 
 #[target_feature(enable = "avx2,fma")]
@@ -88,10 +93,14 @@ fn f32_pass<const L: usize, const R: usize, const W: usize>(
     steps: &[[Floats; W]],
     ahead: Ahead<'_, [Floats; W]>,
     inputs: &[[u32; R]],
+    is_more: bool,
     out: &mut [[f32; PANEL]; R],
 ) {
     let (own, next_lines) = fetched(first, L, ahead.lines);
     let mut sums = [[[_mm256_setzero_ps(); 2]; L]; R];
+    if is_more {
+        load_lines(first, &mut sums, out);
+    }
     for ((step, next), inputs) in steps.iter().zip(ahead.steps).zip(inputs) {
         fetch(step, own);
         fetch(next, next_lines);
@@ -108,6 +117,29 @@ fn f32_pass<const L: usize, const R: usize, const W: usize>(
     store_lines(first, &sums, out);
 }
 
+/// The even and the odd columns of a line, in 32 bits.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn widened(line: &Pairs) -> [[__m256; 2]; 2] {
+    let halves = load(line);
+    let even = halves.map(|half| _mm256_castsi256_ps(_mm256_slli_epi32::<16>(half)));
+    let odd = halves
+        .map(|half| _mm256_castsi256_ps(_mm256_and_si256(half, _mm256_set1_epi32(0xffff_0000_u32 as i32))));
+    [even, odd]
+}
+
+/// Writes the columns of each step in 32 bits, even and odd ones to a step each.
+#[target_feature(enable = "avx2")]
+pub(super) fn widen(steps: &[Step<[u16; 2]>], wide: &mut [[Step<f32>; 2]]) {
+    for (step, [even, odd]) in steps.iter().zip(wide) {
+        for ((line, even), odd) in step.iter().zip(even).zip(odd) {
+            let [even_columns, odd_columns] = widened(line);
+            store(even_columns, &mut even.0);
+            store(odd_columns, &mut odd.0);
+        }
+    }
+}
+
 #[target_feature(enable = "avx2,fma")]
 pub(super) fn bf16_rows<const R: usize>(
     steps: &[Step<[u16; 2]>],
@@ -115,6 +147,7 @@ pub(super) fn bf16_rows<const R: usize>(
     inputs: &[[u32; R]],
     out: &mut [[f32; PANEL]; R],
 ) {
+    let (inputs, _) = inputs.as_chunks::<2>();
     for_lines!(bf16_pass, R, 4, (steps, ahead, inputs, out));
 }
 
@@ -123,23 +156,20 @@ fn bf16_pass<const L: usize, const R: usize, const W: usize>(
     first: usize,
     steps: &[[Pairs; W]],
     ahead: Ahead<'_, [Pairs; W]>,
-    inputs: &[[u32; R]],
+    inputs: &[[[u32; R]; 2]],
     out: &mut [[f32; PANEL]; R],
 ) {
     let (own, next_lines) = fetched(first, L, ahead.lines);
     let mut sums = [[[_mm256_setzero_ps(); 2]; L]; R];
-    for ((step, next), inputs) in steps.iter().zip(ahead.steps).zip(inputs) {
+    for ((step, next), [even_inputs, odd_inputs]) in steps.iter().zip(ahead.steps).zip(inputs) {
         fetch(step, own);
         fetch(next, next_lines);
         for line in 0..L {
-            let halves = load(&step[first + line]);
-            let even = halves.map(|half| _mm256_castsi256_ps(_mm256_slli_epi32::<16>(half)));
-            let odd = halves.map(|half| {
-                _mm256_castsi256_ps(_mm256_and_si256(half, _mm256_set1_epi32(0xffff_0000_u32 as i32)))
-            });
-            for (sums, &input) in sums.iter_mut().zip(inputs) {
-                let even_input = _mm256_set1_ps(f32::from_bits(input << 16));
-                let odd_input = _mm256_set1_ps(f32::from_bits(input & 0xffff_0000));
+            let [even, odd] = widened(&step[first + line]);
+            let inputs = even_inputs.iter().zip(odd_inputs);
+            for (sums, (&even_input, &odd_input)) in sums.iter_mut().zip(inputs) {
+                let even_input = _mm256_set1_ps(f32::from_bits(even_input));
+                let odd_input = _mm256_set1_ps(f32::from_bits(odd_input));
                 for half in 0..2 {
                     let sum = &mut sums[line][half];
                     *sum = _mm256_fmadd_ps(even[half], even_input, *sum);
@@ -246,6 +276,29 @@ fn load_scales(line: usize, scales: &[u16; PANEL]) -> [__m256; 2] {
 fn load_quarter(numbers: &[u16; 8]) -> __m128i {
     // SAFETY: eight numbers are the 16 bytes that are read; no alignment is asked for.
     unsafe { _mm_loadu_si128(numbers.as_ptr().cast()) }
+}
+
+#[target_feature(enable = "avx2")]
+#[inline]
+fn load_lines<const L: usize, const R: usize>(
+    first: usize,
+    sums: &mut [[[__m256; 2]; L]; R],
+    out: &[[f32; PANEL]; R],
+) {
+    for (sums, row) in sums.iter_mut().zip(out) {
+        for (sums, out) in sums.iter_mut().zip(&row.as_chunks().0[first..]) {
+            *sums = load_sums(out);
+        }
+    }
+}
+
+#[target_feature(enable = "avx2")]
+#[inline]
+#[expect(unsafe_code, reason = "a load goes through a pointer")]
+fn load_sums(out: &[f32; LANES]) -> [__m256; 2] {
+    let half = out.as_ptr();
+    // SAFETY: sixteen floats are the two times 32 bytes that are read; no alignment is asked for.
+    unsafe { [_mm256_loadu_ps(half), _mm256_loadu_ps(half.add(8))] }
 }
 
 #[target_feature(enable = "avx2")]

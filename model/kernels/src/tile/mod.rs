@@ -4,6 +4,8 @@
 //! the steps in their order, for itself, whatever the size of the tile.
 
 #[cfg(target_arch = "x86_64")]
+mod amx;
+#[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
@@ -11,8 +13,8 @@ mod portable;
 
 use crate::level::{Kind, Level};
 use crate::lines::{Floats, PANEL};
-use crate::matrix::Step;
-use crate::operand::{Group, TILE, TileRef};
+use crate::matrix::{Format, Step};
+use crate::operand::{Group, Layout, Operand, TILE, TileRef};
 
 /// One panel of a matrix.
 #[derive(Clone, Copy)]
@@ -74,7 +76,7 @@ macro_rules! for_rows {
 ///
 /// # Panics
 ///
-/// When `out` does not have 1 to 6 rows, or panel and tile do not have the same steps.
+/// When `out` does not have as many rows as the tile, or panel and tile do not have the same steps.
 pub(crate) fn multiply(
     level: Level,
     panel: PanelRef<'_>,
@@ -82,6 +84,10 @@ pub(crate) fn multiply(
     tile: TileRef<'_>,
     out: &mut [[f32; PANEL]],
 ) {
+    #[cfg(target_arch = "x86_64")]
+    if let (Kind::Amx, PanelRef::Bf16(steps), PanelRef::Bf16(next)) = (level.0, panel, next) {
+        return bf16_tile(steps, ahead(steps, next, lines), tile, out);
+    }
     for_rows!(out, R => {
         let out = rows_of::<R>(out);
         let (words, _) = tile.words.as_chunks::<R>();
@@ -91,7 +97,8 @@ pub(crate) fn multiply(
                 f32_rows::<4, R>(level, steps, ahead(steps, next, lines), words, out);
             }
             (PanelRef::Bf16(steps), PanelRef::Bf16(next)) => {
-                assert_eq!(steps.len(), words.len(), "steps of panel and tile");
+                let expected = Layout::of(level, Format::Bf16).words(steps.len());
+                assert_eq!(expected, words.len(), "steps of panel and tile");
                 bf16_rows::<R>(level, steps, ahead(steps, next, lines), words, out);
             }
             (PanelRef::Int8(steps, scales), PanelRef::Int8(next, _)) => {
@@ -102,6 +109,73 @@ pub(crate) fn multiply(
             }
             _ => unreachable!("panels of one matrix have one format"),
         }
+    });
+}
+
+/// Steps that are widened at a time: so many that their lines stay in the first cache, one of each step at a time.
+const WIDENED_STEPS: usize = 64;
+/// Tiles from which on it pays to widen a panel once for all of them: with two it was measured to cost a tenth.
+const WIDENED_TILES: usize = 3;
+
+/// As [`multiply`] for all tiles of an operand, to the bit, where the kernels of `level` widen `bf16` and it pays to
+/// do so once; `false` where nothing was done.
+///
+/// # Panics
+///
+/// When `out` does not have a row for each of the operand's, or panel and operand do not have the same steps.
+pub(crate) fn multiply_widened(
+    level: Level,
+    panel: PanelRef<'_>,
+    operand: &Operand,
+    out: &mut [[f32; PANEL]],
+) -> bool {
+    let tiles = operand.tiles();
+    match panel {
+        #[cfg(target_arch = "x86_64")]
+        PanelRef::Bf16(steps) if level.0 == Kind::Avx2 && tiles.count() >= WIDENED_TILES => {
+            let mut wide = [[[Floats::of(0.0); 4]; 2]; WIDENED_STEPS];
+            for (part, steps) in steps.chunks(WIDENED_STEPS).enumerate() {
+                let wide = &mut wide[..steps.len()];
+                widen(steps, wide);
+                for number in 0..tiles.count() {
+                    let (first, count) = tiles.at(number);
+                    let words = &operand.tile(number).words[part * 2 * WIDENED_STEPS * count..];
+                    let words = &words[..2 * steps.len() * count];
+                    add_widened(
+                        wide.as_flattened(),
+                        words,
+                        part > 0,
+                        &mut out[first..first + count],
+                    );
+                }
+            }
+            true
+        }
+        _ => false,
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[expect(
+    unsafe_code,
+    reason = "the compiler cannot see that the instructions were detected"
+)]
+fn widen(steps: &[Step<[u16; 2]>], wide: &mut [[Step<f32>; 2]]) {
+    // SAFETY: the caller has a `Level` that exists only where the instructions were detected.
+    unsafe { avx2::widen(steps, wide) }
+}
+
+/// Sums of widened steps for the rows of a tile, added to those in `out` where there are more before.
+#[cfg(target_arch = "x86_64")]
+#[expect(
+    unsafe_code,
+    reason = "the compiler cannot see that the instructions were detected"
+)]
+fn add_widened(steps: &[Step<f32>], words: &[u32], is_more: bool, out: &mut [[f32; PANEL]]) {
+    for_rows!(out, R => {
+        let (words, _) = words.as_chunks::<R>();
+        // SAFETY: the caller has a `Level` that exists only where the instructions were detected.
+        unsafe { avx2::f32_rows(steps, ahead(steps, steps, 0), words, is_more, rows_of::<R>(out)) }
     });
 }
 
@@ -130,6 +204,22 @@ pub(crate) fn multiply_f32<const W: usize>(
     });
 }
 
+#[cfg(target_arch = "x86_64")]
+#[expect(
+    unsafe_code,
+    reason = "the compiler cannot see that the instructions were detected"
+)]
+fn bf16_tile(
+    steps: &[Step<[u16; 2]>],
+    ahead: Ahead<'_, Step<[u16; 2]>>,
+    tile: TileRef<'_>,
+    out: &mut [[f32; PANEL]],
+) {
+    // SAFETY: the caller has a `Level` of this kind, which exists only where the instructions were detected and
+    // permitted.
+    unsafe { amx::bf16_rows(steps, ahead, tile.words, out) }
+}
+
 fn rows_of<const R: usize>(out: &mut [[f32; PANEL]]) -> &mut [[f32; PANEL]; R] {
     out.first_chunk_mut()
         .expect("the caller has looked at the length")
@@ -150,10 +240,10 @@ fn f32_rows<const W: usize, const R: usize>(
         Kind::Portable => portable::f32_rows(lines, inputs, out),
         // SAFETY: a `Level` of this kind exists only where the instructions were detected.
         #[cfg(target_arch = "x86_64")]
-        Kind::Avx2 => unsafe { avx2::f32_rows(lines, ahead, inputs, out) },
+        Kind::Avx2 => unsafe { avx2::f32_rows(lines, ahead, inputs, false, out) },
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
-        Kind::Avx512 => unsafe { avx512::f32_rows(lines, ahead, inputs, out) },
+        Kind::Avx512 | Kind::Amx => unsafe { avx512::f32_rows(lines, ahead, inputs, out) },
     }
 }
 
@@ -175,7 +265,7 @@ fn bf16_rows<const R: usize>(
         Kind::Avx2 => unsafe { avx2::bf16_rows(steps, ahead, inputs, out) },
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
-        Kind::Avx512 => unsafe { avx512::bf16_rows(steps, ahead, inputs, out) },
+        Kind::Avx512 | Kind::Amx => unsafe { avx512::bf16_rows(steps, ahead, inputs, out) },
     }
 }
 
@@ -198,6 +288,6 @@ fn int8_rows<const R: usize>(
         Kind::Avx2 => unsafe { avx2::int8_rows(steps, ahead, scales, inputs, groups, out) },
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
-        Kind::Avx512 => unsafe { avx512::int8_rows(steps, ahead, scales, inputs, groups, out) },
+        Kind::Avx512 | Kind::Amx => unsafe { avx512::int8_rows(steps, ahead, scales, inputs, groups, out) },
     }
 }
