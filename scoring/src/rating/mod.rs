@@ -9,8 +9,8 @@
 //! # Voices: the clone rule for pay
 //!
 //! Over the items that both answered and that are still in both windows, two UIDs *share* an answer when they gave the
-//! same *telling* one, short of full score, and *differ* when they gave different ones, right or wrong. With s shared
-//! and d different answers they *coincide* when
+//! same *telling* one, short of full score for both, and *differ* when they gave different ones, right or wrong. With
+//! s shared and d different answers they *coincide* when
 //!
 //! ```text
 //! P(at most d of s + d fair coins show heads)  <=  2^-20

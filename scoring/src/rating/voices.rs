@@ -45,23 +45,60 @@ const fn coincidences_min_at() -> [u16; WINDOW_ITEMS_MAX + 1] {
 /// Counted pair by pair and not passed on: that a coincides with b and b with c says nothing about a and c.
 pub(super) fn voices(windows: &[&Window]) -> Vec<u32> {
     let mut voices = vec![1; windows.len()];
-    // Most windows have too few telling answers to coincide with any, and need not be looked at again.
-    let suspects: Vec<usize> = (0..windows.len())
-        .filter(|&index| has_enough_to_tell(windows[index].entries()))
-        .collect();
-    for (place, &left) in suspects.iter().enumerate() {
-        for &right in &suspects[place + 1..] {
-            if windows[left].coincides_with(windows[right]) {
-                voices[left] += 1;
-                voices[right] += 1;
+    let marks = marks(windows);
+    let groups: Vec<&[Mark]> = marks.chunk_by(Mark::is_same_answer).collect();
+    let mut groups_of = vec![Vec::new(); windows.len()];
+    for group in &groups {
+        group.iter().for_each(|mark| groups_of[mark.place].push(*group));
+    }
+    let mut shared = vec![0_usize; windows.len()];
+    for (place, groups) in groups_of.iter().enumerate() {
+        shared.fill(0);
+        groups
+            .iter()
+            .flat_map(|group| group.iter())
+            .for_each(|mark| shared[mark.place] += 1);
+        for later in place + 1..windows.len() {
+            // Most pairs share too few telling answers, and need not be looked at again.
+            if shared[later] >= COINCIDENCES_MIN && windows[place].coincides_with(windows[later]) {
+                voices[place] += 1;
+                voices[later] += 1;
             }
         }
     }
     voices
 }
 
-fn has_enough_to_tell(window: &[Entry]) -> bool {
-    window.iter().filter(|entry| entry.is_telling).count() >= COINCIDENCES_MIN
+/// A telling answer, by the place of the window that it stands in.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Mark {
+    item: u64,
+    digest: [u8; 32],
+    place: usize,
+}
+
+impl Mark {
+    fn is_same_answer(&self, other: &Self) -> bool {
+        (self.item, self.digest) == (other.item, other.digest)
+    }
+}
+
+/// All telling answers, the same ones beside each other.
+fn marks(windows: &[&Window]) -> Vec<Mark> {
+    let mut marks = Vec::new();
+    for (place, window) in windows.iter().enumerate() {
+        let telling = window.entries().iter().filter(|entry| entry.is_telling);
+        marks.extend(telling.filter_map(|entry| {
+            let digest = entry.digest?;
+            Some(Mark {
+                item: entry.item,
+                digest,
+                place,
+            })
+        }));
+    }
+    marks.sort_unstable();
+    marks
 }
 
 /// Whether two windows share so many telling answers that their differences are too few for two minds.
@@ -75,8 +112,9 @@ pub(super) fn coincide(mut left: &[Entry], mut right: &[Entry]) -> bool {
             Ordering::Greater => right = right_rest,
             Ordering::Equal => {
                 if one.digest.is_some() && other.digest.is_some() {
-                    different += usize::from(one.digest != other.digest);
-                    shared += u16::from(one.digest == other.digest && one.is_telling);
+                    let is_same = one.digest == other.digest;
+                    different += usize::from(!is_same);
+                    shared += u16::from(is_same && one.is_telling && other.is_telling);
                 }
                 (left, right) = (left_rest, right_rest);
             }
@@ -147,6 +185,15 @@ mod tests {
     fn right_answers_prove_nothing() {
         let answers = telling('r', 60) + &telling('A', 19);
         check(&[&answers, &answers], &[1, 1]);
+    }
+
+    #[test]
+    fn an_answer_tells_when_it_tells_of_both() {
+        let left = window(&telling('A', 20));
+        let mut entries = left.entries().to_vec();
+        entries[0].is_telling = false;
+        let right = Window::new(entries).expect("a window");
+        assert!(!left.coincides_with(&right) && !right.coincides_with(&left));
     }
 
     #[test]
