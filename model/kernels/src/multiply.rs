@@ -114,7 +114,7 @@ pub fn multiply(
         let left = if is_done { 0 } else { operand.tiles().count() };
         for number in 0..left {
             let (first, count) = operand.tiles().at(number);
-            let ahead = (next, lines_ahead(number, operand.tiles().count()));
+            let ahead = (next, lines_ahead(layout, number, operand.tiles().count()));
             let rows = &mut rows[first..first + count];
             tile::multiply(level, panel, ahead, operand.tile(number), rows);
         }
@@ -126,10 +126,12 @@ pub fn multiply(
 
 /// Which lines of the next panel are fetched while tile `tile` of `tiles` is at work, a bit each.
 ///
-/// A single tile waits for memory in any case. Of several, all but the first find their panel in the cache and leave
+/// A single tile waits for memory in any case; tile registers are filled in an order that the processor does not foresee,
+/// so all that comes next is fetched for them. Of several, all but the first find their panel in the cache and leave
 /// memory idle, unless the next panel is fetched meanwhile, evenly.
-fn lines_ahead(tile: usize, tiles: usize) -> u8 {
+fn lines_ahead(layout: Layout, tile: usize, tiles: usize) -> u8 {
     match (tiles, tile) {
+        (1, 0) if layout == Layout::Rows => 0b1111,
         (2, 0) | (3, 0) => 0b0011,
         (2, 1) => 0b1100,
         (3, 1) => 0b0100,
