@@ -139,7 +139,7 @@ fn on_ledger() -> Case {
 fn ratio_on_ledger(trial: Trial) -> f64 {
     const HONEST: usize = 4;
     const MINERS: usize = 9;
-    const TEMPOS: u32 = 12;
+    const TEMPOS: u32 = 40;
     let (openings, yuma3) = if trial.defence.is_on() { (16, 1) } else { (0, 0) };
     let parameters = [
         ("evidence_openings", openings),
