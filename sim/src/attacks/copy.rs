@@ -79,10 +79,8 @@ impl Attack for Copy {
             };
             case(setting, Bound::Near(ratio), 0.02)
         });
-        let others = [Conduct::Idle, Conduct::Part(0.1)].map(|conduct| {
-            let bound = if conduct == Conduct::Idle { 0.05 } else { 0.11 };
-            case(plain(conduct), Bound::Near(1.08), bound)
-        });
+        let others = [(Conduct::Idle, 0.02), (Conduct::Part(0.1), 0.11)]
+            .map(|(conduct, bound)| case(plain(conduct), Bound::Near(1.08), bound));
         measured
             .chain(others)
             .chain([on_ledger()])
