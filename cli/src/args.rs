@@ -184,6 +184,7 @@ mod tests {
             "agon audit --from 101 --to 200 --ledger http://ledger.example:9944 --json",
             "agon audit --export audit.export",
             "agon sim --list",
+            "agon sim --cost --json",
             "agon sim --attack copy-weights --epochs 50 --seeds 4 --defence off --json --plot x.svg",
             "agon sim --all --explore --report x.html",
             "agon localnet --miners 4 --validators 2 --tempos 2 --json",

@@ -6,6 +6,8 @@ use std::thread;
 
 use agon_sim::attack::{Attack, Defence};
 use agon_sim::attacks::{ATTACKS, ELSEWHERE, find};
+use agon_sim::cost::{Cost, evidence_cost};
+use agon_sim::estimate::Estimate;
 use agon_sim::report::{chart, page, with_interval};
 use agon_sim::run::{AttackReport, Plan, Verdict, run as run_attack};
 use anyhow::{Context, bail};
@@ -20,6 +22,7 @@ const EXAMPLES: &str = "Examples:
   agon sim --attack copy-weights
   agon sim --attack A1 --epochs 400 --seeds 20 --plot copy.svg
   agon sim --all --report attacks.html
+  agon sim --cost
   agon sim --all --explore --json            a line for each row, other stakes and sizes included
 
 Off is the subnet as published designs have it: the attack has to pay there what was published or measured, or its \
@@ -32,7 +35,7 @@ Exit codes: 0 every bound holds or is open, 1 one is missed or a case is void, 2
 
 /// Flags of `agon sim`.
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES, group = ArgGroup::new("what").required(true).args(["attack", "all", "list"]))]
+#[command(after_help = EXAMPLES, group = ArgGroup::new("what").required(true).args(["attack", "all", "list", "cost"]))]
 pub struct SimArgs {
     /// The attack of this name or row
     #[arg(long, value_name = "NAME")]
@@ -43,6 +46,9 @@ pub struct SimArgs {
     /// Name the attacks, and those that are tried elsewhere
     #[arg(long)]
     list: bool,
+    /// What the defences cost those who keep to the rules
+    #[arg(long)]
+    cost: bool,
     /// Epochs of each run
     #[arg(long, value_name = "N", default_value_t = 200)]
     epochs: u32,
@@ -94,6 +100,10 @@ pub fn run(session: &Session, args: &SimArgs) -> anyhow::Result<()> {
         return list(session);
     }
     let plan = plan(args)?;
+    if args.cost {
+        let cost = evidence_cost(&plan);
+        return session.show(&cost, || cost_table(&cost).to_string());
+    }
     let mut reports = Vec::new();
     for attack in chosen(args)? {
         let report = run_attack(attack, &plan, args.defence.map(Defence::from));
@@ -173,6 +183,35 @@ fn write(path: &Path, text: &str) -> anyhow::Result<()> {
     std::fs::write(path, text).with_context(|| format!("write {}", path.display()))?;
     note(format_args!("wrote {}", path.display()));
     Ok(())
+}
+
+fn cost_table(cost: &Cost) -> Table {
+    let mut table = Table::new(&[("evidence costs the honest", Align::Left), ("", Align::Right)]);
+    let whole = |figure: f64| format!("{figure:.0}");
+    let percent = |estimate: &Estimate| format!("{:.3} %", 100.0 * estimate.mean);
+    let Cost {
+        validators, miners, ..
+    } = cost;
+    for (name, figure) in [
+        ("transactions of a validator in a tempo", whole(cost.transactions)),
+        ("their bytes", whole(cost.transaction_bytes)),
+        ("bytes of state for each", whole(cost.state_bytes)),
+        (
+            "income that honest validators lose together",
+            percent(&cost.income_lost),
+        ),
+        (
+            "income moved between honest validators",
+            percent(&cost.income_moved),
+        ),
+    ] {
+        table.row([name.to_owned(), figure]);
+    }
+    table.row([
+        format!("on a ledger of {validators} validators, {miners} miners"),
+        String::new(),
+    ]);
+    table
 }
 
 fn verdict(reports: &[AttackReport]) -> anyhow::Result<()> {

@@ -12,6 +12,39 @@ pub const SLASH: f64 = 0.1;
 /// Share of requests that a miner fails of whoever asks.
 pub const MINERS_FAIL: f64 = 0.01;
 
+/// Why a row that is not the one in its validator's evidence counts.
+pub const ROW_UNTIED: &str = "the ledger compares the leaves of evidence with each other and not with the row that was \
+                              revealed: `agon audit` names the difference, no rule punishes it";
+
+/// How a row comes not to be what was measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Falsehood {
+    /// The evidence says the same, in a step that does not follow and that anyone can repeat.
+    InEvidence,
+    /// The evidence is true, and another row is revealed.
+    BesidesEvidence,
+    /// The evidence follows, since the validator helped its miners to what they were measured by.
+    InAnswers,
+}
+
+impl Falsehood {
+    /// Whether it can be shown to the ledger.
+    #[must_use]
+    pub fn can_be_shown(self) -> bool {
+        self == Self::InEvidence
+    }
+
+    /// Its name in labels.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::InEvidence => "forged in the evidence",
+            Self::BesidesEvidence => "another row than in the evidence",
+            Self::InAnswers => "miners are told the answers",
+        }
+    }
+}
+
 /// Honest validators first, then the allied ones; stake is equal within each camp.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Bloc {
@@ -56,6 +89,13 @@ impl Bloc {
     #[must_use]
     pub const fn members(&self) -> std::ops::Range<usize> {
         self.honest..self.count()
+    }
+
+    /// Which validators' rows can be shown to be forged, when the bloc's are false in this way.
+    #[must_use]
+    pub fn forged(&self, falsehood: Falsehood) -> Vec<bool> {
+        let is_shown = |index| self.members().contains(&index) && falsehood.can_be_shown();
+        (0..self.count()).map(is_shown).collect()
     }
 
     /// Stake of each, in base units.

@@ -109,10 +109,8 @@ mod tests {
     fn who_does_all_the_work_is_covered_in_full_and_who_does_none_not_at_all() {
         assert_eq!(mean_ppm(Conduct::Honest, 0.0), f64::from(PPM));
         assert_eq!(mean_ppm(Conduct::Silent, 0.0), 0.0);
-        // A failure counts 0 where another validator opened an answer of the same miner, and half where none did:
-        // with 240 other slots over 64 miners that is 1 in 43.
-        let idle = mean_ppm(Conduct::Idle, 0.0);
-        assert!(idle > 0.0 && idle < 0.03 * f64::from(PPM), "{idle}");
+        // Without a receipt there is no coverage, whatever others say of the same miners.
+        assert_eq!(mean_ppm(Conduct::Idle, 0.0), 0.0);
     }
 
     #[test]
@@ -124,6 +122,7 @@ mod tests {
     #[test]
     fn failures_that_everybody_sees_cost_what_they_deserve() {
         let honest = mean_ppm(Conduct::Honest, 0.02) / f64::from(PPM);
-        assert!((0.97..0.99).contains(&honest), "{honest}");
+        // Where few others opened a slot of the same miner, a failure is not excused.
+        assert!((0.97..1.0).contains(&honest), "{honest}");
     }
 }

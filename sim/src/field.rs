@@ -314,6 +314,22 @@ mod tests {
         assert!((200_000..=500_000).contains(&coverage[3]), "{coverage:?}");
     }
 
+    /// Today's behaviour, and what the open cases of the attacks on weights rest on: the ledger does not ask whether
+    /// the row that is revealed is the one that the evidence gives. Here the evidence has no weights at all.
+    #[test]
+    fn a_row_counts_whatever_the_evidence_says_of_it() {
+        let mut field = field(3, 16);
+        let row = vec![(u16::try_from(VALIDATORS).unwrap(), 1)];
+        let rows = vec![row; VALIDATORS];
+        let conducts = [const { Conduct::Honest }; VALIDATORS];
+        let records: Vec<_> = (0..3)
+            .filter_map(|_| field.tempo_with_evidence(&rows, &conducts))
+            .collect();
+        let last = records.last().unwrap();
+        assert_eq!(last.coverage_ppm[..VALIDATORS], [FULL_PPM; VALIDATORS]);
+        assert_eq!(last.outputs.incentive[VALIDATORS], u16::MAX);
+    }
+
     #[test]
     fn bytes_and_transactions_are_counted() {
         let ledger = field(2, 0).ledger;

@@ -13,6 +13,7 @@
 //! | [`ledger`], [`field`], [`work`] | a subnet on the real state machine; evidence with real keys |
 //! | [`bloc`], [`lift`] | validators that act together |
 //! | [`contest`], [`bursts`] | miners under one validator's comparison, windows and bursts |
+//! | [`cost`] | what the defences cost the honest |
 //! | [`miners`], [`stakes`], [`random`] | what is modelled |
 //! | [`report`] | results as text for programs, charts and a page |
 
@@ -21,6 +22,7 @@ pub mod attacks;
 pub mod bloc;
 pub mod bursts;
 pub mod contest;
+pub mod cost;
 pub mod epochs;
 pub mod estimate;
 pub mod evidence;

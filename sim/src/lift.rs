@@ -4,7 +4,7 @@
 //! the ratio of what the chosen miners are paid.
 
 use crate::attack::Trial;
-use crate::bloc::{Bloc, Court};
+use crate::bloc::{Bloc, Court, Falsehood};
 use crate::epochs::Epochs;
 use crate::evidence::Conduct;
 use crate::miners::{Climate, Miners};
@@ -14,6 +14,10 @@ use crate::stakes::normalized;
 /// What answers that are always right are worth against those of a median miner, right on three of four items, under
 /// the default sharpness: the square of 4/3.
 pub const TOLD: f64 = 16.0 / 9.0;
+
+/// Why telling the answers gains something.
+pub const TOLD_GAINS: &str = "a validator knows its own questions, so that it can tell its miners the answers and show true \
+                              evidence; only clipping limits what that gains";
 
 /// What is lifted by whom.
 #[derive(Clone, Copy, Debug)]
@@ -28,8 +32,8 @@ pub struct Lift {
     pub noise: f64,
     /// What the bloc agrees to give them, in parts of their true weight.
     pub factor: f64,
-    /// Whether the row is what the evidence gives, because the miners were told the answers, or is forged.
-    pub follows: bool,
+    /// How the row is false.
+    pub falsehood: Falsehood,
 }
 
 /// What came of it.
@@ -53,7 +57,7 @@ impl Lift {
         let mut honest = Epochs::new(&self.bloc.stakes(), self.miners, trial.defence);
         let mut lifting = honest.clone();
         let mut court = Court::new(honest.clone());
-        let forged = self.forged();
+        let forged = self.bloc.forged(self.falsehood);
         let conducts = vec![Conduct::Honest; self.bloc.count()];
         let mut lifted = Lifted::default();
         for _ in 0..trial.epochs {
@@ -72,13 +76,6 @@ impl Lift {
         }
         lifted.shown = court.shown.iter().sum();
         lifted
-    }
-
-    fn forged(&self) -> Vec<bool> {
-        let allied = self.bloc.members();
-        (0..self.bloc.count())
-            .map(|index| allied.contains(&index) && !self.follows)
-            .collect()
     }
 
     fn lift(&self, rows: &[Vec<f64>]) -> Vec<Vec<f64>> {

@@ -41,7 +41,9 @@ impl Attack for Accuse {
             label: format!("validators with {stake} of the stake accuse"),
             off: Bound::AtMost(0.98),
             on: Bound::AtLeast(0.98),
-            open: None,
+            open: Some(
+                "a miner has no way to post its receipt against a failure that is claimed of it; the accusers lose coverage for one slot in 64",
+            ),
             explores: false,
             measure: Box::new(move |trial| income(stake, trial)),
         };

@@ -5,8 +5,8 @@
 //! have to tell it, their evidence follows, and clipping alone limits the gain.
 
 use crate::attack::{Attack, Bound, Case};
-use crate::bloc::Bloc;
-use crate::lift::{Lift, TOLD};
+use crate::bloc::{Bloc, Falsehood, ROW_UNTIED};
+use crate::lift::{Lift, TOLD, TOLD_GAINS};
 
 /// The attack.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ impl Attack for Bribe {
     fn cases(&self) -> Vec<Case> {
         const MEASURED: [(f64, f64); 5] = [(0.4, 1.19), (0.1, 1.02), (0.25, 1.09), (0.49, 1.32), (0.51, 5.6)];
         let bribed = MEASURED.iter().map(|&(stake, gain)| case(stake, gain));
-        bribed.chain([told(), loss()]).collect()
+        bribed.chain([told(), besides(), loss()]).collect()
     }
 }
 
@@ -56,14 +56,29 @@ fn case(stake: f64, gain: f64) -> Case {
 fn told() -> Case {
     let lift = Lift {
         factor: TOLD,
-        follows: true,
+        falsehood: Falsehood::InAnswers,
         ..lift(0.4)
     };
     Case {
-        label: String::from("0.4 of the stake is bribed to tell the miner the answers"),
+        label: String::from("0.4 of the stake is bribed, the miner is told the answers"),
         off: Bound::AtLeast(1.02),
         on: Bound::AtMost(1.02),
-        open: None,
+        open: Some(TOLD_GAINS),
+        explores: false,
+        measure: Box::new(move |trial| lift.run(trial).gain()),
+    }
+}
+
+fn besides() -> Case {
+    let lift = Lift {
+        falsehood: Falsehood::BesidesEvidence,
+        ..lift(0.4)
+    };
+    Case {
+        label: String::from("0.4 of the stake is bribed, another row than in the evidence"),
+        off: Bound::Near(1.19),
+        on: Bound::AtMost(1.02),
+        open: Some(ROW_UNTIED),
         explores: false,
         measure: Box::new(move |trial| lift.run(trial).gain()),
     }
@@ -88,6 +103,6 @@ fn lift(stake: f64) -> Lift {
         chosen: 1,
         noise: 0.2,
         factor: 10.0,
-        follows: false,
+        falsehood: Falsehood::InEvidence,
     }
 }

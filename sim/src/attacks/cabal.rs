@@ -5,10 +5,11 @@
 //! A fair share is half of the emission by stake and half by utility.
 //!
 //! On: a row that does not follow from its evidence is shown to the ledger before it pays ([`Court`]). The rows of
-//! the cabal cannot follow from evidence, since its validators draw all miners alike.
+//! the cabal cannot follow from evidence, since its validators draw all miners alike. What is left to it is to commit
+//! to true evidence and to reveal another row.
 
 use crate::attack::{Attack, Bound, Case, Trial};
-use crate::bloc::{Bloc, Court};
+use crate::bloc::{Bloc, Court, Falsehood, ROW_UNTIED};
 use crate::epochs::Epochs;
 use crate::evidence::Conduct;
 use crate::random::Random;
@@ -28,6 +29,7 @@ pub(super) struct Setting {
     /// The cabal's share of what miners are worth; it runs a quarter of them.
     pub(super) utility: f64,
     pub(super) noise: f64,
+    pub(super) falsehood: Falsehood,
 }
 
 impl Attack for Cabal {
@@ -56,7 +58,16 @@ impl Attack for Cabal {
         let measured = MEASURED
             .iter()
             .map(|&(stake, ratio)| case(Setting { stake, ..PLAIN }, Bound::Near(ratio)));
-        measured.chain(explored()).collect()
+        let besides = Setting {
+            stake: 0.45,
+            falsehood: Falsehood::BesidesEvidence,
+            ..PLAIN
+        };
+        let besides = Case {
+            open: Some(ROW_UNTIED),
+            ..case(besides, Bound::Near(1.44))
+        };
+        measured.chain([besides]).chain(explored()).collect()
     }
 }
 
@@ -66,6 +77,7 @@ pub(super) const PLAIN: Setting = Setting {
     stake: 0.4,
     utility: 0.3,
     noise: 0.4,
+    falsehood: Falsehood::InEvidence,
 };
 
 fn explored() -> Vec<Case> {
@@ -101,8 +113,12 @@ pub(super) fn label(setting: &Setting) -> String {
         stake,
         utility,
         noise,
+        falsehood,
     } = setting;
-    format!("{validators} validators, {miners} miners, stake {stake}, utility {utility}, noise {noise}")
+    format!(
+        "{validators} validators, {miners} miners, stake {stake}, utility {utility}, noise {noise}, {}",
+        falsehood.name()
+    )
 }
 
 /// What the cabal would get by stake and utility alone.
@@ -118,7 +134,7 @@ pub(super) fn emission(setting: &Setting, trial: Trial) -> f64 {
     let mut epochs = Epochs::new(&bloc.stakes(), setting.miners, trial.defence);
     let mut court = Court::new(epochs.clone());
     let conducts = vec![Conduct::Honest; bloc.count()];
-    let forged: Vec<bool> = (0..bloc.count()).map(|index| index >= bloc.honest).collect();
+    let forged = bloc.forged(setting.falsehood);
     let mut sum = 0.0;
     for _ in 0..trial.epochs {
         let rows = rows(setting, &bloc, &mut random);

@@ -11,8 +11,9 @@
 use agon_ledger_state::ParameterId;
 
 use crate::attack::{Attack, Bound, Case, Trial};
-use crate::epochs::{Epochs, FULL_PPM, default_of};
+use crate::epochs::{Epochs, FULL_PPM, default_of, upscaled};
 use crate::evidence::{Conduct, coverage_of};
+use crate::field::Field;
 use crate::miners::{Climate, Miners};
 use crate::random::Random;
 use crate::stakes::{StakeTable, base_units, normalized};
@@ -78,11 +79,13 @@ impl Attack for Copy {
             };
             case(setting, Bound::Near(ratio), 0.02)
         });
-        let others = [Conduct::Idle, Conduct::Part(0.1)].map(|conduct| {
-            let bound = if conduct == Conduct::Idle { 0.05 } else { 0.11 };
-            case(plain(conduct), Bound::Near(1.08), bound)
-        });
-        measured.chain(others).chain(explored()).collect()
+        let others = [(Conduct::Idle, 0.02), (Conduct::Part(0.1), 0.11)]
+            .map(|(conduct, bound)| case(plain(conduct), Bound::Near(1.08), bound));
+        measured
+            .chain(others)
+            .chain([on_ledger()])
+            .chain(explored())
+            .collect()
     }
 }
 
@@ -115,6 +118,58 @@ fn explored() -> Vec<Case> {
         }
     }
     cases
+}
+
+/// The same with blocks, transactions and real evidence; few tempos, since each takes a hundred signatures.
+fn on_ledger() -> Case {
+    Case {
+        label: String::from("5 validators, 9 miners, noise 0.2, lag 1, on the ledger with real evidence"),
+        off: Bound::AtLeast(1.0),
+        on: Bound::AtMost(0.02),
+        open: None,
+        explores: false,
+        measure: Box::new(ratio_on_ledger),
+    }
+}
+
+/// Dividends of the copier over the mean of the four honest validators of the same stake, in the last half of the
+/// tempos. Off, rows are committed too, and bonds are those of the published design.
+fn ratio_on_ledger(trial: Trial) -> f64 {
+    const HONEST: usize = 4;
+    const MINERS: usize = 9;
+    const TEMPOS: u32 = 40;
+    let (openings, yuma3) = if trial.defence.is_on() { (16, 1) } else { (0, 0) };
+    let parameters = [
+        ("evidence_openings", openings),
+        ("yuma3", yuma3),
+        ("weights_rate_limit_blocks", 0),
+    ];
+    let mut field = Field::new(trial.seed, &[20_000; HONEST + 1], MINERS, &parameters);
+    let mut random = Random::new("copy-weights on the ledger", trial.seed);
+    let miners = Miners::new(MINERS, Climate::steady(0.2), &mut random);
+    let mut conducts = vec![Conduct::Honest; HONEST];
+    conducts.push(Conduct::Silent);
+    let mut copied = vec![1.0; MINERS];
+    let mut pay = Pay::default();
+    for tempo in 0..TEMPOS {
+        let mut rows = miners.measured_by(HONEST, &mut random);
+        rows.push(copied);
+        let stored: Vec<_> = rows.iter().map(|row| upscaled(row, HONEST + 1)).collect();
+        let record = field
+            .tempo_with_evidence(&stored, &conducts)
+            .expect("UIDs are held");
+        let seen = &record.outputs.consensus[HONEST + 1..];
+        copied = seen.iter().map(|share| f64::from(*share)).collect();
+        if tempo >= TEMPOS / 2 {
+            let paid = |uid: usize| record.payouts.validators[uid].base_units() as f64;
+            pay.honest += (0..HONEST).map(paid).sum::<f64>();
+            pay.copier += paid(HONEST);
+        }
+        if copied.iter().sum::<f64>() == 0.0 {
+            copied = vec![1.0; MINERS];
+        }
+    }
+    pay.copier / (pay.honest / HONEST as f64)
 }
 
 fn case(setting: Setting, off: Bound, at_most: f64) -> Case {

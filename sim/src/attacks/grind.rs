@@ -64,7 +64,7 @@ impl Attack for Grind {
 const EASY: f64 = 0.1;
 /// Beacons for each epoch of the plan, and questions that hang on one.
 const BEACONS: u32 = 4;
-const QUESTIONS: u32 = 32;
+const QUESTIONS: u32 = 128;
 
 /// Share of questions that are easy in the draws of an honest validator. The grinder goes for one question at a time.
 ///

@@ -4,6 +4,7 @@
 
 use super::cabal::{PLAIN, Setting, emission, fair, label};
 use crate::attack::{Attack, Bound, Case};
+use crate::bloc::{Falsehood, ROW_UNTIED};
 
 /// The attack.
 #[derive(Debug)]
@@ -31,21 +32,26 @@ impl Attack for Majority {
     }
 
     fn cases(&self) -> Vec<Case> {
-        let case = |stake, off| {
+        let case = |stake, off, falsehood: Falsehood| {
             let setting = Setting {
                 stake,
                 utility: 0.1,
+                falsehood,
                 ..PLAIN
             };
             Case {
                 label: label(&setting),
                 off,
                 on: Bound::AtMost(1.1),
-                open: None,
+                open: (!falsehood.can_be_shown()).then_some(ROW_UNTIED),
                 explores: false,
                 measure: Box::new(move |trial| emission(&setting, trial) / fair(&setting)),
             }
         };
-        vec![case(0.6, Bound::AtLeast(2.0)), case(0.51, Bound::Near(3.0))]
+        vec![
+            case(0.6, Bound::AtLeast(2.0), Falsehood::InEvidence),
+            case(0.51, Bound::Near(3.0), Falsehood::InEvidence),
+            case(0.6, Bound::AtLeast(2.0), Falsehood::BesidesEvidence),
+        ]
     }
 }

@@ -5,8 +5,8 @@
 //! questions has evidence that follows; what is left of its lift is clipped at consensus.
 
 use crate::attack::{Attack, Bound, Case};
-use crate::bloc::Bloc;
-use crate::lift::{Lift, TOLD};
+use crate::bloc::{Bloc, Falsehood, ROW_UNTIED};
+use crate::lift::{Lift, TOLD, TOLD_GAINS};
 
 /// The attack.
 #[derive(Debug)]
@@ -37,20 +37,17 @@ impl Attack for Own {
         let forged = PLAIN;
         let told = Lift {
             factor: TOLD,
-            follows: true,
+            falsehood: Falsehood::InAnswers,
+            ..PLAIN
+        };
+        let besides = Lift {
+            falsehood: Falsehood::BesidesEvidence,
             ..PLAIN
         };
         vec![
-            case(
-                "a tenth of the stake, tenfold weight",
-                Bound::AtLeast(1.03),
-                forged,
-            ),
-            case(
-                "a tenth of the stake, miners are told the answers",
-                Bound::AtLeast(1.0),
-                told,
-            ),
+            case(forged, Bound::AtLeast(1.03), None),
+            case(told, Bound::AtLeast(1.0), Some(TOLD_GAINS)),
+            case(besides, Bound::AtLeast(1.03), Some(ROW_UNTIED)),
         ]
     }
 }
@@ -61,15 +58,15 @@ const PLAIN: Lift = Lift {
     chosen: 5,
     noise: 0.2,
     factor: 10.0,
-    follows: false,
+    falsehood: Falsehood::InEvidence,
 };
 
-fn case(label: &str, off: Bound, lift: Lift) -> Case {
+fn case(lift: Lift, off: Bound, open: Option<&'static str>) -> Case {
     Case {
-        label: label.to_owned(),
+        label: format!("a tenth of the stake, {}", lift.falsehood.name()),
         off,
         on: Bound::AtMost(1.03),
-        open: None,
+        open,
         explores: false,
         measure: Box::new(move |trial| lift.run(trial).gain()),
     }

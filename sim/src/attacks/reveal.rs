@@ -49,7 +49,9 @@ impl Attack for Reveal {
             label: label.to_owned(),
             off: Bound::AtLeast(1.0),
             on: Bound::AtMost(0.9),
-            open: None,
+            open: Some(
+                "nothing asks for a reveal: the standing row goes on earning, and any of several open commits may be shown",
+            ),
             explores: false,
             measure: Box::new(move |trial| ratio(choice, trial)),
         };

@@ -40,7 +40,7 @@ impl Attack for Starve {
             label: format!("answers {served} of 16 validators, five large stakes"),
             off: Bound::Near(ratio),
             on: Bound::AtMost(1.0),
-            open: None,
+            open: Some("a challenge names its sender, so that a miner can choose whom to serve"),
             explores: false,
             measure: Box::new(move |trial| per_request(served, trial)),
         };
