@@ -264,7 +264,9 @@ fn record_text(subnet: &SubnetView) -> String {
 /// By which pulse the ledger opens weights of the running tempo.
 fn seal_round_text(subnet: &SubnetView) -> String {
     match subnet.seal_round {
-        Some(round) => format!("{round}: the beacon's pulse of it opens the weights that are sealed in this tempo"),
+        Some(round) => {
+            format!("{round}: the beacon's pulse of it opens the weights that are sealed in this tempo")
+        }
         None => String::from("none: weights of this tempo are revealed by hand"),
     }
 }

@@ -166,7 +166,12 @@ const fn may_be_shown(progress: Progress, rules: &Rules, blocks_left: u64) -> bo
     match progress {
         Progress::Made => !rules.commit_reveal,
         Progress::Submitted | Progress::Committed => true,
-        Progress::Sealed => blocks_left <= rules.tempo_blocks.saturating_sub(rules.tempo_blocks / WAIT_DIVISOR),
+        Progress::Sealed => {
+            blocks_left
+                <= rules
+                    .tempo_blocks
+                    .saturating_sub(rules.tempo_blocks / WAIT_DIVISOR)
+        }
         Progress::Shown => false,
     }
 }

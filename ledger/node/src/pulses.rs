@@ -48,15 +48,9 @@ pub enum PulseSource {
 #[derive(Debug, Error)]
 enum PulseError {
     #[error("ask {url}")]
-    Relay {
-        url: String,
-        source: Box<ureq::Error>,
-    },
+    Relay { url: String, source: Box<ureq::Error> },
     #[error("{url} answers something else than a round of a beacon")]
-    Answer {
-        url: String,
-        source: serde_json::Error,
-    },
+    Answer { url: String, source: serde_json::Error },
     #[error("{url} answers with a signature that is none")]
     Signature { url: String },
     #[error(transparent)]
@@ -96,9 +90,9 @@ fn asked(url: &str) -> Result<PulseSignature, PulseError> {
         url: url.to_owned(),
         source,
     })?;
-    told.signature.parse().map_err(|_| PulseError::Signature {
-        url: url.to_owned(),
-    })
+    told.signature
+        .parse()
+        .map_err(|_| PulseError::Signature { url: url.to_owned() })
 }
 
 /// Who brings pulses to one ledger.
@@ -190,8 +184,14 @@ mod tests {
                 answer.len()
             );
             // A client that has read enough may be gone.
-            let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(answer.as_bytes()));
-            String::from_utf8_lossy(&request[..len]).lines().next().unwrap().to_owned()
+            let _ = stream
+                .write_all(head.as_bytes())
+                .and_then(|()| stream.write_all(answer.as_bytes()));
+            String::from_utf8_lossy(&request[..len])
+                .lines()
+                .next()
+                .unwrap()
+                .to_owned()
         });
         (url, served)
     }

@@ -8,9 +8,7 @@
 use agon_ledger_state::{Applied, Begun, BlockInput, GenesisError, Refusal, State};
 use agon_protocol::codec;
 use agon_protocol::id::{BlockNumber, Digest};
-use agon_protocol::message::{
-    Block, CertificateError, FinalBlock, Genesis, Header, Signed, Transaction,
-};
+use agon_protocol::message::{Block, CertificateError, FinalBlock, Genesis, Header, Signed, Transaction};
 use borsh::{BorshDeserialize, BorshSerialize};
 use serde::Serialize;
 use thiserror::Error;

@@ -160,7 +160,11 @@ impl State {
             Some(beacon) => beacon.validate().is_ok(),
             None => !has_rounds && !self.has_pulses(),
         };
-        if valid { Ok(()) } else { Err(InvariantBroken::Beacon) }
+        if valid {
+            Ok(())
+        } else {
+            Err(InvariantBroken::Beacon)
+        }
     }
 
     fn check_deposits(&self) -> Result<(), InvariantBroken> {
@@ -399,7 +403,9 @@ impl State {
         let mut seals = self.table.scan::<SealedRow>(netuid);
         let is_open = |tempo: u64, uid: Uid, row: &SealedRow| {
             let Commits(open) = self.commits(netuid, uid);
-            let has_round = rounds.as_ref().is_some_and(|rounds| rounds.round_of(tempo).is_some());
+            let has_round = rounds
+                .as_ref()
+                .is_some_and(|rounds| rounds.round_of(tempo).is_some());
             let commit = (tempo, row.digest);
             has_round && open.iter().any(|open| (open.tempo, open.digest) == commit)
         };

@@ -94,7 +94,10 @@ pub struct AcceptedPulse {
 impl fmt::Display for AcceptedPulse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let round = self.round;
-        write!(f, "publishes the pulse of round {round}, which opens what is sealed to it")
+        write!(
+            f,
+            "publishes the pulse of round {round}, which opens what is sealed to it"
+        )
     }
 }
 
@@ -102,13 +105,17 @@ impl State {
     /// The beacon that the genesis names.
     #[must_use]
     pub fn beacon(&self) -> Option<Beacon> {
-        self.table.read::<NamedBeacon>(&()).map(|NamedBeacon(beacon)| beacon)
+        self.table
+            .read::<NamedBeacon>(&())
+            .map(|NamedBeacon(beacon)| beacon)
     }
 
     /// Rounds whose pulses are made by `now_ms` and not published, and for which something sealed waits; ascending.
     #[must_use]
     pub fn pulses_awaited(&self, now_ms: u64) -> Vec<u64> {
-        let Some(beacon) = self.beacon() else { return Vec::new() };
+        let Some(beacon) = self.beacon() else {
+            return Vec::new();
+        };
         let mut rounds = self.rounds_in_use();
         rounds.retain(|round| beacon.time_ms(*round) <= now_ms && !self.table.has::<KeptPulse>(round));
         rounds.into_iter().collect()
@@ -146,7 +153,9 @@ impl State {
     }
 
     pub(crate) fn kept_pulse(&self, round: u64) -> Option<PulseSignature> {
-        self.table.read::<KeptPulse>(&round).map(|KeptPulse(signature)| signature)
+        self.table
+            .read::<KeptPulse>(&round)
+            .map(|KeptPulse(signature)| signature)
     }
 
     /// Whether any pulse is kept.

@@ -268,8 +268,7 @@ impl SealedWeights {
         })?;
         let row = row_cipher(&row_key).decrypt(&Nonce::default(), row);
         let row = row.map_err(|_| SealFault::Row)?;
-        let weights: Weights =
-            codec::decode(&row, Weights::BYTES_MAX).map_err(|_| SealFault::Weights)?;
+        let weights: Weights = codec::decode(&row, Weights::BYTES_MAX).map_err(|_| SealFault::Weights)?;
         weights.validate().map_err(|_| SealFault::Weights)?;
         Ok(weights)
     }

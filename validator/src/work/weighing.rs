@@ -110,7 +110,9 @@ impl Work {
 
     async fn submit_reveal(&mut self, view: &View, index: usize) -> Result<(), RunError> {
         let netuid = self.config.netuid;
-        let Pending { weights, progress, .. } = self.state.pending[index].clone();
+        let Pending {
+            weights, progress, ..
+        } = self.state.pending[index].clone();
         if progress == Progress::Sealed {
             match self.is_opened(view, weights.tempo).await {
                 Ok(true) => {
@@ -118,7 +120,10 @@ impl Work {
                     info!(tempo = weights.tempo, "the ledger opened the weights by itself");
                     return self.save();
                 }
-                Ok(false) => warn!(tempo = weights.tempo, "the ledger has not opened the weights: they are revealed by hand"),
+                Ok(false) => warn!(
+                    tempo = weights.tempo,
+                    "the ledger has not opened the weights: they are revealed by hand"
+                ),
                 Err(error) => return self.note_weights(view, index, "reveal", Err(error)),
             }
         }

@@ -4,9 +4,7 @@ use agon_ledger_state::{NETWORK_TABLE, TABLE};
 use agon_protocol::amount::Amount;
 use agon_protocol::codec;
 use agon_protocol::id::{BlockNumber, Digest, Netuid, Uid};
-use agon_protocol::message::{
-    Call, Equivocation, Signed, Statement, Vote, VoteKind, Weights, WeightsCommit,
-};
+use agon_protocol::message::{Call, Equivocation, Signed, Statement, Vote, VoteKind, Weights, WeightsCommit};
 use agon_protocol::timelock::Beacon;
 
 use super::super::sample::{self, KEYS, coldkey, hotkey, pair};
@@ -187,7 +185,11 @@ impl Script<'_> {
         let now_ms = self.proposer.time_ms();
         let awaited = self.proposer.pulses_awaited(now_ms);
         let round = awaited.first().copied().unwrap_or(now_ms / Beacon::PERIOD_MS_MIN);
-        let signed = if self.numbers.below(4) == 0 { round.saturating_add(1) } else { round };
+        let signed = if self.numbers.below(4) == 0 {
+            round.saturating_add(1)
+        } else {
+            round
+        };
         let signature = sample::beacon_secret().sign(signed);
         (self.key(), Call::PublishPulse { round, signature })
     }
@@ -276,7 +278,9 @@ impl Script<'_> {
             return Call::CommitWeights { netuid, commit };
         }
         let round = if way == 3 { round.saturating_add(1) } else { round };
-        let mut sealed = beacon.seal(round, weights).expect("the sample's beacon has a key");
+        let mut sealed = beacon
+            .seal(round, weights)
+            .expect("the sample's beacon has a key");
         if way == 4 {
             sealed.0.truncate(usize::from(self.numbers.byte()));
         }

@@ -8,8 +8,8 @@ use agon_protocol::id::{BlockNumber, Digest};
 use agon_protocol::message::Committee;
 
 use super::{
-    Changes, Entries, Store, StoreError, Table, committee_write, decode_begun, decode_committee,
-    decode_head, filling, key, writes,
+    Changes, Entries, Store, StoreError, Table, committee_write, decode_begun, decode_committee, decode_head,
+    filling, key, writes,
 };
 use crate::chain::Head;
 
@@ -82,12 +82,7 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    fn fill(
-        &self,
-        head: Head,
-        entries: Entries,
-        begun: &[(BlockNumber, Begun)],
-    ) -> Result<(), StoreError> {
+    fn fill(&self, head: Head, entries: Entries, begun: &[(BlockNumber, Begun)]) -> Result<(), StoreError> {
         self.write(filling(entries, begun));
         self.write(writes(head, &Changes::new(), &Begun::default()));
         Ok(())

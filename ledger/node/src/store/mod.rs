@@ -106,12 +106,7 @@ pub(crate) trait Store: fmt::Debug + Send + Sync {
 
     /// Fills an empty store with the state after `head` and what earlier blocks did before their transactions, durably.
     /// The head goes in last, so that a store whose filling was interrupted has none.
-    fn fill(
-        &self,
-        head: Head,
-        entries: Entries,
-        begun: &[(BlockNumber, Begun)],
-    ) -> Result<(), StoreError>;
+    fn fill(&self, head: Head, entries: Entries, begun: &[(BlockNumber, Begun)]) -> Result<(), StoreError>;
 }
 
 /// First byte of every key of the one tree.
@@ -231,9 +226,7 @@ mod tests {
         assert_eq!(store.entries().unwrap(), entries);
 
         let changes = vec![(b"a".to_vec(), None), (b"c".to_vec(), Some(b"3".to_vec()))];
-        store
-            .commit(head(4), &changes, &begun(&[8, 9]))
-            .unwrap();
+        store.commit(head(4), &changes, &begun(&[8, 9])).unwrap();
         assert_eq!(store.head().unwrap(), Some(head(4)));
         let entries = store.entries().unwrap();
         assert_eq!(

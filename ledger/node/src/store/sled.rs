@@ -15,8 +15,8 @@ use agon_protocol::message::Committee;
 use sled::{Batch, Config, Db};
 
 use super::{
-    Changes, Entries, Store, StoreError, Table, committee_write, decode_begun, decode_committee,
-    decode_head, filling, key, writes,
+    Changes, Entries, Store, StoreError, Table, committee_write, decode_begun, decode_committee, decode_head,
+    filling, key, writes,
 };
 use crate::chain::Head;
 
@@ -127,12 +127,7 @@ impl Store for SledStore {
         Ok(())
     }
 
-    fn fill(
-        &self,
-        head: Head,
-        entries: Entries,
-        begun: &[(BlockNumber, Begun)],
-    ) -> Result<(), StoreError> {
+    fn fill(&self, head: Head, entries: Entries, begun: &[(BlockNumber, Begun)]) -> Result<(), StoreError> {
         let writes_without_head = filling(entries, begun);
         for batch in writes_without_head.chunks(FILL_BATCH_WRITES) {
             self.write(batch.to_vec())?;

@@ -146,7 +146,9 @@ impl Ledger {
             0 => self.state.genesis_digest(),
             _ => block_hash(height),
         };
-        let Begun { epochs, opened } = self.state.begin_block(height.next(), parent, height.0 * self.block_ms);
+        let Begun { epochs, opened } =
+            self.state
+                .begin_block(height.next(), parent, height.0 * self.block_ms);
         self.opened.extend(opened);
         assert_eq!(
             self.state.check_invariants(),

@@ -145,7 +145,11 @@ fn the_first_tempo_of_a_subnet_has_no_round_and_says_what_to_do() {
         sealed: SealedWeights(Vec::new()),
     };
     ledger.advance(20);
-    let rule = if ledger.subnet().tempo == 0 { "seal round" } else { "seal time" };
+    let rule = if ledger.subnet().tempo == 0 {
+        "seal round"
+    } else {
+        "seal time"
+    };
     let sentence = ledger.refused_now(101, call, rule);
     assert!(sentence.contains("commit to the digest alone"), "{sentence}");
 }
@@ -259,7 +263,10 @@ fn a_pulse_is_taken_once_when_its_time_has_come_and_something_waits() {
     ledger.transact(101, ledger.sealed(101, &row)).unwrap();
     let sentence = ledger.refused_now(250, pulse(round), "pulse time");
     assert!(sentence.ends_with("wait for it"), "{sentence}");
-    assert_eq!(ledger.state.pulses_awaited(ledger.state.time_ms()), [] as [u64; 0]);
+    assert_eq!(
+        ledger.state.pulses_awaited(ledger.state.time_ms()),
+        [] as [u64; 0]
+    );
     ledger.wait_for(round);
     assert_eq!(ledger.state.pulses_awaited(ledger.state.time_ms()), [round]);
     ledger.refused_now(250, pulse(round - 1), "pulse needed");
@@ -275,7 +282,11 @@ fn a_pulse_is_taken_once_when_its_time_has_come_and_something_waits() {
     }
     let free = ledger.state.account(&coldkey(9).into()).free;
     ledger.transact(9, pulse(round)).unwrap();
-    assert_eq!(ledger.state.account(&coldkey(9).into()).free, free, "without a fee");
+    assert_eq!(
+        ledger.state.account(&coldkey(9).into()).free,
+        free,
+        "without a fee"
+    );
     ledger.refused_now(250, pulse(round), "pulse known");
     assert_eq!(ledger.state.pulses_awaited(u64::MAX), [] as [u64; 0]);
     ledger.begin();
@@ -361,7 +372,11 @@ fn what_does_not_open_or_follow_is_dropped_with_an_event_and_pays_nothing() {
         ledger.transact(104, ledger.sealed(104, &row)).unwrap();
         ledger.publish(round);
         ledger.begin();
-        let faults: Vec<_> = ledger.opened.iter().map(|opened| opened.fault.as_deref()).collect();
+        let faults: Vec<_> = ledger
+            .opened
+            .iter()
+            .map(|opened| opened.fault.as_deref())
+            .collect();
         assert_eq!(faults.len(), 2);
         assert!(faults[0].unwrap().contains(fault), "{faults:?}");
         assert_eq!((faults[1], ledger.row(0)), (None, Vec::new()));
@@ -386,7 +401,11 @@ fn what_does_not_open_or_follow_is_dropped_with_an_event_and_pays_nothing() {
         let Call::CommitTimelocked { netuid, commit, .. } = ledger.sealed(101, row) else {
             unreachable!("a sealed commit is one");
         };
-        Call::CommitTimelocked { netuid, commit, sealed }
+        Call::CommitTimelocked {
+            netuid,
+            commit,
+            sealed,
+        }
     }
 
     check(
@@ -470,7 +489,10 @@ fn a_validator_that_reveals_selectively_earns_nothing_more() {
     assert!(half < honest && never < half, "{never} < {half} < {honest}");
     assert!(other > honest, "what it forgoes is paid to the others");
     // It is paid in the tempo in which it reveals, of seven in which something was due.
-    assert!(never.base_units() * 4 < honest.base_units(), "{never} of {honest}");
+    assert!(
+        never.base_units() * 4 < honest.base_units(),
+        "{never} of {honest}"
+    );
 }
 
 #[test]
@@ -499,7 +521,11 @@ fn a_commit_that_was_sent_twice_is_revealed_once() {
     ledger.transact(101, commit(101, &row)).unwrap();
     ledger.close_tempo();
     ledger.transact(101, reveal(&row)).unwrap();
-    assert_eq!(ledger.state.rounds_in_use(), [].into(), "what was sealed is settled");
+    assert_eq!(
+        ledger.state.rounds_in_use(),
+        [].into(),
+        "what was sealed is settled"
+    );
     assert_eq!(ledger.epoch().coverage_ppm[0], 1_000_000);
 }
 
@@ -536,9 +562,18 @@ fn seals_go_with_their_commits_uids_and_subnets_and_states_with_them_load() {
 
     let mut cleared = ledger.clone();
     cleared.state.clear_uid(SUBNET, Uid(0), hotkey(101));
-    assert_eq!(cleared.state.table.scan::<crate::weights::SealedRow>(SUBNET).count(), 1);
+    assert_eq!(
+        cleared
+            .state
+            .table
+            .scan::<crate::weights::SealedRow>(SUBNET)
+            .count(),
+        1
+    );
 
-    ledger.transact(1, Call::DissolveSubnet { netuid: SUBNET }).unwrap();
+    ledger
+        .transact(1, Call::DissolveSubnet { netuid: SUBNET })
+        .unwrap();
     assert_eq!(ledger.state.rounds_in_use(), [].into());
     ledger.begin();
     assert!(!ledger.state.has_pulses());

@@ -165,7 +165,9 @@ impl State {
         let commit = self.check_commit_weights(hotkey, netuid, commit, now)?;
         let tempo = commit.tempo;
         let rounds = self.seal_rounds(netuid);
-        let fixed = self.beacon().zip(rounds.and_then(|rounds| rounds.round_of(tempo)));
+        let fixed = self
+            .beacon()
+            .zip(rounds.and_then(|rounds| rounds.round_of(tempo)));
         let (beacon, round) = fixed.ok_or(CommitTimelockedRefusal::NoRound { netuid, tempo })?;
         let (time_ms, now_ms) = (beacon.time_ms(round), self.time_ms());
         if now_ms >= time_ms {
@@ -206,10 +208,14 @@ impl State {
         let Some(beacon) = self.beacon() else { return };
         let opened_ms = self.time_ms();
         let before = self.seal_rounds(netuid);
-        let mut rounds = before.as_ref().map_or_else(Vec::new, |before| before.rounds.clone());
+        let mut rounds = before
+            .as_ref()
+            .map_or_else(Vec::new, |before| before.rounds.clone());
         rounds.retain(|(tempo, _)| self.has_seals(netuid, *tempo));
         let elapsed_ms = before.map(|before| opened_ms.saturating_sub(before.opened_ms));
-        if let Some(ahead_ms) = elapsed_ms.and_then(|elapsed_ms| seal_ahead_ms(subnet, elapsed_ms, tempo_blocks)) {
+        if let Some(ahead_ms) =
+            elapsed_ms.and_then(|elapsed_ms| seal_ahead_ms(subnet, elapsed_ms, tempo_blocks))
+        {
             let round = beacon.round_from(opened_ms.saturating_add(ahead_ms));
             rounds.push((subnet.schedule.tempo, round));
         }
@@ -224,7 +230,9 @@ impl State {
     pub(crate) fn rounds_in_use(&self) -> BTreeSet<u64> {
         let mut in_use = BTreeSet::new();
         for (netuid, SealRounds { rounds, .. }) in self.table.scan::<SealRounds>(()) {
-            let waits = rounds.into_iter().filter(|(tempo, _)| self.has_seals(netuid, *tempo));
+            let waits = rounds
+                .into_iter()
+                .filter(|(tempo, _)| self.has_seals(netuid, *tempo));
             in_use.extend(waits.map(|(_, round)| round));
         }
         in_use
@@ -251,7 +259,9 @@ impl State {
         for (netuid, SealRounds { rounds, .. }) in self.table.scan::<SealRounds>(()) {
             let due = self.due_tempo(&self.expect_subnet(netuid));
             let of_due = rounds.into_iter().find(|(tempo, _)| Some(*tempo) == due);
-            let Some((tempo, pulse)) = of_due.and_then(|(tempo, round)| Some((tempo, self.kept_pulse(round)?))) else {
+            let Some((tempo, pulse)) =
+                of_due.and_then(|(tempo, round)| Some((tempo, self.kept_pulse(round)?)))
+            else {
                 continue;
             };
             let left = count_max.saturating_sub(openable.len());
@@ -268,7 +278,12 @@ impl State {
         due.filter(|_| subnet.parameters.is_on(ParameterId::CommitReveal))
     }
 
-    fn open_seal(&mut self, key: (Netuid, u64, Uid), pulse: &PulseSignature, now: BlockNumber) -> OpenedSealView {
+    fn open_seal(
+        &mut self,
+        key: (Netuid, u64, Uid),
+        pulse: &PulseSignature,
+        now: BlockNumber,
+    ) -> OpenedSealView {
         let row: SealedRow = self.table.read(&key).expect("it was found in this very state");
         self.table.remove::<SealedRow>(&key);
         let (netuid, tempo, uid) = key;
