@@ -24,7 +24,7 @@ const PAUSE_BLOCKS_MAX: u64 = 16;
 /// Share of the reveal tempo in which the ledger may open by itself what was sealed: a quarter.
 const WAIT_DIVISOR: u64 = 4;
 /// Least time from a sealed commit to its round, milliseconds: the ledger refuses a seal that everybody can open.
-const SEAL_AHEAD_MS_MIN: u64 = 2_000;
+const SEAL_AHEAD_MS_MIN: u64 = 500;
 
 /// How far weights have come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
@@ -362,8 +362,8 @@ mod tests {
         };
         let sealed = |round, tries, now_ms| seal_round(&subnet(round), &beacon, tries, now_ms);
         // Round 11 is made at 10 s.
-        assert_eq!(sealed(Some(11), 0, 8_000), Some(11));
-        assert_eq!(sealed(Some(11), 0, 8_001), None);
+        assert_eq!(sealed(Some(11), 0, 9_500), Some(11));
+        assert_eq!(sealed(Some(11), 0, 9_501), None);
         assert_eq!(sealed(Some(11), 1, 0), None);
         assert_eq!(sealed(None, 0, 0), None);
     }

@@ -5,7 +5,7 @@
 //! G1 as RFC 9380 has it. Sixteen bytes are encrypted; what is longer goes under a key of that length.
 //!
 //! The crate `tlock` has the same scheme, but its decryption panics on a ciphertext that was tampered with, cuts zeros
-//! off the end of what it decrypts and takes randomness of its own; see `docs/decisions/0028-timelocked-weights.md`.
+//! off the end of what it decrypts and takes randomness of its own; see `docs/decisions/0029-timelocked-weights.md`.
 
 use ark_bls12_381::{Bls12_381, Fr, G1Affine, G1Projective, G2Affine, g1};
 use ark_ec::hashing::HashToCurve;
