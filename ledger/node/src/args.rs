@@ -147,7 +147,7 @@ struct RunArgs {
     /// in a private one. A node that listens on loopback tries loopback without it
     #[arg(long)]
     check_private_axons: bool,
-    /// HTTP relay of the ledger's beacon, as in https://api.drand.sh/CHAIN_HASH: with it the node brings the pulses that
+    /// HTTP relay of the ledger's beacon, as in `https://api.drand.sh/CHAIN_HASH`: with it the node brings the pulses that
     /// sealed weights wait for. A node that holds the secret of a beacon makes them itself
     #[arg(long, value_name = "URL", env = "AGON_NODE_BEACON")]
     beacon: Option<String>,
@@ -198,7 +198,7 @@ enum BeaconArg {
     Quicknet,
 }
 
-/// Time between the rounds of a beacon of a node's own, milliseconds: two or so in a block of a network that is watched.
+/// Time between the rounds of a beacon of a node's own, milliseconds: two blocks of a network that is watched.
 const OWN_PERIOD_MS: u64 = 500;
 
 impl BeaconArg {
@@ -207,11 +207,15 @@ impl BeaconArg {
         Ok(match self {
             Self::None => None,
             Self::Quicknet => Some(Beacon::quicknet()),
-            Self::Own => Some(Beacon {
-                public_key: make_beacon_secret(folder)?.public_key(),
-                first_ms: time_ms,
-                period_ms: OWN_PERIOD_MS,
-            }),
+            Self::Own => {
+                let dir = folder.dir();
+                std::fs::create_dir_all(dir).with_context(|| format!("make {}", dir.display()))?;
+                Some(Beacon {
+                    public_key: make_beacon_secret(folder)?.public_key(),
+                    first_ms: time_ms,
+                    period_ms: OWN_PERIOD_MS,
+                })
+            }
         })
     }
 }

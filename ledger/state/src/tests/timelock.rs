@@ -145,12 +145,8 @@ fn the_first_tempo_of_a_subnet_has_no_round_and_says_what_to_do() {
         sealed: SealedWeights(Vec::new()),
     };
     ledger.advance(20);
-    let rule = if ledger.subnet().tempo == 0 {
-        "seal round"
-    } else {
-        "seal time"
-    };
-    let sentence = ledger.refused_now(101, call, rule);
+    assert_eq!(ledger.subnet().tempo, 0);
+    let sentence = ledger.refused_now(101, call, "seal round");
     assert!(sentence.contains("commit to the digest alone"), "{sentence}");
 }
 
@@ -221,7 +217,10 @@ fn commits_are_sealed_before_the_rounds_time_and_by_the_rules_of_commits() {
     // Blocks that take longer than planned bring the round before the tempo's end.
     ledger.block_ms = 2_000;
     let call = ledger.sealed(104, &row);
-    ledger.wait_for(ledger.seal_round() - 1);
+    let round_ms = beacon().time_ms(ledger.seal_round());
+    while ledger.state.time_ms() + ledger.block_ms < round_ms {
+        ledger.begin();
+    }
     let mut timely = ledger.clone();
     timely.transact(104, call.clone()).unwrap();
     ledger.wait_for(ledger.seal_round());
@@ -344,6 +343,7 @@ fn whoever_waits_for_room_in_the_blocks_is_paid() {
 fn a_beacon_that_is_silent_loses_nothing_to_whoever_reveals_by_hand() {
     let mut ledger = sealing();
     let row = ledger.weights(&ROW);
+    let round = ledger.seal_round();
     for key in [101, 104] {
         ledger.transact(key, ledger.sealed(key, &row)).unwrap();
     }
@@ -356,8 +356,7 @@ fn a_beacon_that_is_silent_loses_nothing_to_whoever_reveals_by_hand() {
     assert!(record.payouts.validators[0] > Amount::ZERO);
     assert_eq!(record.payouts.validators[1], Amount::ZERO);
     // What was sealed is gone with the tempo, and the pulse is of no use.
-    let round = ledger.state.seal_rounds(SUBNET).unwrap().rounds[0].1;
-    ledger.refused_now(250, pulse(round - 10), "pulse needed");
+    ledger.refused_now(250, pulse(round), "pulse needed");
     assert_eq!(ledger.state.rounds_in_use(), [].into());
 }
 
@@ -460,7 +459,8 @@ fn what_does_not_open_or_follow_is_dropped_with_an_event_and_pays_nothing() {
 
 #[test]
 fn a_validator_that_reveals_selectively_earns_nothing_more() {
-    /// Pay of both validators over eight tempos in which the second reveals where `reveals` says so.
+    /// Pay of both validators in the last six of eight tempos, in which the second reveals where `reveals` says so. What
+    /// was held before anybody weighed is paid in the second.
     fn paid(reveals: impl Fn(u64) -> bool) -> [Amount; 2] {
         let mut ledger = sealing();
         let mut shown: Option<Weights> = None;
@@ -477,7 +477,11 @@ fn a_validator_that_reveals_selectively_earns_nothing_more() {
             ledger.transact(104, commit(104, &row)).unwrap();
             shown = Some(row);
             let record = ledger.epoch();
-            for (sum, pay) in paid.iter_mut().zip(record.payouts.validators) {
+            for (sum, pay) in paid
+                .iter_mut()
+                .zip(record.payouts.validators)
+                .filter(|_| round >= 2)
+            {
                 *sum = sum.saturating_add(pay);
             }
         }
@@ -486,13 +490,14 @@ fn a_validator_that_reveals_selectively_earns_nothing_more() {
     let [_, honest] = paid(|_| true);
     let [_, half] = paid(|round| round % 2 == 1);
     let [other, never] = paid(|round| round == 1);
-    assert!(half < honest && never < half, "{never} < {half} < {honest}");
-    assert!(other > honest, "what it forgoes is paid to the others");
-    // It is paid in the tempo in which it reveals, of seven in which something was due.
+    // It reveals in three tempos of six, and the bar is nine tenths of what an honest one earns.
     assert!(
-        never.base_units() * 4 < honest.base_units(),
-        "{never} of {honest}"
+        half > Amount::ZERO && half.base_units() * 10 <= honest.base_units() * 9,
+        "{half} of {honest}"
     );
+    // The row that it revealed once still weighs, and brings it nothing.
+    assert_eq!(never, Amount::ZERO);
+    assert!(other > honest, "what it forgoes is paid to the others");
 }
 
 #[test]
