@@ -249,6 +249,7 @@ fn record_text(subnet: &SubnetView) -> String {
             "tempo",
             format!("{}, opened by block {}", subnet.tempo, subnet.tempo_start),
         ),
+        ("seal round", seal_round_text(subnet)),
         (
             "next epoch",
             format!("block {}; the newest is {}", subnet.next_epoch, subnet.height),
@@ -258,6 +259,16 @@ fn record_text(subnet: &SubnetView) -> String {
         ("held", format!("{} that nobody earned yet", units(subnet.held))),
     ];
     lines.map(|(name, value)| format!("{name:<11}{value}")).join("\n")
+}
+
+/// By which pulse the ledger opens weights of the running tempo.
+fn seal_round_text(subnet: &SubnetView) -> String {
+    match subnet.seal_round {
+        Some(round) => {
+            format!("{round}: the beacon's pulse of it opens the weights that are sealed in this tempo")
+        }
+        None => String::from("none: weights of this tempo are revealed by hand"),
+    }
 }
 
 async fn create(session: &Session, args: &Create) -> anyhow::Result<()> {
@@ -338,6 +349,7 @@ pub(crate) fn subnet_json(subnet: &SubnetView) -> Value {
         "started": subnet.started,
         "tempo": subnet.tempo,
         "tempo_start": subnet.tempo_start.0,
+        "seal_round": subnet.seal_round,
         "beacon": subnet.beacon.to_string(),
         "next_epoch": subnet.next_epoch.0,
         "registration_price": subnet.registration_price.base_units(),

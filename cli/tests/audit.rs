@@ -30,6 +30,7 @@ fn ledger(dir: &Path) -> (Folder, Output) {
         time_ms: 1,
         block_emission: Amount::from_units(1).unwrap(),
         committee: Vec::new(),
+        beacon: None,
         accounts: Vec::new(),
     };
     folder.begin(&genesis).unwrap();
@@ -39,6 +40,7 @@ fn ledger(dir: &Path) -> (Folder, Output) {
         block_ms: 10,
         peers: None,
         axons: agon_ledger_node::axons::Addresses::Public,
+        pulses: None,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

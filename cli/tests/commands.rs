@@ -38,6 +38,7 @@ impl Ledger {
             time_ms: 1,
             block_emission: Amount::from_units(1).unwrap(),
             committee: Vec::new(),
+            beacon: None,
             accounts,
         };
         let shutdown = Shutdown::new();
@@ -50,6 +51,7 @@ impl Ledger {
                 block_ms: 20,
                 peers: None,
                 axons: agon_ledger_node::axons::Addresses::Loopback,
+                pulses: None,
             };
             let runtime = tokio::runtime::Builder::new_multi_thread()
                 .enable_all()

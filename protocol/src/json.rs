@@ -15,6 +15,7 @@ use crate::codec;
 use crate::id::{Account, BlockNumber, Coldkey, ConsensusKey, Digest, Hotkey, Netuid, Uid};
 use crate::message::{Equivocation, EvidenceOpening, Forgery, Message, Transaction, WeightsCommit};
 use crate::sign::Signature;
+use crate::timelock::{PulseSignature, SealedWeights};
 
 /// Most bytes of an equivocation's two votes.
 const EQUIVOCATION_BYTES_MAX: usize = 4_096;
@@ -76,7 +77,8 @@ as_text! {
     Hotkey: "the address of a hotkey",
     ConsensusKey: "the address of a consensus key",
     Digest: "a digest of 64 hex digits",
-    Signature: "a signature of 128 hex digits"
+    Signature: "a signature of 128 hex digits",
+    PulseSignature: "a pulse of 96 hex digits"
 }
 as_number!(Netuid, Uid, BlockNumber);
 
@@ -153,6 +155,19 @@ as_hex_of_bytes!(
     EvidenceOpening: Transaction::BYTES_MAX,
     Forgery: Transaction::BYTES_MAX
 );
+
+impl Serialize for SealedWeights {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&hex::encode(&self.0))
+    }
+}
+
+impl<'de> Deserialize<'de> for SealedWeights {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        hex::decode(text).map(Self).map_err(D::Error::custom)
+    }
+}
 
 /// Thirty-two bytes as hex.
 pub(crate) mod hex32 {

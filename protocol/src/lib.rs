@@ -10,6 +10,7 @@
 //! | [`ss58`], [`mod@derive`] | addresses; mnemonics and derivation paths |
 //! | [`merkle`] | one digest for a list, and proofs of its leaves |
 //! | [`message`] | challenges, receipts, transactions, blocks, and what a node tells about its state |
+//! | [`timelock`] | weights that open by themselves, by the pulses of a beacon |
 //! | [`light`] | following a ledger by its headers and the certificates of its committee |
 //! | [`proof`] | what is and what is not in a state, shown from its root |
 //! | `serde` (feature) | calls as JSON |
@@ -30,5 +31,6 @@ pub mod message;
 pub mod proof;
 pub mod sign;
 pub mod ss58;
+pub mod timelock;
 #[cfg(feature = "wallet")]
 pub mod wallet;

@@ -170,6 +170,7 @@ fn genesis() -> Genesis {
         time_ms: EPOCH_MS,
         block_emission: units(1),
         committee: Vec::new(),
+        beacon: None,
         accounts: vec![rich(treasurer()), rich(pair("owner", 0))],
     }
 }
@@ -186,6 +187,7 @@ fn add_node(sim: &mut turmoil::Sim<'_>, clock: &Clock) {
                 block_ms: BLOCK_MS,
                 peers: None,
                 axons: agon_ledger_node::axons::Addresses::Any,
+                pulses: None,
             };
             Ok(agon_ledger_node::run(config, Net::simulated(), clock, Shutdown::new(), |_| ()).await?)
         }

@@ -3,9 +3,14 @@
 //! Weights are committed late in their tempo, when most of its rounds are in, and revealed as soon as the window
 //! opens. They are written down with their salt before the commit is submitted, since a commit whose salt is lost
 //! can never be revealed.
+//!
+//! Where the ledger has fixed a round of its beacon for the tempo, they are sealed to it beside the commit, and the ledger
+//! opens them by itself. Where it has not done so a quarter into the reveal tempo, the beacon is silent, and they are
+//! revealed by hand like any others.
 
 use agon_protocol::id::Uid;
 use agon_protocol::message::{EvidenceCommit, SubnetView, Weights};
+use agon_protocol::timelock::Beacon;
 use borsh::{BorshDeserialize, BorshSerialize};
 
 /// Share of a tempo that is left when weights are committed: a sixth, and at least [`MARGIN_BLOCKS_MIN`].
@@ -16,6 +21,10 @@ const MARGIN_BLOCKS_MIN: u64 = 3;
 const BLOCKS_LEFT_MIN: u64 = 2;
 /// Longest pause between two tries of a step that keeps failing, blocks.
 const PAUSE_BLOCKS_MAX: u64 = 16;
+/// Share of the reveal tempo in which the ledger may open by itself what was sealed: a quarter.
+const WAIT_DIVISOR: u64 = 4;
+/// Least time from a sealed commit to its round, milliseconds: the ledger refuses a seal that everybody can open.
+const SEAL_AHEAD_MS_MIN: u64 = 500;
 
 /// How far weights have come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
@@ -28,6 +37,8 @@ pub enum Progress {
     Committed,
     /// The ledger has the weights themselves.
     Shown,
+    /// The ledger has their commit, and them sealed beside it.
+    Sealed,
 }
 
 /// Weights between the first thought of a commit and the end of their window.
@@ -131,7 +142,8 @@ pub fn drop_expired(pending: &mut Vec<Pending>, rules: &Rules, tempo: u64) {
 #[must_use]
 pub fn due(pending: &[Pending], rules: &Rules, tempo: u64, blocks_left: u64) -> Due {
     let reveal = pending.iter().position(|weights| {
-        may_be_shown(weights.progress, rules) && rules.reveal_tempo(weights.weights.tempo) == tempo
+        may_be_shown(weights.progress, rules, blocks_left)
+            && rules.reveal_tempo(weights.weights.tempo) == tempo
     });
     if let Some(index) = reveal {
         return Due::Reveal(index);
@@ -148,11 +160,18 @@ pub fn due(pending: &[Pending], rules: &Rules, tempo: u64, blocks_left: u64) -> 
     }
 }
 
-/// Without commits, weights are shown as soon as they are made. A commit whose answer was lost is worth a try.
-const fn may_be_shown(progress: Progress, rules: &Rules) -> bool {
+/// Without commits, weights are shown as soon as they are made. A commit whose answer was lost is worth a try. What is
+/// sealed is left to the ledger for a while.
+const fn may_be_shown(progress: Progress, rules: &Rules, blocks_left: u64) -> bool {
     match progress {
         Progress::Made => !rules.commit_reveal,
         Progress::Submitted | Progress::Committed => true,
+        Progress::Sealed => {
+            blocks_left
+                <= rules
+                    .tempo_blocks
+                    .saturating_sub(rules.tempo_blocks / WAIT_DIVISOR)
+        }
         Progress::Shown => false,
     }
 }
@@ -160,6 +179,28 @@ const fn may_be_shown(progress: Progress, rules: &Rules) -> bool {
 const fn wants_commit(pending: &Pending, rules: &Rules) -> bool {
     let open = matches!(pending.progress, Progress::Made | Progress::Submitted);
     rules.commit_reveal && open
+}
+
+/// The round to which weights are sealed beside their commit at `now_ms`; `None` where they are committed to alone: no
+/// round is fixed, its time is near, or a try has failed.
+#[must_use]
+pub fn seal_round(subnet: &SubnetView, beacon: &Beacon, tries: u32, now_ms: u64) -> Option<u64> {
+    let is_ahead = |round: &u64| beacon.time_ms(*round) >= now_ms.saturating_add(SEAL_AHEAD_MS_MIN);
+    subnet.seal_round.filter(is_ahead).filter(|_| tries == 0)
+}
+
+/// The version that weights of the running tempo need when they are revealed: the subnet's smallest, or one that was
+/// announced to be in force by then.
+#[must_use]
+pub fn version(subnet: &SubnetView, rules: &Rules) -> u64 {
+    let reveal_tempo = rules.reveal_tempo(subnet.tempo);
+    let announced = subnet
+        .announced
+        .iter()
+        .filter(|announced| announced.name == "version_key" && announced.tempo <= reveal_tempo)
+        .map(|announced| announced.value);
+    let in_force = subnet.parameter("version_key").unwrap_or(0);
+    announced.fold(in_force, u64::max)
 }
 
 /// Whether a commit to weights of `tempo`, or the weights themselves, were sent.
@@ -193,6 +234,10 @@ pub fn row(tempo: u64, pairs: &[(u16, u16)], salt: [u8; 32], version: u64) -> We
 
 #[cfg(test)]
 mod tests {
+    use agon_protocol::amount::Amount;
+    use agon_protocol::id::{BlockNumber, Coldkey, Digest, Netuid};
+    use agon_protocol::message::AnnouncedView;
+
     use super::*;
 
     const RULES: Rules = Rules {
@@ -270,6 +315,72 @@ mod tests {
         assert_eq!(due(&[], &rules, 5, 10), Due::Weigh);
         assert_eq!(due(&[pending(5, Progress::Made)], &rules, 5, 10), Due::Reveal(0));
         assert_eq!(due(&[pending(5, Progress::Shown)], &rules, 5, 9), Due::Nothing);
+    }
+
+    #[test]
+    fn what_is_sealed_is_revealed_by_hand_when_the_ledger_has_not_opened_it_a_quarter_into_the_tempo() {
+        let sealed = [pending(5, Progress::Sealed)];
+        assert_eq!(due(&sealed, &RULES, 5, 10), Due::Nothing, "it is committed");
+        assert_eq!(due(&sealed, &RULES, 6, 60), Due::Nothing);
+        assert_eq!(due(&sealed, &RULES, 6, 46), Due::Nothing);
+        assert_eq!(due(&sealed, &RULES, 6, 45), Due::Reveal(0));
+        assert_eq!(due(&sealed, &RULES, 7, 60), Due::Nothing);
+        assert!(was_sent(&sealed, 5));
+    }
+
+    fn subnet(seal_round: Option<u64>) -> SubnetView {
+        let none = Amount::ZERO;
+        SubnetView {
+            height: BlockNumber(1),
+            netuid: Netuid(1),
+            owner: Coldkey([1; 32]),
+            task: String::from("reading"),
+            started: true,
+            tempo: 5,
+            tempo_start: BlockNumber(0),
+            beacon: Digest::default(),
+            seal_round,
+            next_epoch: BlockNumber(60),
+            registration_price: none,
+            neuron_count: 0,
+            held: none,
+            parameters: [(String::from("version_key"), 3)].into(),
+            announced: Vec::new(),
+            epoch_due: BlockNumber(60),
+            locked: none,
+            owner_emitted: none,
+            stake_average: none,
+        }
+    }
+
+    #[test]
+    fn weights_are_sealed_while_the_round_is_ahead_and_no_try_has_failed() {
+        let beacon = Beacon {
+            first_ms: 0,
+            period_ms: 1_000,
+            ..Beacon::quicknet()
+        };
+        let sealed = |round, tries, now_ms| seal_round(&subnet(round), &beacon, tries, now_ms);
+        // Round 11 is made at 10 s.
+        assert_eq!(sealed(Some(11), 0, 9_500), Some(11));
+        assert_eq!(sealed(Some(11), 0, 9_501), None);
+        assert_eq!(sealed(Some(11), 1, 0), None);
+        assert_eq!(sealed(None, 0, 0), None);
+    }
+
+    #[test]
+    fn weights_are_of_the_version_that_is_asked_for_when_they_are_revealed() {
+        let mut subnet = subnet(None);
+        assert_eq!(version(&subnet, &RULES), 3);
+        for (tempo, value) in [(6, 4), (7, 9)] {
+            subnet.announced.push(AnnouncedView {
+                name: String::from("version_key"),
+                value,
+                tempo,
+                height: BlockNumber(60),
+            });
+        }
+        assert_eq!(version(&subnet, &RULES), 4);
     }
 
     #[test]

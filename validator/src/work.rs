@@ -19,6 +19,7 @@ use agon_ledger_client::LedgerClient;
 use agon_ledger_client::follow::{View, Views};
 use agon_protocol::id::{Digest, Uid};
 use agon_protocol::message::NeuronView;
+use agon_protocol::timelock::Beacon;
 use agon_runtime::files::write_atomic;
 use agon_runtime::shutdown::Shutdown;
 use agon_subnets::{ModelPin, Task};
@@ -52,6 +53,8 @@ pub struct Work {
     world: World,
     client: LedgerClient,
     genesis: Digest,
+    /// The ledger's beacon, to whose rounds weights are sealed.
+    beacon: Option<Beacon>,
     state: State,
     evidence: Evidence,
     bundles: Bundles,
@@ -138,6 +141,7 @@ impl Work {
             );
         }
         let genesis = client.head().await?.genesis;
+        let beacon = client.genesis().await?.beacon;
         // Fails early and in words when there is no such subnet.
         let subnet = client.subnet(config.netuid).await?;
         info!(netuid = %config.netuid, task = subnet.task, hotkey = %config.pair.hotkey(), rounds = state.rounds, "validator starts");
@@ -148,6 +152,7 @@ impl Work {
             world,
             client,
             genesis,
+            beacon,
             state,
             evidence,
             bundles,

@@ -69,7 +69,7 @@ impl<'a> Nodes<'a> {
     pub async fn begin(&self, funds: &[Fund]) -> anyhow::Result<()> {
         let (first, others) = self.nodes.split_first().context("a ledger has a node")?;
         let mut init = self.command("init", first);
-        init.args(["--preset", "localnet", "--name", "localnet"]);
+        init.args(["--preset", "localnet", "--name", "localnet", "--beacon", "own"]);
         for (pair, amount) in funds {
             init.args(["--fund", &format!("{}={amount}", pair.coldkey())]);
         }

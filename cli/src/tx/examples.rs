@@ -9,6 +9,7 @@ use agon_protocol::message::{
     OpenedLeaf, Signed, Vote, VoteKind, Weights, WeightsCommit,
 };
 use agon_protocol::sign::{Keypair, Signature};
+use agon_protocol::timelock::{PulseSignature, SealedWeights};
 
 use super::EXAMPLE;
 
@@ -105,6 +106,15 @@ pub(super) fn calls() -> Vec<Call> {
                 tempo: 12,
             },
             forgery: Box::new(Forgery::Values { item: leaf() }),
+        },
+        Call::CommitTimelocked {
+            netuid,
+            commit: WeightsCommit(Digest([0x5e; 32])),
+            sealed: SealedWeights(vec![0x5e; 240]),
+        },
+        Call::PublishPulse {
+            round: 20_000_000,
+            signature: PulseSignature([0x5e; 48]),
         },
     ]
 }

@@ -157,7 +157,7 @@ impl Script<'_> {
             forms_committee,
             transactions: std::mem::take(&mut self.open),
         };
-        let Applied { outcomes, epochs } = self.follower.apply(entered.input(height));
+        let Applied { outcomes, begun } = self.follower.apply(entered.input(height));
         assert!(
             outcomes.iter().all(Result::is_ok),
             "what a proposer takes applies"
@@ -169,10 +169,10 @@ impl Script<'_> {
         assert_eq!(self.proposer.root(), root, "one by one or as a block");
         if let Some(late) = &mut self.late {
             let applied = late.apply(entered.input(height));
-            assert_eq!((&applied.outcomes, &applied.epochs), (&outcomes, &epochs));
+            assert_eq!((&applied.outcomes, &applied.begun), (&outcomes, &begun));
             assert_eq!(late.root(), root, "from a snapshot or from the genesis");
         }
-        let is_eventful = !entered.transactions.is_empty() || !epochs.is_empty();
+        let is_eventful = !entered.transactions.is_empty() || !begun.is_empty();
         self.blocks.push(entered);
         if is_eventful {
             self.check();

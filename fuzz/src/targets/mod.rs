@@ -8,6 +8,7 @@
 //! | `wire` | gRPC messages as they become working types |
 //! | `text` | addresses, amounts, mnemonics, calls and epochs as JSON |
 //! | `ledger` | the rules, over any sequence of transactions; states from a store |
+//! | `seal` | pulses of a beacon, and weights sealed to them |
 //! | `sample` | a small ledger that seeds are made of |
 
 mod canonical;
@@ -15,6 +16,7 @@ mod files;
 mod ledger;
 mod proofs;
 mod sample;
+mod seal;
 mod text;
 mod wire;
 
@@ -172,6 +174,14 @@ pub const TARGETS: &[Target] = &[
         quick_runs: 1_000,
         seeds: proofs::row_seeds,
         run: proofs::row_proof,
+    },
+    Target {
+        name: "seal",
+        about: "weights sealed to a pulse, and pulses: nothing but the round's opens them",
+        bytes_max: 1_024,
+        quick_runs: 100,
+        seeds: seal::seal_seeds,
+        run: seal::seal,
     },
     Target {
         name: "state_entries",

@@ -14,6 +14,7 @@ use agon_protocol::message::{
     commit_signature,
 };
 use agon_protocol::sign::Keypair;
+use agon_protocol::timelock::{Beacon, BeaconSecret};
 
 /// Keys that have a number; others do not come up.
 pub(super) const KEYS: u8 = 32;
@@ -43,7 +44,12 @@ pub(super) fn units(units: u64) -> Amount {
     Amount::from_units(units).expect("a sample's amounts fit")
 }
 
-/// A genesis that funds keys 0 to 7.
+/// Makes the pulses of every sample's ledger.
+pub(super) fn beacon_secret() -> BeaconSecret {
+    BeaconSecret::from_seed(&[9; 32])
+}
+
+/// A genesis that funds keys 0 to 7, with a beacon.
 pub(super) fn genesis(preset: Preset, committee: Vec<GenesisMember>) -> Genesis {
     let account = |number| GenesisAccount {
         coldkey: coldkey(number),
@@ -56,6 +62,11 @@ pub(super) fn genesis(preset: Preset, committee: Vec<GenesisMember>) -> Genesis 
         block_emission: units(1),
         accounts: (0..8).map(account).collect(),
         committee,
+        beacon: Some(Beacon {
+            public_key: beacon_secret().public_key(),
+            first_ms: 0,
+            period_ms: Beacon::PERIOD_MS_MIN,
+        }),
     }
 }
 

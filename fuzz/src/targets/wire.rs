@@ -185,6 +185,12 @@ pub(super) fn seeds() -> Vec<Vec<u8>> {
             refusal: Some(refusal.clone()),
         }],
         epochs: vec![agon_protocol::message::EpochView::default()],
+        opened: vec![agon_protocol::message::OpenedSealView {
+            netuid,
+            tempo: 4,
+            uid: agon_protocol::id::Uid(2),
+            fault: Some(String::from("the seal is shorter than its key")),
+        }],
     };
     let target = ProofTarget::Weights(netuid, agon_protocol::id::Uid(0));
     let header = LightHeader {

@@ -44,6 +44,7 @@ async fn main() {
         block_ms: BLOCK_MS,
         peers: None,
         axons: agon_ledger_node::axons::Addresses::Public,
+        pulses: None,
     };
     let ready = move |address| told.send(address).unwrap();
     let node = agon_ledger_node::run(config, Net::tcp(), Clock::system(), shutdown.clone(), ready);
@@ -90,6 +91,7 @@ fn genesis() -> Genesis {
         time_ms: 1_000,
         block_emission: Amount::from_units(1).unwrap(),
         committee: Vec::new(),
+        beacon: None,
         // Hotkeys announce and so pay fees.
         accounts: (0..COLDKEYS)
             .map(account)

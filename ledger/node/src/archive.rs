@@ -205,7 +205,7 @@ impl Archive {
             .blocks
             .read(height)?
             .ok_or_else(|| self.no_such_block(height))?;
-        Ok(chain::event(&block.block, self.store.epochs(height)?))
+        Ok(chain::event(&block.block, self.store.begun(height)?))
     }
 
     /// A subnet's neurons after the block at `height`.

@@ -4,12 +4,14 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use agon_ledger_replay::follow::Position;
 use agon_protocol::amount::Amount;
 use agon_protocol::id::{BlockNumber, Coldkey};
 use agon_protocol::message::{Genesis, GenesisAccount, GenesisMember, Preset};
 use agon_protocol::sign::Keypair;
+use agon_protocol::timelock::Beacon;
 use agon_protocol::wallet::HotkeyName;
 use agon_runtime::flags::{ChildFlags, LogFlags, MetricsFlags, WalletsDirFlag};
 use agon_runtime::{Clock, Net, Shutdown, telemetry};
@@ -18,8 +20,9 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 use crate::axons::Addresses;
 use crate::folder::{self, Folder};
-use crate::keys::NodeKeys;
+use crate::keys::{NodeKeys, beacon_secret, make_beacon_secret};
 use crate::promote::{self, Promoted};
+use crate::pulses::PulseSource;
 use crate::snapshot::commands;
 use crate::verify::{self, Report};
 use crate::{BLOCK_MS_MAX, BLOCK_MS_MIN, Config, Peer, Peers, Storage, metrics};
@@ -81,7 +84,7 @@ struct InitArgs {
     #[arg(long, value_name = "DIR")]
     dir: PathBuf,
     /// Begin with the genesis in this file, which another node of the ledger made
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["preset", "name", "fund", "members", "block_emission"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["preset", "name", "fund", "members", "beacon", "block_emission"])]
     genesis: Option<PathBuf>,
     /// Default times of subnets: of a public network, or of one that is watched on one machine
     #[arg(long, value_enum, default_value = "localnet")]
@@ -96,6 +99,9 @@ struct InitArgs {
     /// a node's consensus key. Without members one node decides alone
     #[arg(long = "member", value_name = "HOTKEY,COLDKEY,CONSENSUS_KEY=BOND", value_parser = member)]
     members: Vec<GenesisMember>,
+    /// Whose pulses open sealed weights. `quicknet` is drand's; with `own` this node holds the secret and could open early
+    #[arg(long, value_enum, default_value = "none")]
+    beacon: BeaconArg,
     /// What a block creates before any halving, in whole units
     #[arg(long, value_name = "AMOUNT", default_value = "1")]
     block_emission: Amount,
@@ -141,6 +147,10 @@ struct RunArgs {
     /// in a private one. A node that listens on loopback tries loopback without it
     #[arg(long)]
     check_private_axons: bool,
+    /// HTTP relay of the ledger's beacon, as in `https://api.drand.sh/CHAIN_HASH`: with it the node brings the pulses that
+    /// sealed weights wait for. A node that holds the secret of a beacon makes them itself
+    #[arg(long, value_name = "URL", env = "AGON_NODE_BEACON")]
+    beacon: Option<String>,
     #[command(flatten)]
     metrics: MetricsFlags,
     #[command(flatten)]
@@ -179,6 +189,35 @@ struct VerifyArgs {
     /// Print one JSON object: the report, or `{"ok":false,"error":...}`
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum BeaconArg {
+    None,
+    Own,
+    Quicknet,
+}
+
+/// Time between the rounds of a beacon of a node's own, milliseconds: two blocks of a network that is watched.
+const OWN_PERIOD_MS: u64 = 500;
+
+impl BeaconArg {
+    /// The beacon of a ledger that begins in `folder` at `time_ms`.
+    fn meaning(self, folder: &Folder, time_ms: u64) -> anyhow::Result<Option<Beacon>> {
+        Ok(match self {
+            Self::None => None,
+            Self::Quicknet => Some(Beacon::quicknet()),
+            Self::Own => {
+                let dir = folder.dir();
+                std::fs::create_dir_all(dir).with_context(|| format!("make {}", dir.display()))?;
+                Some(Beacon {
+                    public_key: make_beacon_secret(folder)?.public_key(),
+                    first_ms: time_ms,
+                    period_ms: OWN_PERIOD_MS,
+                })
+            }
+        })
+    }
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -276,7 +315,7 @@ fn init(args: InitArgs) -> anyhow::Result<()> {
     let folder = Folder::new(&args.dir);
     let genesis = match &args.genesis {
         Some(file) => folder::read_genesis_file(file)?,
-        None => new_genesis(args),
+        None => new_genesis(args, &folder)?,
     };
     Position::genesis(&genesis).context("begin a ledger")?;
     folder.begin(&genesis)?;
@@ -284,12 +323,13 @@ fn init(args: InitArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn new_genesis(args: InitArgs) -> Genesis {
+fn new_genesis(args: InitArgs, folder: &Folder) -> anyhow::Result<Genesis> {
     let (preset, preset_name) = args.preset.meaning();
-    Genesis {
+    let time_ms = Clock::system().now_ms();
+    Ok(Genesis {
         name: args.name.unwrap_or_else(|| preset_name.to_owned()),
         preset,
-        time_ms: Clock::system().now_ms(),
+        time_ms,
         block_emission: args.block_emission,
         accounts: args
             .fund
@@ -300,7 +340,8 @@ fn new_genesis(args: InitArgs) -> Genesis {
             })
             .collect(),
         committee: args.members,
-    }
+        beacon: args.beacon.meaning(folder, time_ms)?,
+    })
 }
 
 #[expect(clippy::print_stdout, reason = "the keys are the product of the command")]
@@ -329,8 +370,10 @@ fn run_node(args: RunArgs) -> anyhow::Result<()> {
         Some(wallet) => Some(member_hotkey(&args.wallets, wallet, &args.hotkey)?),
         None => None,
     };
+    let folder = Folder::new(args.dir);
+    let pulses = pulse_source(&folder, args.beacon)?;
     let config = Config {
-        storage: Storage::Disk(Folder::new(args.dir)),
+        storage: Storage::Disk(folder),
         listen: args.listen,
         block_ms: args.block_ms,
         peers: Some(Peers {
@@ -339,6 +382,7 @@ fn run_node(args: RunArgs) -> anyhow::Result<()> {
             hotkey,
         }),
         axons: Addresses::of(args.listen, args.check_private_axons),
+        pulses,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -354,6 +398,12 @@ fn run_node(args: RunArgs) -> anyhow::Result<()> {
         crate::run(config, Net::tcp(), Clock::system(), shutdown, print_address).await?;
         Ok(())
     })
+}
+
+/// The folder's own beacon comes before a relay: nobody else makes its pulses.
+fn pulse_source(folder: &Folder, relay: Option<String>) -> anyhow::Result<Option<PulseSource>> {
+    let own = beacon_secret(folder)?.map(|secret| PulseSource::Own(Arc::new(secret)));
+    Ok(own.or(relay.map(PulseSource::Relay)))
 }
 
 fn member_hotkey(wallets: &WalletsDirFlag, wallet: &str, hotkey: &str) -> anyhow::Result<Keypair> {

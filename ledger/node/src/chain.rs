@@ -15,10 +15,10 @@ use std::sync::Arc;
 
 pub use agon_ledger_replay::follow::{Head, Reject};
 use agon_ledger_replay::follow::{check_certificate, extend, input};
-use agon_ledger_state::{Applied, BlockInput, Refusal, State};
+use agon_ledger_state::{Applied, Begun, BlockInput, Refusal, State};
 use agon_protocol::id::{BlockNumber, Digest};
 use agon_protocol::message::{
-    Block, EpochView, EventView, FinalBlock, Header, Message, Signed, Transaction, TransactionView,
+    Block, EventView, FinalBlock, Header, Message, Signed, Transaction, TransactionView,
 };
 use thiserror::Error;
 
@@ -42,7 +42,7 @@ pub struct Proposal {
 pub struct Committed {
     head: Head,
     block: Block,
-    epochs: Vec<EpochView>,
+    begun: Begun,
 }
 
 impl Committed {
@@ -58,18 +58,19 @@ impl Committed {
 
     /// What it did, as the events stream tells it.
     pub fn event(&self) -> EventView {
-        event(&self.block, self.epochs.clone())
+        event(&self.block, self.begun.clone())
     }
 }
 
-/// What `block` did, given what its epochs paid.
-pub(crate) fn event(block: &Block, epochs: Vec<EpochView>) -> EventView {
+/// What `block` did, given what it did before its transactions.
+pub(crate) fn event(block: &Block, Begun { epochs, opened }: Begun) -> EventView {
     EventView {
         height: block.header.height,
         hash: block.hash(),
         time_ms: block.header.time_ms,
         transactions: block.transactions.iter().map(applied_view).collect(),
         epochs,
+        opened,
     }
 }
 
@@ -136,7 +137,7 @@ pub trait Ledger: Send {
 struct Executed {
     head: Head,
     state: State,
-    epochs: Vec<EpochView>,
+    begun: Begun,
 }
 
 /// The ledger over a state in memory, a block log and a store.
@@ -200,8 +201,8 @@ impl Chain {
 
     fn execute(&self, block: &Block) -> Result<Executed, Reject> {
         let mut state = State::clone(&self.state);
-        let (head, epochs) = extend(&self.head, &mut state, block)?;
-        Ok(Executed { head, state, epochs })
+        let (head, begun) = extend(&self.head, &mut state, block)?;
+        Ok(Executed { head, state, begun })
     }
 
     /// What was executed last, if that was this block.
@@ -238,7 +239,7 @@ impl Ledger for Chain {
                 state_root: block.header.state_root,
             },
             state,
-            epochs: applied.epochs,
+            begun: applied.begun,
         });
         Proposal { block, refused }
     }
@@ -257,7 +258,7 @@ impl Ledger for Chain {
         let Executed {
             head,
             mut state,
-            epochs,
+            begun,
         } = match self.take_executed(&block.block) {
             Some(executed) => executed,
             None => self.execute(&block.block)?,
@@ -267,14 +268,14 @@ impl Ledger for Chain {
         if state.committee() != self.state.committee() {
             self.store.note_committee(&state.committee())?;
         }
-        self.store.commit(head, &changes, &epochs)?;
+        self.store.commit(head, &changes, &begun)?;
         if head.height.0.is_multiple_of(STORE_FLUSH_BLOCKS) {
             self.store.flush()?;
         }
         self.head = head;
         self.state = Arc::new(state);
         let block = block.block;
-        Ok(Committed { head, block, epochs })
+        Ok(Committed { head, block, begun })
     }
 
     fn decided(&self, height: BlockNumber) -> Result<Option<FinalBlock>, BlocksError> {

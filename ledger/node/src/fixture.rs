@@ -41,6 +41,7 @@ pub(crate) fn genesis() -> Genesis {
         time_ms: 1_000,
         block_emission: units(1),
         committee: Vec::new(),
+        beacon: None,
         accounts: (1..=4).map(account).collect(),
     }
 }

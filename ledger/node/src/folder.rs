@@ -92,6 +92,15 @@ struct Readable<'a> {
     time_ms: u64,
     block_emission: String,
     accounts: Vec<ReadableAccount>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    beacon: Option<ReadableBeacon>,
+}
+
+#[derive(Debug, Serialize)]
+struct ReadableBeacon {
+    public_key: String,
+    first_ms: u64,
+    period_ms: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -144,6 +153,11 @@ impl Folder {
     /// Where the running node listens, as `host:port`.
     pub fn address(&self) -> PathBuf {
         self.dir.join("address")
+    }
+
+    /// The secret of a beacon of the node's own; there is none where pulses come from elsewhere.
+    pub fn beacon_secret(&self) -> PathBuf {
+        self.dir.join("beacon.key")
     }
 
     /// What the consensus engine remembers.
@@ -268,5 +282,10 @@ fn readable(genesis: &Genesis) -> Readable<'_> {
         time_ms: genesis.time_ms,
         block_emission: genesis.block_emission.to_string(),
         accounts: accounts.collect(),
+        beacon: genesis.beacon.map(|beacon| ReadableBeacon {
+            public_key: beacon.public_key.to_string(),
+            first_ms: beacon.first_ms,
+            period_ms: beacon.period_ms,
+        }),
     }
 }

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use agon_ledger_committee::{RecordError, begin_record};
 use agon_protocol::id::BlockNumber;
 use agon_protocol::sign::Keypair;
+use agon_protocol::timelock::BeaconSecret;
 use agon_runtime::files::{self, WriteError};
 use rand_core::{OsRng, RngCore};
 use thiserror::Error;
@@ -109,6 +110,33 @@ impl NodeKeys {
     }
 }
 
+/// The secret of a beacon of the node's own, if the folder holds one.
+///
+/// # Errors
+///
+/// [`KeyError`] when it is there and cannot be used.
+pub fn beacon_secret(folder: &Folder) -> Result<Option<BeaconSecret>, KeyError> {
+    let path = folder.beacon_secret();
+    if !path.exists() {
+        return Ok(None);
+    }
+    Ok(Some(BeaconSecret::from_seed(&*read(&path)?)))
+}
+
+/// Makes the secret of a beacon of the node's own, unless the folder holds one.
+///
+/// # Errors
+///
+/// [`KeyError`] when one is there and cannot be used, or it cannot be written.
+pub fn make_beacon_secret(folder: &Folder) -> Result<BeaconSecret, KeyError> {
+    if let Some(secret) = beacon_secret(folder)? {
+        return Ok(secret);
+    }
+    let seed = new_seed();
+    write(&folder.beacon_secret(), &seed)?;
+    Ok(BeaconSecret::from_seed(&seed))
+}
+
 /// A new key that has signed nothing. The record comes first: a key without one would have to be silent.
 fn make_consensus(dir: &Path, path: &Path) -> Result<Keypair, KeyError> {
     let seed = new_seed();
@@ -153,6 +181,18 @@ fn read(path: &Path) -> Result<Zeroizing<[u8; 32]>, KeyError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_beacon_of_its_own_is_made_when_asked_for_and_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::new(dir.path());
+        assert!(beacon_secret(&folder).unwrap().is_none());
+        let made = make_beacon_secret(&folder).unwrap().public_key();
+        assert_eq!(make_beacon_secret(&folder).unwrap().public_key(), made);
+        assert_eq!(beacon_secret(&folder).unwrap().unwrap().public_key(), made);
+        fs::write(folder.beacon_secret(), "12").unwrap();
+        assert!(matches!(beacon_secret(&folder), Err(KeyError::Malformed { .. })));
+    }
 
     #[test]
     fn keys_are_made_once_and_only_their_owner_reads_them() {

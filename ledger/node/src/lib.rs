@@ -9,6 +9,8 @@
 //! | [`chain`] | the ledger as an engine sees it: head, propose, check, commit |
 //! | [`driver`] | who decides which block is next: this node alone, or a committee |
 //! | `relay`, [`keys`] | transactions for the other nodes, what this one votes with |
+//! | [`pulses`] | the pulses of the ledger's beacon |
+//! | `sender` | transactions that a node makes itself |
 //! | `duties`, `evidence` | what a member does by itself: readiness, proofs of who broke the rules |
 //! | [`promote`] | from one node alone to a committee |
 //! | [`clerk`], [`mempool`], [`desk`] | the ledger's thread and what waits for it |
@@ -49,7 +51,9 @@ pub mod mempool;
 pub mod metrics;
 pub mod open;
 pub mod promote;
+pub mod pulses;
 mod relay;
+mod sender;
 mod service;
 pub mod snapshot;
 pub mod store;
@@ -88,7 +92,9 @@ use crate::folder::{Folder, FolderError};
 use crate::intake::Intake;
 use crate::keys::{KeyError, NodeKeys};
 use crate::open::OpenError;
+use crate::pulses::{PulseSource, Pulses};
 use crate::relay::Relay;
+use crate::sender::Sender;
 use crate::service::{Identity, Service};
 use crate::store::MemoryStore;
 
@@ -114,6 +120,8 @@ pub struct Config {
     pub peers: Option<Peers>,
     /// Which axons it tries for miners that ask.
     pub axons: Addresses,
+    /// Where it takes pulses of the ledger's beacon from; `None` leaves that to others.
+    pub pulses: Option<PulseSource>,
 }
 
 /// How a node reaches the others of its ledger.
@@ -261,7 +269,8 @@ async fn run_until(
     let head = opened.chain.head();
     info!(address = %incoming.local_addr(), name = identity.name, height = head.height.0, "ledger open");
     ready(incoming.local_addr());
-    let _lock = serve(opened, (identity, axons), incoming, (net, way), shutdown).await?;
+    let ways = (net, way, config.pulses);
+    let _lock = serve(opened, (identity, axons), incoming, ways, shutdown).await?;
     Ok(())
 }
 
@@ -413,7 +422,7 @@ async fn serve(
     opened: Opened,
     (identity, axons): (Identity, AxonChecks),
     incoming: Incoming,
-    (net, way): (Net, Way),
+    (net, way, pulses): (Net, Way, Option<PulseSource>),
     shutdown: Shutdown,
 ) -> Result<Option<DirLock>, NodeError> {
     let (relay, waiting) = match &way {
@@ -430,7 +439,13 @@ async fn serve(
         },
         lock,
     ) = Parts::new(opened, relay)?;
-    let (genesis, duties_news) = (identity.genesis, news.clone());
+    let (genesis, heard) = (identity.genesis, news.clone());
+    let sender = |pair| Sender {
+        genesis,
+        pair,
+        clerk: clerk.clone(),
+        news: heard.clone(),
+    };
     let (intake, arrivals) = Intake::open();
     let ways_in = (intake, clerk.clone());
     let service = Service::new(identity, ways_in, archive, news, axons, shutdown.clone());
@@ -438,8 +453,12 @@ async fn serve(
     let work = intake::work(arrivals, checker, clerk.clone(), shutdown.clone());
     tasks.spawn("intake", work);
     tasks.spawn("server", serve_grpc(service, incoming, shutdown.clone()));
+    if let Some(source) = pulses {
+        let pulses = Pulses::new(source, sender(pulses::everybodys_pair(genesis)));
+        tasks.spawn("pulses", pulses.attend(shutdown.clone()));
+    }
     match way {
-        Way::Alone(driver) => tasks.spawn("driver", drive(driver, clerk, shutdown.clone())),
+        Way::Alone(driver) => tasks.spawn("driver", drive(driver, clerk.clone(), shutdown.clone())),
         Way::Together {
             driver,
             ledgers,
@@ -457,17 +476,16 @@ async fn serve(
             );
             if let Some(hotkey) = hotkey {
                 let duties = Duties {
-                    genesis,
-                    hotkey,
+                    sender: sender(hotkey),
                     consensus: driver.config.consensus.clone(),
-                    clerk: clerk.clone(),
-                    news: duties_news,
                 };
                 tasks.spawn("duties", duties.attend(reports, shutdown.clone()));
             }
-            tasks.spawn("driver", drive(*driver, clerk, shutdown.clone()));
+            tasks.spawn("driver", drive(*driver, clerk.clone(), shutdown.clone()));
         }
     }
+    drop(clerk);
+    drop(heard);
     shutdown.requested().await;
     let report = shutdown::grace(tasks, GRACE).await;
     for thread in closed {

@@ -13,9 +13,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use agon_ledger_replay::follow::{Head, Position, Reject};
-use agon_ledger_state::{GenesisError, LoadError, State};
+use agon_ledger_state::{Begun, GenesisError, LoadError, State};
 use agon_protocol::id::{BlockNumber, Digest};
-use agon_protocol::message::{Committee, EpochView, FinalBlock, Genesis};
+use agon_protocol::message::{Committee, FinalBlock, Genesis};
 use agon_runtime::files;
 use agon_runtime::flags::sentence;
 use thiserror::Error;
@@ -283,15 +283,15 @@ fn fill(
 ) -> Result<Position, OpenError> {
     let mut loaded = blocks.base().load(genesis)?;
     note(folder, store, None, &loaded.state)?;
-    let mut epochs = Vec::new();
+    let mut begun = Vec::new();
     while let Some(block) = blocks.read(loaded.head.height.next())? {
-        let paid = extend(folder, store, &mut loaded, &block)?;
-        if !paid.is_empty() {
-            epochs.push((loaded.head.height, paid));
+        let of_block = extend(folder, store, &mut loaded, &block)?;
+        if !of_block.is_empty() {
+            begun.push((loaded.head.height, of_block));
         }
     }
     let entries = loaded.state.entries().collect();
-    let stored = store.fill(loaded.head, entries, &epochs);
+    let stored = store.fill(loaded.head, entries, &begun);
     stored.map_err(|source| OpenError::Store {
         path: folder.state(),
         source,
@@ -318,9 +318,9 @@ fn catch_up(
     };
     let stored = loaded.head.height;
     while let Some(block) = blocks.read(loaded.head.height.next())? {
-        let epochs = extend(folder, &*store, &mut loaded, &block)?;
+        let begun = extend(folder, &*store, &mut loaded, &block)?;
         let changes = loaded.state.take_changes();
-        store.commit(loaded.head, &changes, &epochs).map_err(failed)?;
+        store.commit(loaded.head, &changes, &begun).map_err(failed)?;
     }
     if loaded.head.height > stored {
         store.flush().map_err(failed)?;
@@ -335,14 +335,14 @@ fn extend(
     store: &dyn Store,
     loaded: &mut Position,
     block: &FinalBlock,
-) -> Result<Vec<EpochView>, OpenError> {
+) -> Result<Begun, OpenError> {
     let before = loaded.state.committee();
-    let epochs = loaded.follow(block).map_err(|source| OpenError::Reject {
+    let begun = loaded.follow(block).map_err(|source| OpenError::Reject {
         path: folder.blocks(),
         source,
     })?;
     note(folder, store, Some(before), &loaded.state)?;
-    Ok(epochs)
+    Ok(begun)
 }
 
 /// Keeps the committee of `state` if it is another one than there was before.

@@ -212,14 +212,14 @@ impl Replay {
 
     fn follow(&mut self, block: &FinalBlock) -> Result<(), VerifyError> {
         self.compare_stored()?;
-        let epochs = self.now.follow(block)?;
+        let begun = self.now.follow(block)?;
         let invariants = State::check_invariants(&self.now.state);
         invariants.map_err(|source| VerifyError::Invariant {
             height: self.now.head.height,
             source,
         })?;
         self.transactions += block.block.transactions.len() as u64;
-        self.epochs += epochs.len() as u64;
+        self.epochs += begun.epochs.len() as u64;
         self.compare_stored()
     }
 

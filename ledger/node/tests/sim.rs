@@ -34,6 +34,7 @@ fn run(seed: u64) -> Vec<Digest> {
             block_ms: BLOCK_MS,
             peers: None,
             axons: agon_ledger_node::axons::Addresses::Public,
+            pulses: None,
         };
         async move {
             let clock = Clock::simulated(1_000_000);

@@ -260,13 +260,13 @@ impl<'a> Audit<'a> {
         // The state of before, which is a cheap copy: a block that is rejected leaves nothing of use.
         let state = self.now.state.clone();
         let power = follow::check_certificate(&state, block);
-        let followed = power.and_then(|power| self.now.follow(block).map(|epochs| (power, epochs)));
+        let followed = power.and_then(|power| self.now.follow(block).map(|begun| (power, begun)));
         match followed {
-            Ok((power, epochs)) => {
+            Ok((power, begun)) => {
                 self.good = self.now.head;
                 self.blocks += 1;
                 self.transactions += block.block.transactions.len() as u64;
-                self.epochs += epochs.len() as u64;
+                self.epochs += begun.epochs.len() as u64;
                 self.is_trusted_seen |= self.terms.trust == Some(self.good.hash);
                 self.count(power);
             }

@@ -35,6 +35,7 @@ pub(crate) fn genesis() -> Genesis {
         block_emission: Amount::from_units(1).unwrap(),
         accounts: (1..=4).map(account).collect(),
         committee: Vec::new(),
+        beacon: None,
     }
 }
 

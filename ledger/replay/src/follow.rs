@@ -5,12 +5,10 @@
 //! all of its transactions apply, and the state after it has the root that the header claims. Where the state names
 //! a committee, a certificate of that committee makes the block final.
 
-use agon_ledger_state::{Applied, BlockInput, GenesisError, Refusal, State};
+use agon_ledger_state::{Applied, Begun, BlockInput, GenesisError, Refusal, State};
 use agon_protocol::codec;
 use agon_protocol::id::{BlockNumber, Digest};
-use agon_protocol::message::{
-    Block, CertificateError, EpochView, FinalBlock, Genesis, Header, Signed, Transaction,
-};
+use agon_protocol::message::{Block, CertificateError, FinalBlock, Genesis, Header, Signed, Transaction};
 use borsh::{BorshDeserialize, BorshSerialize};
 use serde::Serialize;
 use thiserror::Error;
@@ -173,12 +171,13 @@ impl Position {
         Ok(Self { head, state })
     }
 
-    /// Goes on by a block that somebody else made final; gives what its epochs paid.
+    /// Goes on by a block that somebody else made final; gives what it did before
+    /// its transactions.
     ///
     /// # Errors
     ///
     /// [`Reject`] with the rule the block breaks; the position is then of no further use.
-    pub fn follow(&mut self, block: &FinalBlock) -> Result<Vec<EpochView>, Reject> {
+    pub fn follow(&mut self, block: &FinalBlock) -> Result<Begun, Reject> {
         check_certificate(&self.state, block)?;
         self.extend(&block.block)
     }
@@ -188,10 +187,10 @@ impl Position {
     /// # Errors
     ///
     /// As [`follow`](Self::follow).
-    pub fn extend(&mut self, block: &Block) -> Result<Vec<EpochView>, Reject> {
-        let (head, epochs) = extend(&self.head, &mut self.state, block)?;
+    pub fn extend(&mut self, block: &Block) -> Result<Begun, Reject> {
+        let (head, begun) = extend(&self.head, &mut self.state, block)?;
         self.head = head;
-        Ok(epochs)
+        Ok(begun)
     }
 }
 
@@ -228,12 +227,12 @@ pub fn check_certificate(state: &State, block: &FinalBlock) -> Result<Option<Pow
 }
 
 /// Applies `block` to the `state` after `head`, with every check but that of its certificate; gives the head after
-/// it and what its epochs paid.
+/// it and what it did before its transactions.
 ///
 /// # Errors
 ///
 /// [`Reject`] with the rule the block breaks; `state` is then of no further use.
-pub fn extend(head: &Head, state: &mut State, block: &Block) -> Result<(Head, Vec<EpochView>), Reject> {
+pub fn extend(head: &Head, state: &mut State, block: &Block) -> Result<(Head, Begun), Reject> {
     check_header(head, block)?;
     check_limits(block)?;
     Signed::check_signatures(&block.transactions);
@@ -267,7 +266,7 @@ pub fn extend(head: &Head, state: &mut State, block: &Block) -> Result<(Head, Ve
         time_ms,
         state_root,
     };
-    Ok((next, applied.epochs))
+    Ok((next, applied.begun))
 }
 
 fn check_header(head: &Head, block: &Block) -> Result<(), Reject> {

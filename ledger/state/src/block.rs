@@ -4,7 +4,8 @@ use std::fmt;
 
 use agon_protocol::amount::Amount;
 use agon_protocol::id::{Account, BlockNumber, Coldkey, Digest, Hotkey};
-use agon_protocol::message::{Call, EpochView, Message, Signed, Transaction};
+use agon_protocol::message::{Call, EpochView, Message, OpenedSealView, Signed, Transaction};
+use borsh::{BorshDeserialize, BorshSerialize};
 
 use crate::State;
 use crate::effect::Effect;
@@ -32,8 +33,25 @@ pub struct BlockInput<'a> {
 pub struct Applied {
     /// What became of each transaction, in order; a refused one changed nothing.
     pub outcomes: Vec<Result<(), Refusal>>,
+    /// What it did before them.
+    pub begun: Begun,
+}
+
+/// What a block did before its transactions.
+#[derive(Clone, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Begun {
     /// The epochs it ran, in order.
     pub epochs: Vec<EpochView>,
+    /// What was sealed and came due, in order.
+    pub opened: Vec<OpenedSealView>,
+}
+
+impl Begun {
+    /// Whether there is nothing to tell.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.epochs.is_empty() && self.opened.is_empty()
+    }
 }
 
 /// What a transaction that is not refused does and costs.
@@ -58,8 +76,8 @@ impl State {
     /// Applies one block.
     ///
     /// In this order: the committee is computed anew, if an era opens; the block's emission is created; stake of
-    /// dissolved subnets is returned; epochs that are due run and open the next tempo of their subnets; the
-    /// transactions are applied. So the tempo that opens with block `h` holds the transactions of `h`,
+    /// dissolved subnets is returned; what is sealed and due is opened, as far as its pulses are there; epochs that are
+    /// due run and open the next tempo of their subnets; the transactions are applied. So the tempo that opens with block `h` holds the transactions of `h`,
     /// and its beacon, the hash of block `h - 1`, is known in every state in which the tempo runs.
     ///
     /// # Panics
@@ -69,18 +87,18 @@ impl State {
     /// holdings is kept along with every write and checked after every block; all entries are counted anew after
     /// blocks that run epochs.
     pub fn apply(&mut self, input: BlockInput<'_>) -> Applied {
-        let epochs = self.begin_block(input.height, input.parent, input.time_ms);
+        let begun = self.begin_block(input.height, input.parent, input.time_ms);
         let transactions = input.transactions.iter();
         let outcomes = transactions.map(|tx| self.transact(tx).map(drop)).collect();
         if input.forms_committee {
             self.form_committee();
         }
         assert_eq!(self.check_sums(), Ok(()), "after block {}", input.height);
-        if !epochs.is_empty() {
+        if !begun.epochs.is_empty() {
             assert_eq!(self.recount(), Ok(()), "after block {}", input.height);
         }
         debug_assert_eq!(self.check_invariants(), Ok(()), "after block {}", input.height);
-        Applied { outcomes, epochs }
+        Applied { outcomes, begun }
     }
 
     /// The first half of [`State::apply`]: everything that happens before the block's transactions.
@@ -91,7 +109,7 @@ impl State {
     /// # Panics
     ///
     /// As [`State::apply`].
-    pub fn begin_block(&mut self, height: BlockNumber, parent: Digest, time_ms: u64) -> Vec<EpochView> {
+    pub fn begin_block(&mut self, height: BlockNumber, parent: Digest, time_ms: u64) -> Begun {
         let mut progress = self.progress();
         assert_eq!(height, progress.height.next(), "blocks are applied in order");
         progress.height = height;
@@ -102,7 +120,9 @@ impl State {
         self.open_era_if_due(height);
         self.mint();
         self.return_stakes();
-        self.run_due_epochs(height, parent)
+        let opened = self.open_seals(height);
+        let epochs = self.run_due_epochs(height, parent);
+        Begun { epochs, opened }
     }
 
     /// Applies one transaction to the block that was begun last, and says what it did.
@@ -242,6 +262,19 @@ impl State {
                 let reporter = self.payer(signer, call);
                 Effect::ReportForgery(self.check_report_forgery(reporter, of, forgery)?)
             }
+            Call::CommitTimelocked {
+                netuid,
+                commit,
+                sealed,
+            } => Effect::CommitTimelocked(self.check_commit_timelocked(
+                hotkey,
+                *netuid,
+                (*commit, sealed),
+                now,
+            )?),
+            Call::PublishPulse { round, signature } => {
+                Effect::PublishPulse(self.check_publish_pulse(*round, *signature)?)
+            }
             unknown => return Err(Refusal::Call { call: unknown.name() }),
         })
     }
@@ -273,6 +306,8 @@ impl State {
             Effect::CommitEvidence(commit) => self.commit_evidence(commit),
             Effect::OpenEvidence(opening) => self.open_evidence(opening),
             Effect::ReportForgery(penalty) => self.punish(penalty),
+            Effect::CommitTimelocked(commit) => self.commit_timelocked(commit),
+            Effect::PublishPulse(pulse) => self.publish_pulse(pulse),
         }
     }
 }

@@ -27,7 +27,7 @@ use crate::stake::{Pool, Shares};
 use crate::subnet::Subnet;
 use crate::supply::{minus, plus};
 use crate::table::Entry;
-use crate::weights::{BondRow, Commits, WeightRow};
+use crate::weights::{BondRow, Commits, SealRounds, SealedRow, WeightRow};
 
 /// A dissolved subnet whose stake is on its way back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
@@ -111,6 +111,8 @@ impl State {
         self.table.remove_all::<WeightRow>(netuid);
         self.table.remove_all::<BondRow>(netuid);
         self.table.remove_all::<Commits>(netuid);
+        self.table.remove_all::<SealedRow>(netuid);
+        self.table.remove::<SealRounds>(&netuid);
         self.table.remove_all::<EpochRecord>(netuid);
         self.table.remove_all::<Roster>(netuid);
         self.table.remove_all::<EvidenceRecord>(netuid);

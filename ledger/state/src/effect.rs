@@ -11,11 +11,12 @@ use crate::committee::{Bond, Leaving, Readiness, Slash};
 use crate::dissolution::SubnetDissolution;
 use crate::evidence::{AcceptedEvidence, AcceptedOpening, Penalty};
 use crate::parameters::ParameterChange;
+use crate::pulse::AcceptedPulse;
 use crate::registration::Registration;
 use crate::stake::{StakeMove, StakeTransfer, TakeChange};
 use crate::subnet::SubnetCreation;
 use crate::swaps::{ColdkeyHandover, ColdkeySwapAnnouncement, HotkeySwap};
-use crate::weights::{AcceptedCommit, AcceptedWeights};
+use crate::weights::{AcceptedCommit, AcceptedTimelocked, AcceptedWeights};
 
 /// What a transaction that is not refused does.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,6 +70,10 @@ pub enum Effect {
     OpenEvidence(AcceptedOpening),
     /// Punishes a validator for forged evidence.
     ReportForgery(Penalty),
+    /// Commits to weights that open by themselves.
+    CommitTimelocked(AcceptedTimelocked),
+    /// Brings a pulse.
+    PublishPulse(AcceptedPulse),
 }
 
 impl Effect {
@@ -99,7 +104,9 @@ impl Effect {
             | Self::CommitWeights(_)
             | Self::RevealWeights(_)
             | Self::CommitEvidence(_)
-            | Self::OpenEvidence(_) => (Amount::ZERO, Amount::ZERO),
+            | Self::OpenEvidence(_)
+            | Self::CommitTimelocked(_)
+            | Self::PublishPulse(_) => (Amount::ZERO, Amount::ZERO),
         }
     }
 }
@@ -160,6 +167,8 @@ impl fmt::Display for Effect {
             Self::CommitEvidence(it) => it.fmt(f),
             Self::OpenEvidence(it) => it.fmt(f),
             Self::ReportForgery(it) => it.fmt(f),
+            Self::CommitTimelocked(it) => it.fmt(f),
+            Self::PublishPulse(it) => it.fmt(f),
         }
     }
 }

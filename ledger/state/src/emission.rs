@@ -11,8 +11,8 @@
 //!
 //! At the epoch the owner takes its cut of what the tempo brought. The rest is halved: one half for miners in
 //! proportion to their incentive, one for validators in proportion to their dividends times the coverage of their
-//! evidence (see `evidence`); an odd base unit goes to the
-//! validators' half. Where nobody earned, the half is held and joins the next epoch's. A miner that belongs to the
+//! evidence (see `evidence`), which is 0 for whoever did not reveal weights that were due (see `weights`); an odd base
+//! unit goes to the validators' half. Where nobody earned, the half is held and joins the next epoch's. A miner that belongs to the
 //! subnet's owner earns, but its pay is burned. Miners are paid to their coldkeys. Of a validator's dividends its
 //! coldkey gets the take and the stakers share the rest: see `stake::take`. Pay to a free balance that would be too
 //! small for an account to exist is burned.

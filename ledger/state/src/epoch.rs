@@ -1,7 +1,8 @@
 //! The epoch as the ledger runs it: when, on what, and what is kept of it.
 //!
 //! The arithmetic is [`agon_scoring::epoch`]'s. Here its inputs are gathered from the entries, its results are
-//! stored and paid, and the next tempo is opened: announced parameters come into force, expired commits go.
+//! stored and paid, and the next tempo is opened: announced parameters come into force, expired commits go, and the
+//! round is fixed to which its weights are sealed.
 //!
 //! An epoch is due a tempo after the one before. A block runs at most the network's `epochs_per_block`; those that have
 //! waited longest come first, the lower netuid first among equals, so that none can be crowded out. The rest move
@@ -45,7 +46,7 @@ pub struct EpochRecord {
     /// Who held each UID.
     pub holders: Vec<(Hotkey, Coldkey)>,
     /// By what each UID's dividends are multiplied, in parts per million: what it has shown of the evidence of the
-    /// tempo before this one. See [`covered`].
+    /// tempo before this one, or 0 where it did not reveal the newest of its commits that were due. See [`covered`].
     pub coverage_ppm: Vec<u32>,
     /// Take of each UID's coldkey, in parts per million; 0 where nobody had stake.
     pub takes_ppm: Vec<u64>,
@@ -98,10 +99,12 @@ impl State {
             record.payouts
         };
         let held = subnet.pots.held();
+        let tempo_blocks = now.0.saturating_sub(subnet.schedule.tempo_start.0);
         open_tempo(&mut subnet, now, parent);
         self.open_roster(netuid, &subnet, &neurons);
         self.drop_expired_commits(netuid, &subnet);
         self.drop_old_evidence(netuid, &subnet);
+        self.fix_seal_round(netuid, &subnet, tempo_blocks);
         self.table.write(&netuid, &subnet);
         EpochView {
             netuid,
@@ -119,7 +122,7 @@ impl State {
         let inputs = self.epoch_inputs(netuid, now, subnet, neurons, halves.emission());
         let outputs = epoch::run(&inputs).expect("entries give lists of one length and rows of known UIDs");
         let takes_ppm = self.takes_ppm(netuid, neurons);
-        let coverage_ppm = self.coverage_ppm(netuid, subnet, neurons);
+        let coverage_ppm = self.paid_coverage_ppm(netuid, subnet, neurons);
         let dividends = covered(&outputs.validator_emission, &coverage_ppm);
         let payouts = Payouts::of(&halves, &outputs, &dividends, subnet, neurons, &takes_ppm);
         let Pots {
@@ -146,6 +149,15 @@ impl State {
             outputs,
             payouts,
         }
+    }
+
+    /// Coverage by which dividends are multiplied: none for whoever held back weights that it had committed to.
+    fn paid_coverage_ppm(&self, netuid: Netuid, subnet: &Subnet, neurons: &[Neuron]) -> Vec<u32> {
+        let mut coverage_ppm = self.coverage_ppm(netuid, subnet, neurons);
+        for uid in self.unrevealed(netuid, subnet) {
+            coverage_ppm[usize::from(uid.0)] = 0;
+        }
+        coverage_ppm
     }
 
     fn epoch_inputs(

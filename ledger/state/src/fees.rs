@@ -5,8 +5,8 @@
 //! signs; the coldkey that owns a hotkey pays for what the hotkey signs, so hotkeys need no balance of their own. Who
 //! takes over from another coldkey pays for that, whichever of the two signs.
 //!
-//! Evidence costs no fee ([`is_owed`]): a validator owes it, can send it once in a tempo, and cannot choose how long it
-//! is.
+//! Evidence costs no fee ([`is_free`]): a validator owes it, can send it once in a tempo, and cannot choose how long it
+//! is. Nor does a pulse that something waits for: there is one of each round.
 //!
 //! The fee is taken last, out of what the call leaves: whoever takes back stake can pay from it.
 //!
@@ -82,10 +82,10 @@ impl FeeRefusal {
 
 impl State {
     /// What a transaction costs when it is applied: the fee of each of its bytes, signature included, or nothing where
-    /// it is owed.
+    /// the ledger has asked for it.
     #[must_use]
     pub fn fee(&self, tx: &Signed<Transaction>) -> Amount {
-        if is_owed(&tx.message().call) {
+        if is_free(&tx.message().call) {
             return Amount::ZERO;
         }
         let bytes = SIGNATURE_BYTES.saturating_add(tx.bytes().len() as u64);
@@ -162,7 +162,11 @@ impl State {
     }
 }
 
-/// Whether a call is owed by its signer, once in a tempo: what it has to carry, the ledger has asked for.
-const fn is_owed(call: &Call) -> bool {
-    matches!(call, Call::CommitEvidence { .. } | Call::OpenEvidence { .. })
+/// Whether the ledger has asked for what a call carries, so that it applies once at most: evidence is owed by its
+/// signer, and a pulse by nobody.
+const fn is_free(call: &Call) -> bool {
+    matches!(
+        call,
+        Call::CommitEvidence { .. } | Call::OpenEvidence { .. } | Call::PublishPulse { .. }
+    )
 }

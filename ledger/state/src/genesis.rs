@@ -3,6 +3,7 @@
 use agon_protocol::amount::Amount;
 use agon_protocol::id::{BlockNumber, Coldkey, Digest, Hotkey, Netuid};
 use agon_protocol::message::{Genesis, GenesisMember, Preset};
+use agon_protocol::timelock::BeaconError;
 use borsh::{BorshDeserialize, BorshSerialize};
 use thiserror::Error;
 
@@ -10,6 +11,7 @@ use crate::State;
 use crate::accounts::AccountRecord;
 use crate::committee::{Candidate, KeyUse};
 use crate::parameters::NetworkParameterId;
+use crate::pulse::NamedBeacon;
 use crate::supply::{SUPPLY_MAX, plus};
 use crate::table::{Entry, Table};
 
@@ -98,6 +100,9 @@ pub enum GenesisError {
         /// How many there may be.
         members_max: u64,
     },
+    /// The beacon cannot be one.
+    #[error(transparent)]
+    Beacon(#[from] BeaconError),
     /// A block would create more than may exist.
     #[error("a block's emission of {block_emission} is more than the supply of {SUPPLY_MAX}")]
     BlockEmission {
@@ -111,8 +116,8 @@ impl State {
     ///
     /// # Errors
     ///
-    /// [`GenesisError`] when an account or a key of the committee is listed twice, a balance or a bond is too small, or
-    /// there would be more base units than may exist.
+    /// [`GenesisError`] when an account or a key of the committee is listed twice, a balance or a bond is too small,
+    /// there would be more base units than may exist, or the beacon cannot be one.
     pub fn genesis(genesis: &Genesis) -> Result<Self, GenesisError> {
         let block_emission = genesis.block_emission;
         if block_emission > SUPPLY_MAX {
@@ -142,6 +147,10 @@ impl State {
                 burned: Amount::ZERO,
             },
         );
+        if let Some(beacon) = genesis.beacon {
+            beacon.validate()?;
+            table.write(&(), &NamedBeacon(beacon));
+        }
         let mut state = Self { table };
         state.seat_members(genesis)?;
         Ok(state)

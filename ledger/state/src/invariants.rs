@@ -19,7 +19,7 @@ use crate::subnet::Subnet;
 use crate::supply::SUPPLY_MAX;
 use crate::swaps::Retired;
 use crate::table::Entry;
-use crate::weights::{BondRow, Commits, WeightRow};
+use crate::weights::{BondRow, Commits, SealRounds, SealedRow, WeightRow};
 
 /// What does not hold.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -105,6 +105,9 @@ pub enum InvariantBroken {
         /// What.
         what: &'static str,
     },
+    /// The beacon cannot be one, or there is none and something of one is kept.
+    #[error("the beacon is not valid")]
+    Beacon,
     /// Something about a subnet is out of its bounds.
     #[error("{what} of subnet {netuid} is not valid")]
     Subnet {
@@ -127,6 +130,7 @@ impl State {
         self.check_pools()?;
         self.check_committee()?;
         self.check_deposits()?;
+        self.check_beacon()?;
         let netuid_last = self.progress().netuid_last;
         let given = Netuid(1)..=netuid_last;
         for (netuid, subnet) in self.table.scan::<Subnet>(()) {
@@ -147,6 +151,20 @@ impl State {
             }
         }
         self.check_owners()
+    }
+
+    /// Pulses and rounds are of a beacon that can be one.
+    fn check_beacon(&self) -> Result<(), InvariantBroken> {
+        let has_rounds = self.table.scan::<SealRounds>(()).next().is_some();
+        let valid = match self.beacon() {
+            Some(beacon) => beacon.validate().is_ok(),
+            None => !has_rounds && !self.has_pulses(),
+        };
+        if valid {
+            Ok(())
+        } else {
+            Err(InvariantBroken::Beacon)
+        }
     }
 
     fn check_deposits(&self) -> Result<(), InvariantBroken> {
@@ -280,6 +298,7 @@ impl State {
         self.check_neurons(netuid, subnet.neuron_count)?;
         self.check_rows(netuid, subnet.neuron_count)?;
         self.check_evidence(netuid, subnet)?;
+        self.check_seals(netuid)?;
         let pools = self
             .table
             .scan::<Pool>(netuid)
@@ -378,6 +397,26 @@ impl State {
         }
     }
 
+    /// Whatever is sealed is beside an open commit, and to a round that is known.
+    fn check_seals(&self, netuid: Netuid) -> Result<(), InvariantBroken> {
+        let rounds = self.seal_rounds(netuid);
+        let mut seals = self.table.scan::<SealedRow>(netuid);
+        let is_open = |tempo: u64, uid: Uid, row: &SealedRow| {
+            let Commits(open) = self.commits(netuid, uid);
+            let has_round = rounds
+                .as_ref()
+                .is_some_and(|rounds| rounds.round_of(tempo).is_some());
+            let commit = (tempo, row.digest);
+            has_round && open.iter().any(|open| (open.tempo, open.digest) == commit)
+        };
+        if seals.all(|((_, tempo, uid), row)| is_open(tempo, uid, &row)) {
+            Ok(())
+        } else {
+            let what = "what is sealed";
+            Err(InvariantBroken::Subnet { what, netuid })
+        }
+    }
+
     /// Everything that is kept for a subnet is for one that exists, or is stake on its way back; every stake is on a
     /// known hotkey.
     fn check_owners(&self) -> Result<(), InvariantBroken> {
@@ -407,7 +446,9 @@ impl State {
         self.check_netuids::<Commits>(|(netuid, _)| netuid)?;
         self.check_netuids::<Roster>(|(netuid, _)| netuid)?;
         self.check_netuids::<EvidenceRecord>(|(netuid, _, _)| netuid)?;
-        self.check_netuids::<Barred>(|(netuid, _)| netuid)
+        self.check_netuids::<Barred>(|(netuid, _)| netuid)?;
+        self.check_netuids::<SealRounds>(|netuid| netuid)?;
+        self.check_netuids::<SealedRow>(|(netuid, _, _)| netuid)
     }
 
     /// Each hotkey has its place in its coldkey's list, and the pools' name leads back to it; a used one is owned

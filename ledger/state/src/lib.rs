@@ -13,6 +13,7 @@
 //! | `epoch` | when epochs run, on what, and what is kept of them |
 //! | `evidence` | what validators owe, commit to and show of their work, and what forging it costs |
 //! | `table` | entries as bytes, their root, their changes |
+//! | `pulse` | the beacon, and the pulses that open sealed weights |
 //! | `rows` | rows of what is told, proven from a root |
 //! | `genesis`, `load`, `invariants` | the first state, states from a store, what always holds |
 //! | `views`, `changes`, `words` | what is told; which of it differs between two states; entries in words |
@@ -57,6 +58,7 @@ mod invariants;
 mod load;
 mod neuron;
 mod parameters;
+mod pulse;
 mod refusal;
 mod registration;
 mod replacement;
@@ -74,7 +76,7 @@ use agon_protocol::id::Digest;
 
 pub use self::accounts::{Transfer, TransferRefusal};
 pub use self::axon::{Announcement, ServeAxonRefusal};
-pub use self::block::{Applied, BlockInput, Checked};
+pub use self::block::{Applied, Begun, BlockInput, Checked};
 pub use self::changes::NeuronChange;
 pub use self::committee::{
     BadProof, Bond, CommitteeReadyRefusal, JoinCommitteeRefusal, LeaveCommitteeRefusal, Leaving,
@@ -96,6 +98,7 @@ pub use self::parameters::{
     NETWORK_TABLE, NetworkParameterId, Parameter, ParameterChange, ParameterId, SUBNET_LOCK_FLOOR, SetBy,
     SetParameterRefusal, TABLE,
 };
+pub use self::pulse::{AcceptedPulse, PublishPulseRefusal};
 pub use self::refusal::{
     EnvelopeRefusal, HotkeyUsed, NotHotkeyOwner, NotOwner, NotRegistered, Refusal, ShortOfFunds,
     UnknownSubnet,
@@ -116,7 +119,8 @@ pub use self::swaps::{
 pub use self::table::Tree;
 pub use self::views::Holdings;
 pub use self::weights::{
-    AcceptedCommit, AcceptedWeights, CommitWeightsRefusal, NoWeigher, RevealWeightsRefusal, TooSoon,
+    AcceptedCommit, AcceptedTimelocked, AcceptedWeights, CommitTimelockedRefusal, CommitWeightsRefusal,
+    NoWeigher, RevealWeightsRefusal, SealRefusal, TooSoon,
 };
 pub use self::words::{EntryWords, entry_words};
 

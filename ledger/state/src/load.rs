@@ -14,11 +14,12 @@ use crate::evidence::{Barred, EvidenceRecord, Roster};
 use crate::genesis::{Origin, Progress};
 use crate::invariants::InvariantBroken;
 use crate::neuron::{HotkeyUid, Neuron};
+use crate::pulse::{KeptPulse, NamedBeacon};
 use crate::stake::{Pool, Shares, Take};
 use crate::subnet::Subnet;
 use crate::swaps::{ColdkeySwap, Retired};
 use crate::table::{Entry, Table, decode_value};
-use crate::weights::{BondRow, Commits, WeightRow};
+use crate::weights::{BondRow, Commits, SealRounds, SealedRow, WeightRow};
 
 /// Why entries are not a state.
 #[derive(Debug, Error, PartialEq, Eq)]
@@ -121,6 +122,10 @@ fn check_entry(key: &[u8], value: &[u8]) -> Result<(), LoadError> {
         Some(&Roster::KIND) => check_kind::<Roster>(key, value),
         Some(&EvidenceRecord::KIND) => check_kind::<EvidenceRecord>(key, value),
         Some(&Barred::KIND) => check_kind::<Barred>(key, value),
+        Some(&SealRounds::KIND) => check_kind::<SealRounds>(key, value),
+        Some(&SealedRow::KIND) => check_kind::<SealedRow>(key, value),
+        Some(&NamedBeacon::KIND) => check_kind::<NamedBeacon>(key, value),
+        Some(&KeptPulse::KIND) => check_kind::<KeptPulse>(key, value),
         _ => Err(LoadError::Key { key: shown(key) }),
     }
 }

@@ -18,13 +18,14 @@ use crate::dissolution::DissolveSubnetRefusal;
 use crate::evidence::{CommitEvidenceRefusal, OpenEvidenceRefusal, ReportForgeryRefusal};
 use crate::fees::FeeRefusal;
 use crate::parameters::SetParameterRefusal;
+use crate::pulse::PublishPulseRefusal;
 use crate::registration::RegisterRefusal;
 use crate::stake::{AddStakeRefusal, MoveStakeRefusal, RemoveStakeRefusal, SetTakeRefusal};
 use crate::subnet::{CreateSubnetRefusal, StartSubnetRefusal};
 use crate::swaps::{
     AnnounceColdkeySwapRefusal, DisputeColdkeySwapRefusal, ExecuteColdkeySwapRefusal, SwapHotkeyRefusal,
 };
-use crate::weights::{CommitWeightsRefusal, RevealWeightsRefusal};
+use crate::weights::{CommitTimelockedRefusal, CommitWeightsRefusal, RevealWeightsRefusal};
 
 /// Why a transaction is refused; a refused transaction changes nothing.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -105,6 +106,12 @@ pub enum Refusal {
     /// Of a report of forged evidence.
     #[error(transparent)]
     ReportForgery(#[from] ReportForgeryRefusal),
+    /// Of a commit to weights that open by themselves.
+    #[error(transparent)]
+    CommitTimelocked(#[from] CommitTimelockedRefusal),
+    /// Of a pulse.
+    #[error(transparent)]
+    PublishPulse(#[from] PublishPulseRefusal),
     /// Of any call, when it cannot be paid for.
     #[error(transparent)]
     Fee(#[from] FeeRefusal),
@@ -146,6 +153,8 @@ impl Refusal {
             Self::CommitEvidence(refusal) => refusal.rule(),
             Self::OpenEvidence(refusal) => refusal.rule(),
             Self::ReportForgery(refusal) => refusal.rule(),
+            Self::CommitTimelocked(refusal) => refusal.rule(),
+            Self::PublishPulse(refusal) => refusal.rule(),
             Self::Fee(refusal) => refusal.rule(),
             Self::Call { .. } => "call",
         }

@@ -62,7 +62,7 @@ impl State {
         self.table.remove::<HotkeyUid>(&(netuid, hotkey));
         self.table.remove::<WeightRow>(&(netuid, uid));
         self.table.remove::<BondRow>(&(netuid, uid));
-        self.table.remove::<Commits>(&(netuid, uid));
+        self.write_commits(netuid, uid, &Commits::default());
         let rows: Vec<_> = self.table.scan::<WeightRow>(netuid).collect();
         for (key, mut row) in rows {
             row.forget(uid);

@@ -7,7 +7,7 @@
 //! | row | entries it is made of, in this order |
 //! | --- | --- |
 //! | account | its record; all its shares; of each the pool and which hotkey goes by the pool's name now |
-//! | subnet | its record |
+//! | subnet | its record; the rounds to which its weights are sealed |
 //! | neuron | the subnet's record; the neuron; the owner's record of its hotkey; the pool of the name it tells |
 //! | weights | the row; the open commits |
 //! | epoch | the record |
@@ -34,7 +34,7 @@ use crate::subnet::Subnet;
 use crate::swaps::Retired;
 use crate::table::{Entry, KeyField, Table, decode_value, prefix_bytes};
 use crate::views::{neuron_view, subnet_view};
-use crate::weights::{Commits, WeightRow};
+use crate::weights::{Commits, SealRounds, WeightRow};
 
 /// A row that was proven, or that was proven not to be there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -203,7 +203,8 @@ fn row(reader: &mut impl Reader, target: &ProofTarget, height: BlockNumber) -> R
         ProofTarget::Account(account) => Row::Account(account_row(reader, account)?),
         ProofTarget::Subnet(netuid) => {
             let subnet = subnet(reader, netuid)?;
-            Row::Subnet(subnet.map(|subnet| subnet_view(height, netuid, subnet)))
+            let rounds: Option<SealRounds> = reader.read(&netuid)?;
+            Row::Subnet(subnet.map(|subnet| subnet_view(height, netuid, subnet, rounds.as_ref())))
         }
         ProofTarget::Neuron(netuid, uid) => Row::Neuron(neuron_row(reader, height, netuid, uid)?),
         ProofTarget::Weights(netuid, uid) => Row::Weights(weights_row(reader, netuid, uid)?),

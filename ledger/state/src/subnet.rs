@@ -347,6 +347,7 @@ impl State {
             ..Subnet::new(creation.owner, parameters)
         };
         self.table.write(&creation.netuid, &subnet);
+        self.fix_seal_round(creation.netuid, &subnet, 0);
     }
 
     pub(crate) fn check_start_subnet(

@@ -15,7 +15,7 @@ use crate::neuron::Neuron;
 use crate::registration::price_at;
 use crate::stake::{Pool, Shares};
 use crate::subnet::Subnet;
-use crate::weights::{Commits, WeightRow};
+use crate::weights::{Commits, SealRounds, WeightRow};
 
 /// Where every base unit is that was ever created. The fields sum to the issuance.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -164,7 +164,7 @@ impl State {
     pub fn subnet(&self, netuid: Netuid) -> Option<SubnetView> {
         self.table
             .read(&netuid)
-            .map(|subnet| subnet_view(self.height(), netuid, subnet))
+            .map(|subnet| self.subnet_view(netuid, subnet))
     }
 
     /// Every subnet's record, netuid ascending.
@@ -172,8 +172,12 @@ impl State {
     pub fn subnets(&self) -> Vec<SubnetView> {
         self.table
             .scan(())
-            .map(|(netuid, subnet)| subnet_view(self.height(), netuid, subnet))
+            .map(|(netuid, subnet)| self.subnet_view(netuid, subnet))
             .collect()
+    }
+
+    fn subnet_view(&self, netuid: Netuid, subnet: Subnet) -> SubnetView {
+        subnet_view(self.height(), netuid, subnet, self.seal_rounds(netuid).as_ref())
     }
 
     /// A subnet's neurons, or `None` when there is no such subnet.
@@ -230,8 +234,13 @@ impl State {
     }
 }
 
-/// What is told of a subnet after the block at `height`.
-pub(crate) fn subnet_view(height: BlockNumber, netuid: Netuid, subnet: Subnet) -> SubnetView {
+/// What is told of a subnet after the block at `height`, given the rounds to which its weights are sealed.
+pub(crate) fn subnet_view(
+    height: BlockNumber,
+    netuid: Netuid,
+    subnet: Subnet,
+    rounds: Option<&SealRounds>,
+) -> SubnetView {
     let announced = subnet.announced.iter().map(|(id, announced)| AnnouncedView {
         name: id.row().name.to_owned(),
         value: announced.value,
@@ -250,6 +259,7 @@ pub(crate) fn subnet_view(height: BlockNumber, netuid: Netuid, subnet: Subnet) -
         started: subnet.started,
         tempo: subnet.schedule.tempo,
         tempo_start: subnet.schedule.tempo_start,
+        seal_round: rounds.and_then(|rounds| rounds.round_of(subnet.schedule.tempo)),
         beacon: subnet.schedule.beacon,
         // An epoch that was put off is run by the next block at the earliest.
         next_epoch: subnet.next_epoch().max(height.next()),

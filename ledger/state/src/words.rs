@@ -11,10 +11,11 @@ use crate::epoch::EpochRecord;
 use crate::evidence::{Barred, EvidenceRecord, Roster};
 use crate::genesis::{Origin, Progress};
 use crate::neuron::{HotkeyUid, Neuron};
+use crate::pulse::{KeptPulse, NamedBeacon};
 use crate::stake::{Pool, Shares};
 use crate::subnet::Subnet;
 use crate::table::{Entry, decode_value};
-use crate::weights::{BondRow, Commits, WeightRow};
+use crate::weights::{BondRow, Commits, SealRounds, SealedRow, WeightRow};
 
 /// Bytes of an unknown key or value that are shown.
 const SHOWN_BYTES: usize = 80;
@@ -66,6 +67,14 @@ pub fn entry_words(key: &[u8], value: Option<&[u8]>) -> EntryWords {
         Some(&Barred::KIND) => of::<Barred>(key, value, |(netuid, hotkey)| {
             format!("bar of hotkey {hotkey} on subnet {netuid}")
         }),
+        Some(&SealRounds::KIND) => of::<SealRounds>(key, value, |netuid: Netuid| {
+            format!("rounds to which weights of subnet {netuid} are sealed")
+        }),
+        Some(&SealedRow::KIND) => of::<SealedRow>(key, value, |(netuid, tempo, uid)| {
+            format!("sealed weights of tempo {tempo} of neuron {uid} of subnet {netuid}")
+        }),
+        Some(&NamedBeacon::KIND) => of::<NamedBeacon>(key, value, |()| String::from("beacon of the ledger")),
+        Some(&KeptPulse::KIND) => of::<KeptPulse>(key, value, |round: u64| format!("pulse of round {round}")),
         _ => None,
     };
     words.unwrap_or_else(|| EntryWords {

@@ -1,8 +1,10 @@
 //! What happens: the newest block, events, refusals.
 
-use super::{amount, digest, key, list, netuid, text, v1};
-use crate::id::{Account, BlockNumber};
-use crate::message::{self, EpochView, EventView, MessageError, RefusalView, TransactionView};
+use super::{amount, digest, key, list, narrow, netuid, text, v1};
+use crate::id::{Account, BlockNumber, Uid};
+use crate::message::{
+    self, EpochView, EventView, MessageError, OpenedSealView, RefusalView, TransactionView,
+};
 
 impl From<RefusalView> for v1::Refusal {
     fn from(view: RefusalView) -> Self {
@@ -70,6 +72,7 @@ impl From<EventView> for v1::Event {
             time_ms: view.time_ms,
             transactions: view.transactions.into_iter().map(Into::into).collect(),
             epochs: view.epochs.into_iter().map(Into::into).collect(),
+            opened: view.opened.into_iter().map(Into::into).collect(),
         }
     }
 }
@@ -84,6 +87,7 @@ impl TryFrom<v1::Event> for EventView {
             time_ms: wire.time_ms,
             transactions: list("transactions", wire.transactions)?,
             epochs: list("epochs", wire.epochs)?,
+            opened: list("opened", wire.opened)?,
         })
     }
 }
@@ -138,6 +142,30 @@ impl TryFrom<v1::EpochOutcome> for EpochView {
             owner_paid: amount(wire.owner_paid),
             held: amount(wire.held),
             burned: amount(wire.burned),
+        })
+    }
+}
+
+impl From<OpenedSealView> for v1::OpenedSeal {
+    fn from(view: OpenedSealView) -> Self {
+        Self {
+            netuid: view.netuid.0.into(),
+            tempo: view.tempo,
+            uid: view.uid.0.into(),
+            fault: view.fault,
+        }
+    }
+}
+
+impl TryFrom<v1::OpenedSeal> for OpenedSealView {
+    type Error = MessageError;
+
+    fn try_from(wire: v1::OpenedSeal) -> Result<Self, MessageError> {
+        Ok(Self {
+            netuid: netuid(wire.netuid)?,
+            tempo: wire.tempo,
+            uid: Uid(narrow("uid", wire.uid)?),
+            fault: wire.fault.map(|fault| text("fault", fault)).transpose()?,
         })
     }
 }

@@ -9,6 +9,7 @@ use super::{Certificate, Message, Signed, Transaction};
 use crate::amount::Amount;
 use crate::codec;
 use crate::id::{BlockNumber, Coldkey, ConsensusKey, Digest, Hotkey};
+use crate::timelock::Beacon;
 
 /// What a block is, without its transactions.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
@@ -131,7 +132,10 @@ pub struct GenesisMember {
 }
 
 /// What a ledger starts from; its digest names the ledger.
-#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+///
+/// Without a beacon its bytes end with the committee, as they did before there were beacons: such a ledger keeps its
+/// name.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Genesis {
     /// Name of the network, for people.
     pub name: String,
@@ -145,6 +149,52 @@ pub struct Genesis {
     pub accounts: Vec<GenesisAccount>,
     /// Members of the committee from the start; none where one node decides alone.
     pub committee: Vec<GenesisMember>,
+    /// Whose pulses open sealed weights; `None` where weights are committed to by their digests alone.
+    pub beacon: Option<Beacon>,
+}
+
+/// The fields of a genesis that are always there, in the order of their bytes.
+type GenesisFields<N, A, C> = (N, Preset, u64, Amount, A, C);
+
+impl BorshSerialize for Genesis {
+    fn serialize<W: borsh::io::Write>(&self, writer: &mut W) -> borsh::io::Result<()> {
+        let fields: GenesisFields<&String, &Vec<GenesisAccount>, &Vec<GenesisMember>> = (
+            &self.name,
+            self.preset,
+            self.time_ms,
+            self.block_emission,
+            &self.accounts,
+            &self.committee,
+        );
+        fields.serialize(writer)?;
+        self.beacon.map_or(Ok(()), |beacon| beacon.serialize(writer))
+    }
+}
+
+impl BorshDeserialize for Genesis {
+    fn deserialize_reader<R: borsh::io::Read>(reader: &mut R) -> borsh::io::Result<Self> {
+        let fields: GenesisFields<String, Vec<GenesisAccount>, Vec<GenesisMember>> =
+            BorshDeserialize::deserialize_reader(reader)?;
+        let (name, preset, time_ms, block_emission, accounts, committee) = fields;
+        Ok(Self {
+            name,
+            preset,
+            time_ms,
+            block_emission,
+            accounts,
+            committee,
+            beacon: trailing_beacon(reader)?,
+        })
+    }
+}
+
+/// The beacon behind the other fields, if there are any more bytes: nothing follows a genesis.
+fn trailing_beacon<R: borsh::io::Read>(reader: &mut R) -> borsh::io::Result<Option<Beacon>> {
+    let mut first = [0];
+    match reader.read(&mut first)? {
+        0 => Ok(None),
+        _ => Beacon::deserialize_reader(&mut borsh::io::Read::chain(&first[..], reader)).map(Some),
+    }
 }
 
 impl Genesis {

@@ -37,8 +37,8 @@ pub use self::trace::{CODE_BYTES, Code, OpenedWindow, Trace, WINDOW_TOKENS, code
 pub use self::transaction::{Axon, AxonModel, Call, Transaction};
 pub use self::view::{
     AccountView, AnnouncedView, AtRiskView, ColdkeySwapView, ColdkeyView, CommitteeView, EpochView,
-    EventView, Head, Metagraph, MetagraphChanges, NeuronView, OwnedHotkeyView, RefusalView, SeatView,
-    StakeView, SubnetView, TransactionView, UidAtRisk, WeightRowView,
+    EventView, Head, Metagraph, MetagraphChanges, NeuronView, OpenedSealView, OwnedHotkeyView, RefusalView,
+    SeatView, StakeView, SubnetView, TransactionView, UidAtRisk, WeightRowView,
 };
 pub use self::weights::{Weights, WeightsCommit};
 

@@ -15,6 +15,7 @@ use super::{
 use crate::amount::Amount;
 use crate::id::{Account, BlockNumber, Coldkey, ConsensusKey, Digest, Hotkey, Netuid};
 use crate::sign::{Purpose, Signature};
+use crate::timelock::{PulseSignature, SealedWeights};
 
 /// One ordered wish of one account.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
@@ -207,6 +208,23 @@ pub enum Call {
         /// What is wrong with it.
         forgery: Box<Forgery>,
     },
+    /// Hotkey: commit to weights that open by themselves, with the pulse of the round that the ledger fixed for the
+    /// running tempo.
+    CommitTimelocked {
+        /// Which subnet.
+        netuid: Netuid,
+        /// Digest of the weights and their salt.
+        commit: WeightsCommit,
+        /// The weights, sealed to the round.
+        sealed: SealedWeights,
+    },
+    /// Anyone: bring a pulse of the beacon that something waits for.
+    PublishPulse {
+        /// Its round.
+        round: u64,
+        /// The beacon's signature over it.
+        signature: PulseSignature,
+    },
 }
 
 impl Call {
@@ -238,6 +256,8 @@ impl Call {
             Self::CommitEvidence { .. } => "commit_evidence",
             Self::OpenEvidence { .. } => "open_evidence",
             Self::ReportForgery { .. } => "report_forgery",
+            Self::CommitTimelocked { .. } => "commit_timelocked",
+            Self::PublishPulse { .. } => "publish_pulse",
         }
     }
 
@@ -250,6 +270,7 @@ impl Call {
             | Self::RevealWeights { .. }
             | Self::CommitEvidence { .. }
             | Self::OpenEvidence { .. }
+            | Self::CommitTimelocked { .. }
             | Self::CommitteeReady { .. } => true,
             Self::Transfer { .. }
             | Self::CreateSubnet { .. }
@@ -268,7 +289,8 @@ impl Call {
             | Self::JoinCommittee { .. }
             | Self::LeaveCommittee { .. }
             | Self::ReportEquivocation { .. }
-            | Self::ReportForgery { .. } => false,
+            | Self::ReportForgery { .. }
+            | Self::PublishPulse { .. } => false,
         }
     }
 }
@@ -391,6 +413,7 @@ impl Message for Transaction {
             Call::CommitEvidence { evidence, .. } => evidence.validate(),
             Call::OpenEvidence { opening, .. } => opening.validate(),
             Call::ReportForgery { forgery, .. } => forgery.validate(),
+            Call::CommitTimelocked { sealed, .. } => sealed.validate(),
             _ => Ok(()),
         }
     }

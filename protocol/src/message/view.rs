@@ -123,6 +123,9 @@ pub struct SubnetView {
     pub tempo_start: BlockNumber,
     /// Hash of the block before that one: the beacon of the tempo's draws, known as soon as the tempo is open.
     pub beacon: Digest,
+    /// Round of the beacon to which weights of the running tempo are sealed; `None` where they are committed to by
+    /// their digests alone.
+    pub seal_round: Option<u64>,
     /// Height of the block that will run the epoch and open the next tempo, unless it is put off.
     pub next_epoch: BlockNumber,
     /// What a registration costs now.
@@ -383,6 +386,19 @@ pub struct EpochView {
     pub held: Amount,
 }
 
+/// What became of weights that were sealed beside a commit.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct OpenedSealView {
+    /// Which subnet.
+    pub netuid: Netuid,
+    /// The tempo of the commit.
+    pub tempo: u64,
+    /// Whose.
+    pub uid: Uid,
+    /// Why they gave no weights, in words; `None` where they did, as if they had been revealed by hand.
+    pub fault: Option<String>,
+}
+
 /// What one block did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EventView {
@@ -396,4 +412,6 @@ pub struct EventView {
     pub transactions: Vec<TransactionView>,
     /// The epochs it ran.
     pub epochs: Vec<EpochView>,
+    /// What was sealed and came due.
+    pub opened: Vec<OpenedSealView>,
 }

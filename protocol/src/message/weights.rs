@@ -35,6 +35,9 @@ impl Weights {
     /// Most UIDs of a row: the most a subnet may have.
     pub const UIDS_MAX: usize = 4_096;
 
+    /// Most canonical bytes: tempo, UIDs and values with their counts, salt and version behind the version byte.
+    pub const BYTES_MAX: usize = 1 + 8 + 2 * (4 + 2 * Self::UIDS_MAX) + 32 + 8;
+
     /// The commit to these weights by `hotkey` on `netuid`.
     #[must_use]
     pub fn commit(&self, netuid: Netuid, hotkey: Hotkey) -> WeightsCommit {

@@ -5,6 +5,7 @@ use agon_ledger_client::ClientError;
 use agon_ledger_client::follow::View;
 use agon_protocol::id::Netuid;
 use agon_protocol::message::{Call, NeuronView};
+use agon_protocol::timelock::{Beacon, SealedWeights};
 use agon_scoring::weights::WeightPolicy;
 use tracing::{info, warn};
 
@@ -61,7 +62,7 @@ impl Work {
             Err(error) => return self.abstain(view, None, format!("no weights: {error}")),
         };
         let pairs: Vec<(u16, u16)> = outcome.row.iter().map(|(uid, weight)| (uid.0, *weight)).collect();
-        let version = view.subnet.parameter("version_key").unwrap_or(0);
+        let version = commit::version(&view.subnet, &Rules::of(&view.subnet));
         let weights = commit::row(view.subnet.tempo, &pairs, self.world.entropy.bytes32(), version);
         self.state.pending.push(Pending {
             weights,
@@ -82,15 +83,25 @@ impl Work {
         let netuid = self.config.netuid;
         let pending = &mut self.state.pending[index];
         let commit = pending.weights.commit(netuid, self.config.pair.hotkey());
+        let now_ms = self.world.clock.now_ms();
+        let sealed = sealed(self.beacon.as_ref(), view, pending, now_ms);
+        let (call, progress) = match sealed {
+            Some(sealed) => (
+                Call::CommitTimelocked {
+                    netuid,
+                    commit,
+                    sealed,
+                },
+                Progress::Sealed,
+            ),
+            None => (Call::CommitWeights { netuid, commit }, Progress::Committed),
+        };
         // Written down before it is sent: when the answer is lost, the ledger may have the commit all the same.
         pending.progress = Progress::Submitted;
         self.save()?;
-        let sent = self
-            .client
-            .send(&self.config.pair, Call::CommitWeights { netuid, commit })
-            .await;
+        let sent = self.client.send(&self.config.pair, call).await;
         if sent.is_ok() {
-            self.state.pending[index].progress = Progress::Committed;
+            self.state.pending[index].progress = progress;
             self.state.pending[index].tries = 0;
         }
         let result = sent.map(|included| WeightsResult::Committed(included.height));
@@ -99,7 +110,23 @@ impl Work {
 
     async fn submit_reveal(&mut self, view: &View, index: usize) -> Result<(), RunError> {
         let netuid = self.config.netuid;
-        let weights = self.state.pending[index].weights.clone();
+        let Pending {
+            weights, progress, ..
+        } = self.state.pending[index].clone();
+        if progress == Progress::Sealed {
+            match self.is_opened(view, weights.tempo).await {
+                Ok(true) => {
+                    self.state.pending[index].progress = Progress::Shown;
+                    info!(tempo = weights.tempo, "the ledger opened the weights by itself");
+                    return self.save();
+                }
+                Ok(false) => warn!(
+                    tempo = weights.tempo,
+                    "the ledger has not opened the weights: they are revealed by hand"
+                ),
+                Err(error) => return self.note_weights(view, index, "reveal", Err(error)),
+            }
+        }
         let sent = self
             .client
             .send(&self.config.pair, Call::RevealWeights { netuid, weights })
@@ -109,6 +136,15 @@ impl Work {
         }
         let result = sent.map(|included| WeightsResult::Revealed(included.height));
         self.note_weights(view, index, "reveal", result)
+    }
+
+    /// Whether no commit to own weights of `tempo` is open any more.
+    async fn is_opened(&self, view: &View, tempo: u64) -> Result<bool, ClientError> {
+        let own = self.config.pair.hotkey();
+        let uid = view.metagraph.by_hotkey(&own).map(|neuron| neuron.uid);
+        let rows = self.client.weights(self.config.netuid).await?;
+        let row = rows.into_iter().find(|row| Some(row.uid) == uid);
+        Ok(row.is_some_and(|row| !row.open_commits.contains(&tempo)))
     }
 
     /// Writes down what came of a step of weights.
@@ -150,4 +186,14 @@ impl Work {
         }))?;
         self.save()
     }
+}
+
+/// Weights sealed to the round that the ledger has fixed, where they can be.
+fn sealed(beacon: Option<&Beacon>, view: &View, pending: &Pending, now_ms: u64) -> Option<SealedWeights> {
+    let beacon = beacon?;
+    let round = commit::seal_round(&view.subnet, beacon, pending.tries, now_ms)?;
+    let sealed = beacon.seal(round, &pending.weights);
+    sealed
+        .inspect_err(|error| warn!(%error, "the weights are not sealed"))
+        .ok()
 }

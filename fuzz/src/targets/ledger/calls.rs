@@ -4,7 +4,8 @@ use agon_ledger_state::{NETWORK_TABLE, TABLE};
 use agon_protocol::amount::Amount;
 use agon_protocol::codec;
 use agon_protocol::id::{BlockNumber, Digest, Netuid, Uid};
-use agon_protocol::message::{Call, Equivocation, Signed, Statement, Vote, VoteKind, Weights};
+use agon_protocol::message::{Call, Equivocation, Signed, Statement, Vote, VoteKind, Weights, WeightsCommit};
+use agon_protocol::timelock::Beacon;
 
 use super::super::sample::{self, KEYS, coldkey, hotkey, pair};
 use super::Script;
@@ -54,7 +55,7 @@ impl Script<'_> {
 
     pub(super) fn call(&mut self) -> (u8, Call) {
         let cold = self.coldkey();
-        match self.numbers.below(26) {
+        match self.numbers.below(28) {
             0 => (
                 cold,
                 Call::Transfer {
@@ -174,8 +175,23 @@ impl Script<'_> {
                 )
             }
             23 => self.weigh(),
-            _ => self.prove(),
+            24 | 25 => self.prove(),
+            _ => self.pulse(),
         }
+    }
+
+    /// A pulse that something waits for, or that of a round of the newest block's time.
+    fn pulse(&mut self) -> (u8, Call) {
+        let now_ms = self.proposer.time_ms();
+        let awaited = self.proposer.pulses_awaited(now_ms);
+        let round = awaited.first().copied().unwrap_or(now_ms / Beacon::PERIOD_MS_MIN);
+        let signed = if self.numbers.below(4) == 0 {
+            round.saturating_add(1)
+        } else {
+            round
+        };
+        let signature = sample::beacon_secret().sign(signed);
+        (self.key(), Call::PublishPulse { round, signature })
     }
 
     fn parameter(&mut self) -> Call {
@@ -251,6 +267,30 @@ impl Script<'_> {
         }
     }
 
+    /// A commit, alone or with the row sealed beside it, to the tempo's round mostly, or cut.
+    fn committing(&mut self, netuid: Netuid, commit: WeightsCommit, weights: &Weights) -> Call {
+        let round = self.proposer.subnet(netuid).and_then(|subnet| subnet.seal_round);
+        let (Some(beacon), Some(round)) = (self.genesis.beacon, round) else {
+            return Call::CommitWeights { netuid, commit };
+        };
+        let way = self.numbers.below(8);
+        if way < 3 {
+            return Call::CommitWeights { netuid, commit };
+        }
+        let round = if way == 3 { round.saturating_add(1) } else { round };
+        let mut sealed = beacon
+            .seal(round, weights)
+            .expect("the sample's beacon has a key");
+        if way == 4 {
+            sealed.0.truncate(usize::from(self.numbers.byte()));
+        }
+        Call::CommitTimelocked {
+            netuid,
+            commit,
+            sealed,
+        }
+    }
+
     /// Commits to a row that a later step reveals, or reveals the oldest.
     fn weigh(&mut self) -> (u8, Call) {
         let (number, netuid) = (self.hotkey(), self.netuid());
@@ -273,7 +313,8 @@ impl Script<'_> {
             weights.values.push(self.numbers.word());
         }
         let commit = weights.commit(netuid, hotkey(number));
+        let call = self.committing(netuid, commit, &weights);
         self.rows.entry(number).or_default().insert(0, weights);
-        (number, Call::CommitWeights { netuid, commit })
+        (number, call)
     }
 }

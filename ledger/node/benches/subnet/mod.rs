@@ -55,6 +55,7 @@ impl Bench {
             .chain(further)
             .collect(),
             committee: Vec::new(),
+            beacon: None,
         };
         folder.begin(&genesis).unwrap();
         let mut bench = Self {

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use agon_ledger_state::Begun;
 use agon_protocol::id::{BlockNumber, Digest};
-use agon_protocol::message::{Committee, EpochView};
+use agon_protocol::message::Committee;
 
 use super::{
-    Changes, Entries, Store, StoreError, Table, committee_write, decode_committee, decode_epochs,
-    decode_head, filling, key, writes,
+    Changes, Entries, Store, StoreError, Table, committee_write, decode_begun, decode_committee, decode_head,
+    filling, key, writes,
 };
 use crate::chain::Head;
 
@@ -52,10 +53,10 @@ impl Store for MemoryStore {
             .collect())
     }
 
-    fn epochs(&self, height: BlockNumber) -> Result<Vec<EpochView>, StoreError> {
-        decode_epochs(
+    fn begun(&self, height: BlockNumber) -> Result<Begun, StoreError> {
+        decode_begun(
             self.map()
-                .get(&key(Table::Epochs, &height.0.to_be_bytes()))
+                .get(&key(Table::Begun, &height.0.to_be_bytes()))
                 .map(Vec::as_slice),
         )
     }
@@ -72,8 +73,8 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    fn commit(&self, head: Head, changes: &Changes, epochs: &[EpochView]) -> Result<(), StoreError> {
-        self.write(writes(head, changes, epochs));
+    fn commit(&self, head: Head, changes: &Changes, begun: &Begun) -> Result<(), StoreError> {
+        self.write(writes(head, changes, begun));
         Ok(())
     }
 
@@ -81,14 +82,9 @@ impl Store for MemoryStore {
         Ok(())
     }
 
-    fn fill(
-        &self,
-        head: Head,
-        entries: Entries,
-        epochs: &[(BlockNumber, Vec<EpochView>)],
-    ) -> Result<(), StoreError> {
-        self.write(filling(entries, epochs));
-        self.write(writes(head, &Changes::new(), &[]));
+    fn fill(&self, head: Head, entries: Entries, begun: &[(BlockNumber, Begun)]) -> Result<(), StoreError> {
+        self.write(filling(entries, begun));
+        self.write(writes(head, &Changes::new(), &Begun::default()));
         Ok(())
     }
 }

@@ -1,6 +1,6 @@
 //! What a node keeps of its state between blocks: a cache of the block log that spares a replay at start.
 //!
-//! A `Store` holds the state's entries, what each block's epochs paid, every committee there ever was, and one head
+//! A `Store` holds the state's entries, what each block did before its transactions, every committee there ever was, and one head
 //! record that says which block all of it belongs to. A block is one batch, so that after a crash
 //! the store is that of some block. The block log is the truth: blocks that a store lacks are applied from the log, and
 //! a store that cannot be read, or does not agree with the log, is set aside and built anew.
@@ -10,9 +10,10 @@ mod sled;
 
 use std::fmt;
 
+use agon_ledger_state::Begun;
 use agon_protocol::codec::{self, CodecError};
 use agon_protocol::id::{BlockNumber, Digest};
-use agon_protocol::message::{Committee, EpochView};
+use agon_protocol::message::Committee;
 use thiserror::Error;
 
 pub(crate) use self::memory::MemoryStore;
@@ -24,8 +25,9 @@ pub(crate) type Entries = Vec<(Vec<u8>, Vec<u8>)>;
 /// Entries that a block wrote or removed, with what is there now.
 pub(crate) type Changes = Vec<(Vec<u8>, Option<Vec<u8>>)>;
 
-/// Most canonical bytes of what a block's epochs paid; every subnet there can be fits.
-const EPOCHS_BYTES_MAX: usize = 64 * 1024;
+/// Most canonical bytes of what a block did before its transactions: epochs of every subnet there can be, and as many
+/// opened seals as a preset may let a block open, each with a sentence, fit.
+const BEGUN_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Most canonical bytes of a head, which has a fixed length.
 const HEAD_BYTES_MAX: usize = 256;
 /// Bytes of the checksum behind it.
@@ -86,8 +88,8 @@ pub(crate) trait Store: fmt::Debug + Send + Sync {
     /// The state's entries, in key order.
     fn entries(&self) -> Result<Entries, StoreError>;
 
-    /// What the epochs of the block at `height` paid.
-    fn epochs(&self, height: BlockNumber) -> Result<Vec<EpochView>, StoreError>;
+    /// What the block at `height` did before its transactions.
+    fn begun(&self, height: BlockNumber) -> Result<Begun, StoreError>;
 
     /// The committee of a digest that a header names, if it was ever noted.
     fn committee(&self, digest: Digest) -> Result<Option<Committee>, StoreError>;
@@ -97,19 +99,14 @@ pub(crate) trait Store: fmt::Debug + Send + Sync {
     fn note_committee(&self, committee: &Committee) -> Result<(), StoreError>;
 
     /// Takes one block in; durable once [`flush`](Self::flush) has returned.
-    fn commit(&self, head: Head, changes: &Changes, epochs: &[EpochView]) -> Result<(), StoreError>;
+    fn commit(&self, head: Head, changes: &Changes, begun: &Begun) -> Result<(), StoreError>;
 
     /// Makes what was taken in durable.
     fn flush(&self) -> Result<(), StoreError>;
 
-    /// Fills an empty store with the state after `head` and what earlier epochs paid, durably. The head goes in
-    /// last, so that a store whose filling was interrupted has none.
-    fn fill(
-        &self,
-        head: Head,
-        entries: Entries,
-        epochs: &[(BlockNumber, Vec<EpochView>)],
-    ) -> Result<(), StoreError>;
+    /// Fills an empty store with the state after `head` and what earlier blocks did before their transactions, durably.
+    /// The head goes in last, so that a store whose filling was interrupted has none.
+    fn fill(&self, head: Head, entries: Entries, begun: &[(BlockNumber, Begun)]) -> Result<(), StoreError>;
 }
 
 /// First byte of every key of the one tree.
@@ -118,7 +115,7 @@ pub(crate) trait Store: fmt::Debug + Send + Sync {
 enum Table {
     Head = b'h',
     State = b's',
-    Epochs = b'e',
+    Begun = b'e',
     Committee = b'c',
 }
 
@@ -130,22 +127,22 @@ fn key(table: Table, rest: &[u8]) -> Vec<u8> {
 }
 
 /// Every write of a block as key and value, the head included.
-fn writes(head: Head, changes: &Changes, epochs: &[EpochView]) -> Changes {
+fn writes(head: Head, changes: &Changes, begun: &Begun) -> Changes {
     let mut writes: Changes = changes
         .iter()
         .map(|(entry, value)| (key(Table::State, entry), value.clone()))
         .collect();
-    if !epochs.is_empty() {
-        writes.push(epochs_write(head.height, epochs));
+    if !begun.is_empty() {
+        writes.push(begun_write(head.height, begun));
     }
     writes.push((key(Table::Head, &[]), Some(encode_head(&head))));
     writes
 }
 
-fn epochs_write(height: BlockNumber, epochs: &[EpochView]) -> (Vec<u8>, Option<Vec<u8>>) {
+fn begun_write(height: BlockNumber, begun: &Begun) -> (Vec<u8>, Option<Vec<u8>>) {
     (
-        key(Table::Epochs, &height.0.to_be_bytes()),
-        Some(codec::encode(epochs)),
+        key(Table::Begun, &height.0.to_be_bytes()),
+        Some(codec::encode(begun)),
     )
 }
 
@@ -164,28 +161,30 @@ fn decode_committee(bytes: &[u8]) -> Result<Committee, StoreError> {
 }
 
 /// Every write that fills a store, without the head.
-fn filling(entries: Entries, epochs: &[(BlockNumber, Vec<EpochView>)]) -> Changes {
+fn filling(entries: Entries, begun: &[(BlockNumber, Begun)]) -> Changes {
     let entries = entries
         .into_iter()
         .map(|(entry, value)| (key(Table::State, &entry), Some(value)));
-    let epochs = epochs
+    let begun = begun
         .iter()
-        .map(|(height, outcomes)| epochs_write(*height, outcomes));
-    entries.chain(epochs).collect()
+        .map(|(height, of_block)| begun_write(*height, of_block));
+    entries.chain(begun).collect()
 }
 
-fn decode_epochs(bytes: Option<&[u8]>) -> Result<Vec<EpochView>, StoreError> {
-    let Some(bytes) = bytes else { return Ok(Vec::new()) };
-    codec::decode(bytes, EPOCHS_BYTES_MAX).map_err(|source| StoreError::Record {
-        what: "epochs",
+fn decode_begun(bytes: Option<&[u8]>) -> Result<Begun, StoreError> {
+    let Some(bytes) = bytes else {
+        return Ok(Begun::default());
+    };
+    codec::decode(bytes, BEGUN_BYTES_MAX).map_err(|source| StoreError::Record {
+        what: "block's beginning",
         source,
     })
 }
 
 #[cfg(test)]
 mod tests {
-    use agon_protocol::id::{ConsensusKey, Hotkey};
-    use agon_protocol::message::Member;
+    use agon_protocol::id::{ConsensusKey, Hotkey, Netuid, Uid};
+    use agon_protocol::message::{EpochView, Member, OpenedSealView};
 
     use super::*;
 
@@ -199,10 +198,20 @@ mod tests {
         }
     }
 
-    fn outcome(tempo: u64) -> EpochView {
-        EpochView {
-            tempo,
+    fn begun(tempos: &[u64]) -> Begun {
+        let epoch = |tempo: &u64| EpochView {
+            tempo: *tempo,
             ..EpochView::default()
+        };
+        let opened = |tempo: &u64| OpenedSealView {
+            netuid: Netuid(1),
+            tempo: *tempo,
+            uid: Uid(2),
+            fault: Some(String::from("the seal is shorter than its key")),
+        };
+        Begun {
+            epochs: tempos.iter().map(epoch).collect(),
+            opened: tempos.iter().map(opened).collect(),
         }
     }
 
@@ -211,25 +220,23 @@ mod tests {
         assert_eq!(store.head().unwrap(), None);
         let entries = vec![(b"a".to_vec(), b"1".to_vec()), (b"b".to_vec(), b"2".to_vec())];
         store
-            .fill(head(3), entries.clone(), &[(BlockNumber(2), vec![outcome(7)])])
+            .fill(head(3), entries.clone(), &[(BlockNumber(2), begun(&[7]))])
             .unwrap();
         assert_eq!(store.head().unwrap(), Some(head(3)));
         assert_eq!(store.entries().unwrap(), entries);
 
         let changes = vec![(b"a".to_vec(), None), (b"c".to_vec(), Some(b"3".to_vec()))];
-        store
-            .commit(head(4), &changes, &[outcome(8), outcome(9)])
-            .unwrap();
+        store.commit(head(4), &changes, &begun(&[8, 9])).unwrap();
         assert_eq!(store.head().unwrap(), Some(head(4)));
         let entries = store.entries().unwrap();
         assert_eq!(
             entries,
             [(b"b".to_vec(), b"2".to_vec()), (b"c".to_vec(), b"3".to_vec())]
         );
-        let epochs = |height| store.epochs(BlockNumber(height)).unwrap();
+        let kept = |height| store.begun(BlockNumber(height)).unwrap();
         assert_eq!(
-            (epochs(2), epochs(3), epochs(4)),
-            (vec![outcome(7)], vec![], vec![outcome(8), outcome(9)])
+            (kept(2), kept(3), kept(4)),
+            (begun(&[7]), begun(&[]), begun(&[8, 9]))
         );
         let member = Member {
             consensus_key: ConsensusKey([1; 32]),

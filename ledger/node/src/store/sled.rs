@@ -9,13 +9,14 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
+use agon_ledger_state::Begun;
 use agon_protocol::id::{BlockNumber, Digest};
-use agon_protocol::message::{Committee, EpochView};
+use agon_protocol::message::Committee;
 use sled::{Batch, Config, Db};
 
 use super::{
-    Changes, Entries, Store, StoreError, Table, committee_write, decode_committee, decode_epochs,
-    decode_head, filling, key, writes,
+    Changes, Entries, Store, StoreError, Table, committee_write, decode_begun, decode_committee, decode_head,
+    filling, key, writes,
 };
 use crate::chain::Head;
 
@@ -103,9 +104,9 @@ impl Store for SledStore {
         self.db.scan_prefix(&prefix).map(entry).collect()
     }
 
-    fn epochs(&self, height: BlockNumber) -> Result<Vec<EpochView>, StoreError> {
-        let record = self.db.get(key(Table::Epochs, &height.0.to_be_bytes()))?;
-        decode_epochs(record.as_deref())
+    fn begun(&self, height: BlockNumber) -> Result<Begun, StoreError> {
+        let record = self.db.get(key(Table::Begun, &height.0.to_be_bytes()))?;
+        decode_begun(record.as_deref())
     }
 
     fn committee(&self, digest: Digest) -> Result<Option<Committee>, StoreError> {
@@ -117,8 +118,8 @@ impl Store for SledStore {
         self.write(vec![committee_write(committee)])
     }
 
-    fn commit(&self, head: Head, changes: &Changes, epochs: &[EpochView]) -> Result<(), StoreError> {
-        self.write(writes(head, changes, epochs))
+    fn commit(&self, head: Head, changes: &Changes, begun: &Begun) -> Result<(), StoreError> {
+        self.write(writes(head, changes, begun))
     }
 
     fn flush(&self) -> Result<(), StoreError> {
@@ -126,13 +127,8 @@ impl Store for SledStore {
         Ok(())
     }
 
-    fn fill(
-        &self,
-        head: Head,
-        entries: Entries,
-        epochs: &[(BlockNumber, Vec<EpochView>)],
-    ) -> Result<(), StoreError> {
-        let writes_without_head = filling(entries, epochs);
+    fn fill(&self, head: Head, entries: Entries, begun: &[(BlockNumber, Begun)]) -> Result<(), StoreError> {
+        let writes_without_head = filling(entries, begun);
         for batch in writes_without_head.chunks(FILL_BATCH_WRITES) {
             self.write(batch.to_vec())?;
         }

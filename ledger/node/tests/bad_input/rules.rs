@@ -8,6 +8,7 @@ use agon_protocol::message::{
     OpenedLeaf, Signed, Statement, Transaction, Vote, VoteKind, Weights, WeightsCommit,
 };
 use agon_protocol::sign::{Purpose, Signature};
+use agon_protocol::timelock::{PulseSignature, SealedWeights};
 
 use crate::ask::Cases;
 use crate::support::{coldkey, genesis, pair, sign, transfer};
@@ -416,6 +417,25 @@ fn neurons() -> Vec<Rule> {
             150,
             Call::CommitWeights { netuid, commit },
             "registered",
+        ),
+        (
+            "a sealed commit of nobody",
+            150,
+            Call::CommitTimelocked {
+                netuid,
+                commit,
+                sealed: SealedWeights(vec![0; 144]),
+            },
+            "registered",
+        ),
+        (
+            "a pulse where there is no beacon",
+            150,
+            Call::PublishPulse {
+                round: 1,
+                signature: PulseSignature([0; 48]),
+            },
+            "beacon",
         ),
         (
             "weights of nobody",

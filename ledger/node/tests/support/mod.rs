@@ -49,6 +49,7 @@ pub(crate) fn genesis() -> Genesis {
         time_ms: 1_000,
         block_emission: Amount::from_units(1).unwrap(),
         committee: Vec::new(),
+        beacon: None,
         accounts: (0..ACCOUNTS)
             .map(|number| GenesisAccount {
                 coldkey: coldkey(number),
@@ -255,6 +256,7 @@ impl Node {
             block_ms,
             peers,
             axons: agon_ledger_node::axons::Addresses::of(listen, false),
+            pulses: None,
         };
         let shutdown = Shutdown::new();
         let (tell, told) = tokio::sync::oneshot::channel();

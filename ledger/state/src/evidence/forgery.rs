@@ -217,7 +217,7 @@ impl State {
         if let Some(uid) = self.uid_of(netuid, hotkey) {
             self.table.remove::<WeightRow>(&(netuid, uid));
             self.table.remove::<BondRow>(&(netuid, uid));
-            self.table.remove::<Commits>(&(netuid, uid));
+            self.write_commits(netuid, uid, &Commits::default());
             let mut neuron = self.expect_neuron(netuid, uid);
             neuron.permit = false;
             self.table.write(&(netuid, uid), &neuron);

@@ -70,6 +70,8 @@ parameters! {
                                                                 100_000, 100_000; 0, 1_000_000; Preset
     EvidenceReporterPpm      "evidence_reporter_ppm"            "Share of what a validator loses for forged evidence that goes to whoever reported it, in parts per million; the rest is burned.":
                                                                 100_000, 100_000; 0, 500_000; Preset
+    SealsPerBlock            "seals_per_block"                  "Sealed rows of weights that one block opens; the others move to the next block.":
+                                                                32, 32; 1, 4_096; Preset
 }
 
 impl State {

@@ -483,7 +483,7 @@ fn members_of_the_genesis_decide_from_the_first_block_on() {
     let state = founded(&[(101, 201, 100), (102, 202, 300)]).unwrap();
     let mut ledger = Ledger {
         state,
-        fees: BTreeMap::new(),
+        ..Ledger::new()
     };
     assert_eq!(ledger.powers(), [(101, 100), (102, 300)]);
     assert_eq!(ledger.state.holdings().bonded, units(400));

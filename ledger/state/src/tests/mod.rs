@@ -15,6 +15,7 @@ mod rows;
 mod slots;
 mod staking;
 mod swaps;
+mod timelock;
 mod weighing;
 
 use std::collections::BTreeMap;
@@ -22,11 +23,12 @@ use std::collections::BTreeMap;
 use agon_protocol::amount::Amount;
 use agon_protocol::id::{Account, BlockNumber, Coldkey, Digest, Hotkey, Netuid, Uid};
 use agon_protocol::message::{
-    Call, EpochView, Genesis, GenesisAccount, NeuronView, Preset, Signed, SubnetView, Transaction, Weights,
+    Call, EpochView, Genesis, GenesisAccount, NeuronView, OpenedSealView, Preset, Signed, SubnetView,
+    Transaction, Weights,
 };
 use agon_protocol::sign::Keypair;
 
-use crate::{Checked, Refusal, State};
+use crate::{Begun, Checked, Refusal, State};
 
 /// Free balance of each coldkey at genesis, in whole units.
 const FUNDS: u64 = 10_000;
@@ -65,6 +67,7 @@ fn genesis() -> Genesis {
         time_ms: 0,
         block_emission: units(1),
         committee: Vec::new(),
+        beacon: None,
         accounts: (1..=9).map(account).collect(),
     }
 }
@@ -80,26 +83,32 @@ struct Ledger {
     state: State,
     /// What each coldkey has paid in fees.
     fees: BTreeMap<Coldkey, Amount>,
+    /// What was sealed and came due since the test looked last.
+    opened: Vec<OpenedSealView>,
+    /// Time from one block to the next.
+    block_ms: u64,
 }
 
 impl Ledger {
     fn new() -> Self {
+        Self::of(&genesis())
+    }
+
+    fn of(genesis: &Genesis) -> Self {
         Self {
-            state: State::genesis(&genesis()).unwrap(),
+            state: State::genesis(genesis).unwrap(),
             fees: BTreeMap::new(),
+            opened: Vec::new(),
+            block_ms: 1,
         }
     }
 
     /// A ledger with the times of a public network.
     fn mainnet() -> Self {
-        let genesis = Genesis {
+        Self::of(&Genesis {
             preset: Preset::Mainnet,
             ..genesis()
-        };
-        Self {
-            state: State::genesis(&genesis).unwrap(),
-            fees: BTreeMap::new(),
-        }
+        })
     }
 
     /// What a call would do in the next block.
@@ -109,7 +118,12 @@ impl Ledger {
 
     /// A ledger whose coldkey 1 owns [`SUBNET`], started, with tempos of 10 blocks, no rate limits and no evidence.
     fn with_subnet() -> Self {
-        let mut ledger = Self::new();
+        Self::new().and_subnet()
+    }
+
+    /// This ledger with the subnet of [`Ledger::with_subnet`].
+    fn and_subnet(mut self) -> Self {
+        let ledger = &mut self;
         ledger.ok(1, create());
         ledger.ok(1, Call::StartSubnet { netuid: SUBNET });
         for (name, value) in [
@@ -122,17 +136,20 @@ impl Ledger {
             ledger.ok(1, set(name, value));
         }
         ledger.close_tempo();
-        ledger
+        self
     }
 
     /// Opens the next block and gives the epochs it ran.
     fn begin(&mut self) -> Vec<EpochView> {
         let height = self.state.height();
         let parent = match height.0 {
-            0 => genesis().digest(),
+            0 => self.state.genesis_digest(),
             _ => block_hash(height),
         };
-        let epochs = self.state.begin_block(height.next(), parent, height.0);
+        let Begun { epochs, opened } =
+            self.state
+                .begin_block(height.next(), parent, height.0 * self.block_ms);
+        self.opened.extend(opened);
         assert_eq!(
             self.state.check_invariants(),
             Ok(()),

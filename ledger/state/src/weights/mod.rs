@@ -1,7 +1,10 @@
 //! Weights: committed as a digest, revealed in the window, stored as rows.
 //!
+//! Commits whose weights the ledger opens by itself are `timelock`'s.
+//!
 //! A commit is bound to the tempo of the block that takes it and may be revealed in exactly one tempo, that one
-//! plus the reveal period. A commit that is not revealed then is dropped when that tempo ends. With commit-reveal
+//! plus the reveal period. A reveal settles the commits before it. A commit that is not revealed then is dropped when
+//! that tempo ends, and its maker gets no dividends from the tempo. With commit-reveal
 //! off, weights of the running tempo are shown at once, without a commit.
 //!
 //! `last_update` is the block of the newest commit, or of the newest weights where there are no commits.
@@ -14,12 +17,15 @@
 //! - Weights that are all 0 are refused instead of stored.
 
 mod refusal;
+mod timelock;
 
 use agon_protocol::id::{BlockNumber, Digest, Hotkey, Netuid, Uid};
 use agon_protocol::message::{Weights, WeightsCommit};
 use borsh::{BorshDeserialize, BorshSerialize};
 
 pub use self::refusal::{CommitWeightsRefusal, NoWeigher, RevealWeightsRefusal, TooSoon};
+pub use self::timelock::{AcceptedTimelocked, CommitTimelockedRefusal, SealRefusal};
+pub(crate) use self::timelock::{SealRounds, SealedRow};
 use crate::State;
 use crate::neuron::{Neuron, owner_uids};
 use crate::parameters::ParameterId;
@@ -104,7 +110,8 @@ pub struct AcceptedWeights {
     pub dropped: Vec<Uid>,
     /// The block at which they were made: that of the commit, or of the reveal where commit-reveal is off.
     pub made: BlockNumber,
-    /// Where the commit stands among the open ones; `None` where commit-reveal is off.
+    /// Where the commit stands among the open ones, of which it settles those before it; `None` where commit-reveal is
+    /// off.
     pub commit_index: Option<usize>,
     /// The block of the reveal.
     pub height: BlockNumber,
@@ -244,9 +251,11 @@ impl State {
         weights: &Weights,
     ) -> Result<(usize, OpenCommit), RevealWeightsRefusal> {
         let Commits(commits) = self.commits(weigher.netuid, weigher.uid);
+        // The newest first: of two commits to the same weights, the reveal settles both.
         let mut of_tempo = commits
             .into_iter()
             .enumerate()
+            .rev()
             .filter(|(_, commit)| commit.tempo == weights.tempo);
         let open = of_tempo.clone().count();
         let refusal = RevealWeightsRefusal::Commit {
@@ -285,7 +294,7 @@ impl State {
         match commit_index {
             Some(index) => {
                 let mut commits = self.commits(netuid, uid);
-                commits.0.remove(index);
+                commits.0.drain(..=index);
                 self.write_commits(netuid, uid, &commits);
             }
             None => self.touch(netuid, uid, height),
@@ -347,12 +356,14 @@ impl State {
         self.table.read(&(netuid, uid)).unwrap_or_default()
     }
 
+    /// Writes the open commits of a UID; what is sealed beside others goes.
     pub(crate) fn write_commits(&mut self, netuid: Netuid, uid: Uid, commits: &Commits) {
         if commits.0.is_empty() {
             self.table.remove::<Commits>(&(netuid, uid));
         } else {
             self.table.write(&(netuid, uid), commits);
         }
+        self.drop_settled_seals(netuid, uid);
     }
 
     pub(crate) fn write_bonds(&mut self, key: (Netuid, Uid), row: &BondRow) {
