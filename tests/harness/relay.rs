@@ -57,7 +57,9 @@ pub async fn run(config: Config, receiver: Hotkey, net: &Net, shutdown: Shutdown
         models: vec![model],
     };
     let netuid = config.netuid;
-    client.send(&config.pair, Call::ServeAxon { netuid, axon }).await?;
+    client
+        .send(&config.pair, Call::ServeAxon { netuid, axon })
+        .await?;
     let service = MinerServer::new(relay).max_decoding_message_size(grpc::MINER_MESSAGE_BYTES_MAX);
     let server = net::server().add_service(service);
     server
@@ -93,7 +95,9 @@ impl Relay {
     fn readdressed<T>(&self, metadata: &MetadataMap, message: T) -> Result<Request<T>, Status> {
         let mut request = Request::new(message);
         if let Some(sender) = metadata.get(grpc::SENDER_METADATA) {
-            request.metadata_mut().insert(grpc::SENDER_METADATA, sender.clone());
+            request
+                .metadata_mut()
+                .insert(grpc::SENDER_METADATA, sender.clone());
         }
         let receiver = self.receiver.to_string().parse();
         let receiver = receiver.map_err(|_| Status::internal("an address is no metadata"))?;
@@ -115,6 +119,9 @@ impl Miner for Relay {
 
     async fn open(&self, request: Request<OpenRequest>) -> Result<Response<OpenReply>, Status> {
         let (metadata, _, message) = request.into_parts();
-        self.upstream.clone().open(self.readdressed(&metadata, message)?).await
+        self.upstream
+            .clone()
+            .open(self.readdressed(&metadata, message)?)
+            .await
     }
 }

@@ -139,7 +139,10 @@ pub fn table(audits: &[Audit]) -> Table {
     for audit in audits {
         let forged: Vec<String> = audit.forged.iter().map(u64::to_string).collect();
         let line = audit.false_line.as_ref().map(|it| {
-            format!("tempo {}, {}: {}, not {}", it.tempo, it.line, it.found, it.expected)
+            format!(
+                "tempo {}, {}: {}, not {}",
+                it.tempo, it.line, it.found, it.expected
+            )
         });
         table.row([
             audit.name.clone(),
@@ -190,6 +193,9 @@ mod tests {
         let line = audit.false_line.unwrap();
         assert_eq!((line.tempo, line.line.as_str()), (4, "a"));
         let honest = audits(vec![vec![equal], Vec::new()]);
-        assert_eq!((honest.verdict, honest.without, honest.false_line), (EQUAL, 1, None));
+        assert_eq!(
+            (honest.verdict, honest.without, honest.false_line),
+            (EQUAL, 1, None)
+        );
     }
 }

@@ -57,7 +57,13 @@ impl Stage<'_> {
             Part::Relay => self.relay(member, actors)?,
         };
         command
-            .args(["--wallet", &member.wallet, "--hotkey", &member.hotkey, "--wallets-dir"])
+            .args([
+                "--wallet",
+                &member.wallet,
+                "--hotkey",
+                &member.hotkey,
+                "--wallets-dir",
+            ])
             .arg(self.folder.wallets());
         command.args(["--netuid", &netuid.to_string(), "--ledger", ledger]);
         Ok(command)
@@ -114,11 +120,20 @@ impl Stage<'_> {
 
     /// Relays to the best honest miner.
     fn relay(&self, member: &Member, actors: &[Actor]) -> anyhow::Result<Command> {
-        let mut honest = actors.iter().filter(|actor| actor.is_miner() && actor.member.is_honest());
+        let mut honest = actors
+            .iter()
+            .filter(|actor| actor.is_miner() && actor.member.is_honest());
         let honest = honest.next().context("there is no honest miner to relay to")?;
         let mut command = Command::new(&self.programs.cheater);
         command
-            .args(["relay", "--listen", LOOPBACK, "--to", &honest.hotkey.to_string(), "--state-dir"])
+            .args([
+                "relay",
+                "--listen",
+                LOOPBACK,
+                "--to",
+                &honest.hotkey.to_string(),
+                "--state-dir",
+            ])
             .arg(self.folder.member(&member.name));
         Ok(command)
     }

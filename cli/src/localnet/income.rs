@@ -156,7 +156,9 @@ pub fn table(incomes: &[Income]) -> Table {
             income.per.words().to_owned(),
             amount(income.each),
             amount(income.honest),
-            income.ratio.map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.3}")),
+            income
+                .ratio
+                .map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.3}")),
         ]);
     }
     table
@@ -191,7 +193,9 @@ mod tests {
     /// Every member earned what `earned` says of it.
     fn played(with: &[Intruder], earned: impl Fn(&Member) -> u64) -> Vec<Income> {
         let cast = join(cast(2, 3, Ask::Reading), with);
-        let rows = (0..).zip(&cast).map(|(uid, member)| row(member, uid, earned(member)));
+        let rows = (0..)
+            .zip(&cast)
+            .map(|(uid, member)| row(member, uid, earned(member)));
         of(&rows.collect::<Vec<_>>())
     }
 

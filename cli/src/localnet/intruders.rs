@@ -58,7 +58,10 @@ fn members(intruder: Intruder, cast: &[Member]) -> Vec<Member> {
     let one = |part| vec![Member::intruding(intruder, intruder.name().to_owned(), part)];
     match intruder {
         Intruder::Copier => {
-            let validators = cast.iter().filter(|member| !member.part.stake().is_zero()).count();
+            let validators = cast
+                .iter()
+                .filter(|member| !member.part.stake().is_zero())
+                .count();
             let index = u16::try_from(validators).unwrap_or(u16::MAX);
             one(Part::Copier { stake: stake(index) })
         }
@@ -84,7 +87,8 @@ fn cabal(cast: &[Member]) -> Vec<Member> {
     let others = others.fold(Amount::ZERO, Amount::saturating_add);
     let (numerator, denominator) = CABAL_STAKE;
     let stake = others.mul_ratio(numerator, denominator * u64::from(CABAL_SIZE));
-    let validators = (0..CABAL_SIZE).map(|index| (format!("cabal-validator-{index}"), Part::Colluder { stake }));
+    let validators =
+        (0..CABAL_SIZE).map(|index| (format!("cabal-validator-{index}"), Part::Colluder { stake }));
     let miners = (0..CABAL_SIZE).map(|index| (format!("cabal-miner-{index}"), Part::Cheater(Cheat::Garbage)));
     validators
         .chain(miners)
@@ -113,7 +117,12 @@ mod tests {
         );
         assert_eq!(
             names(&[Intruder::Cabal]),
-            ["cabal-validator-0", "cabal-validator-1", "cabal-miner-0", "cabal-miner-1"]
+            [
+                "cabal-validator-0",
+                "cabal-validator-1",
+                "cabal-miner-0",
+                "cabal-miner-1"
+            ]
         );
     }
 

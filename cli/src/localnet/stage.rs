@@ -225,7 +225,10 @@ impl Stage<'_> {
     ) -> anyhow::Result<()> {
         for (index, (actor, uri)) in actors.iter().zip(ledger.uris.iter().cycle()).enumerate() {
             let member = &actor.member;
-            if !actors[..index].iter().any(|other| other.member.wallet == member.wallet) {
+            if !actors[..index]
+                .iter()
+                .any(|other| other.member.wallet == member.wallet)
+            {
                 troupe.start(&member.name, self.command(member, actors, uri, netuid)?)?;
             }
         }

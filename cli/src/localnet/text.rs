@@ -9,9 +9,9 @@ use agon_runtime::Clock;
 use serde_json::Value;
 
 use super::board::{Row, table};
-use super::{audits, income};
 use super::report::Summary;
 use super::stage::Folder;
+use super::{audits, income};
 use crate::output::units;
 
 /// Where everything is, and what one may try.

@@ -169,7 +169,10 @@ impl Colluder {
         let state = &mut self.desk.state;
         let task = self.terms.as_ref().and_then(task_of);
         let is_late = state.tempo != answered.tempo
-            || state.pending.iter().any(|made| made.weights.tempo == answered.tempo);
+            || state
+                .pending
+                .iter()
+                .any(|made| made.weights.tempo == answered.tempo);
         let Some(task) = task.filter(|_| !is_late) else {
             return;
         };
@@ -200,7 +203,12 @@ impl Colluder {
 
     /// Makes weights of what was judged, with the evidence for them, and commits to both.
     async fn weigh(&mut self, view: &View, neuron: &NeuronView) -> anyhow::Result<()> {
-        let Some(task) = self.terms.as_ref().and_then(task_of).filter(|_| !self.rounds.is_empty()) else {
+        let Some(task) = self
+            .terms
+            .as_ref()
+            .and_then(task_of)
+            .filter(|_| !self.rounds.is_empty())
+        else {
             return Ok(());
         };
         let weighed = match Weighed::of(&self.desk.state.memory, neuron.uid, &policy(&*task)) {
@@ -217,7 +225,11 @@ impl Colluder {
     }
 
     fn bundle(&mut self, view: &View, own_uid: Uid, weighed: Weighed) -> anyhow::Result<()> {
-        let Some((terms, task)) = self.terms.as_ref().and_then(|terms| Some((terms, task_of(terms)?))) else {
+        let Some((terms, task)) = self
+            .terms
+            .as_ref()
+            .and_then(|terms| Some((terms, task_of(terms)?)))
+        else {
             return Ok(());
         };
         let desk = &mut self.desk;
@@ -255,14 +267,21 @@ impl Colluder {
         let Some(index) = commit::evidence_due(&self.desk.state.owed, view.subnet.tempo) else {
             return Ok(());
         };
-        let Owed { commit, committed, .. } = self.desk.state.owed[index];
+        let Owed {
+            commit, committed, ..
+        } = self.desk.state.owed[index];
         if !committed {
-            let call = Call::CommitEvidence { netuid, evidence: commit };
+            let call = Call::CommitEvidence {
+                netuid,
+                evidence: commit,
+            };
             self.desk.state.owed[index].committed = self.desk.send(call, commit.tempo).await;
             return Ok(());
         }
-        let (Some(beacon), Ok(terms)) = (view.beacon(), self.desk.client.evidence(netuid, commit.tempo).await)
-        else {
+        let (Some(beacon), Ok(terms)) = (
+            view.beacon(),
+            self.desk.client.evidence(netuid, commit.tempo).await,
+        ) else {
             return Ok(());
         };
         let bundle = self.bundles.read(commit.tempo)?.context("the evidence is gone")?;
