@@ -6,6 +6,7 @@ use agon_ledger_client::LedgerClient;
 use agon_protocol::id::{Hotkey, Netuid};
 use serde::Serialize;
 
+use super::attacks::Attack;
 use super::stage::Actor;
 use crate::audit::evidence::{EQUAL, NO_EVIDENCE, NOT_EQUAL, Source, Verdict, recomputed};
 use crate::output::{Align, Table};
@@ -18,7 +19,7 @@ pub struct Audit {
     /// Its key.
     pub hotkey: String,
     /// The attack that it joined for, if it did.
-    pub intruder: Option<&'static str>,
+    pub attack: Option<&'static str>,
     /// `equal` when the evidence of every tempo is, `not equal` when that of one is not, `no evidence` when it committed
     /// to none.
     pub verdict: &'static str,
@@ -77,13 +78,13 @@ impl Audits {
     pub fn of(&self, actors: &[Actor]) -> Vec<Audit> {
         let validators = actors.iter().filter(|actor| !actor.is_miner());
         let audit = |actor: &Actor| {
-            let intruder = actor.member.intruder.map(super::intruders::Intruder::name);
-            self.of_validator(&actor.member.name, actor.hotkey, intruder)
+            let attack = actor.member.attack.map(Attack::name);
+            self.of_validator(&actor.member.name, actor.hotkey, attack)
         };
         validators.map(audit).collect()
     }
 
-    fn of_validator(&self, name: &str, hotkey: Hotkey, intruder: Option<&'static str>) -> Audit {
+    fn of_validator(&self, name: &str, hotkey: Hotkey, attack: Option<&'static str>) -> Audit {
         let hotkey = hotkey.to_string();
         let verdicts: Vec<(u64, &Verdict)> = self
             .tempos
@@ -97,7 +98,7 @@ impl Audits {
         let forged = verdicts.iter().filter(|(_, verdict)| verdict.ledger == "forged");
         Audit {
             name: name.to_owned(),
-            intruder,
+            attack,
             verdict: match (equal, different) {
                 (_, 1..) => NOT_EQUAL,
                 (1.., 0) => EQUAL,

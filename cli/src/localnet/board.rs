@@ -10,8 +10,8 @@ use agon_protocol::id::{Netuid, Uid};
 use agon_protocol::message::{Metagraph, NeuronView, WeightRowView};
 use serde::{Deserialize, Serialize};
 
+use super::attacks::Attack;
 use super::cast::Member;
-use super::intruders::Intruder;
 use super::stage::{Actor, Folder};
 use crate::output::{Align, Table, percent, percent_of_ppm, units};
 use crate::session::told;
@@ -33,7 +33,7 @@ pub struct Row {
     /// The rung's name, or the way it cheats; none for a validator.
     pub model: Option<&'static str>,
     /// The attack that it joined for, if it did.
-    pub intruder: Option<&'static str>,
+    pub attack: Option<&'static str>,
     /// Mean of what the validators think of it, 0 to 1; none before any asked it.
     pub rating: Option<f64>,
     /// Mean of the weights that validators revealed on it, 0 to 1; none before any did.
@@ -160,7 +160,7 @@ fn row(
         hotkey: neuron.hotkey.to_string(),
         role: member.role(),
         model: member.model(),
-        intruder: member.intruder.map(Intruder::name),
+        attack: member.attack.map(Attack::name),
         rating: mean(ratings.iter().map(|rating| rating.rating)),
         weight: if is_miner {
             mean_weight(weights, neuron.uid)
@@ -228,7 +228,7 @@ pub fn table(rows: &[Row], now_ms: u64) -> Table {
             row.uid.to_string(),
             row.role.to_owned(),
             row.model.unwrap_or_default().to_owned(),
-            row.intruder.unwrap_or_default().to_owned(),
+            row.attack.unwrap_or_default().to_owned(),
             fraction(row.rating),
             fraction(row.weight),
             share(row.incentive),

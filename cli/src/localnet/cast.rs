@@ -2,7 +2,7 @@
 
 use agon_protocol::amount::Amount;
 
-use super::intruders::Intruder;
+use super::attacks::Attack;
 
 /// Name of a hotkey, where its wallet has no other.
 pub const HOTKEY: &str = "default";
@@ -148,7 +148,7 @@ pub struct Member {
     /// What it does.
     pub part: Part,
     /// The attack that it belongs to, if it joined for one.
-    pub intruder: Option<Intruder>,
+    pub attack: Option<Attack>,
 }
 
 impl Member {
@@ -160,15 +160,15 @@ impl Member {
             hotkey: HOTKEY.to_owned(),
             name,
             part,
-            intruder: None,
+            attack: None,
         }
     }
 
     /// A member that joined for an attack.
     #[must_use]
-    pub fn intruding(intruder: Intruder, name: String, part: Part) -> Self {
+    pub fn attacking(attack: Attack, name: String, part: Part) -> Self {
         Self {
-            intruder: Some(intruder),
+            attack: Some(attack),
             ..Self::ordinary(name, part)
         }
     }
@@ -196,7 +196,7 @@ impl Member {
     /// Whether it takes part as anybody should.
     #[must_use]
     pub const fn is_honest(&self) -> bool {
-        self.intruder.is_none() && matches!(self.part, Part::Validator { .. } | Part::Miner(_))
+        self.attack.is_none() && matches!(self.part, Part::Validator { .. } | Part::Miner(_))
     }
 }
 

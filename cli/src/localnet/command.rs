@@ -6,8 +6,8 @@ use agon_protocol::id::Netuid;
 use anyhow::Context;
 use tokio::process::Command;
 
+use super::attacks::Attack;
 use super::cast::{Ask, Member, Part, Rung};
-use super::intruders::Intruder;
 use super::stage::{Actor, Stage};
 
 /// A free port of this machine alone.
@@ -46,12 +46,12 @@ impl Stage<'_> {
             Part::Copier { .. } => self.validator(member, &programs.rogue, "copy", miners),
             Part::Colluder { .. } => {
                 let mut command = self.validator(member, &programs.rogue, "collude", miners);
-                for friend in of(actors, Intruder::Cabal).filter(|actor| actor.is_miner()) {
+                for friend in of(actors, Attack::Cabal).filter(|actor| actor.is_miner()) {
                     command.args(["--friend", &friend.hotkey.to_string()]);
                 }
                 command
             }
-            Part::Miner(rung) if member.intruder.is_none() => self.miner(member, &programs.miner, rung),
+            Part::Miner(rung) if member.attack.is_none() => self.miner(member, &programs.miner, rung),
             Part::Miner(rung) => self.sybil(member, rung, actors),
             Part::Cheater(cheat) => self.cheater(member, cheat.name(), cheat.rung()),
             Part::Relay => self.relay(member, actors)?,
@@ -111,7 +111,7 @@ impl Stage<'_> {
     /// One process that serves one model under every hotkey of the wallet.
     fn sybil(&self, member: &Member, rung: Rung, actors: &[Actor]) -> Command {
         let mut command = self.cheater(member, "honest", rung);
-        let others = of(actors, Intruder::Sybil).map(|actor| &actor.member.hotkey);
+        let others = of(actors, Attack::Sybil).map(|actor| &actor.member.hotkey);
         for hotkey in others.filter(|hotkey| **hotkey != member.hotkey) {
             command.args(["--also", hotkey]);
         }
@@ -139,8 +139,8 @@ impl Stage<'_> {
     }
 }
 
-/// The actors that belong to an intruder.
-fn of(actors: &[Actor], intruder: Intruder) -> impl Iterator<Item = &Actor> {
-    let is_of = move |actor: &&Actor| actor.member.intruder == Some(intruder);
+/// The actors that belong to an attack.
+fn of(actors: &[Actor], attack: Attack) -> impl Iterator<Item = &Actor> {
+    let is_of = move |actor: &&Actor| actor.member.attack == Some(attack);
     actors.iter().filter(is_of)
 }

@@ -7,9 +7,9 @@
 use agon_protocol::amount::{Amount, BASE_UNITS_PER_UNIT};
 use serde::Serialize;
 
+use super::attacks::Attack;
 use super::board::Row;
 use super::cast::{Member, Part};
-use super::intruders::Intruder;
 use super::stage::Actor;
 use crate::output::{Align, Table, units};
 
@@ -70,28 +70,28 @@ pub fn incomes(actors: &[Actor], rows: &[Row]) -> Vec<Income> {
 type Known = (Member, Row);
 
 fn of(all: &[Known]) -> Vec<Income> {
-    let mut kinds: Vec<(Intruder, &'static str)> = Vec::new();
+    let mut kinds: Vec<(Attack, &'static str)> = Vec::new();
     for (member, _) in all {
-        if let Some(intruder) = member.intruder
-            && !kinds.contains(&(intruder, member.role()))
+        if let Some(attack) = member.attack
+            && !kinds.contains(&(attack, member.role()))
         {
-            kinds.push((intruder, member.role()));
+            kinds.push((attack, member.role()));
         }
     }
-    let income = |(intruder, role)| income(all, intruder, role);
+    let income = |(attack, role)| income(all, attack, role);
     kinds.into_iter().map(income).collect()
 }
 
-fn income(all: &[Known], intruder: Intruder, role: &'static str) -> Income {
-    let is_own = |(member, _): &&Known| member.intruder == Some(intruder) && member.role() == role;
+fn income(all: &[Known], attack: Attack, role: &'static str) -> Income {
+    let is_own = |(member, _): &&Known| member.attack == Some(attack) && member.role() == role;
     let own: Vec<&Known> = all.iter().filter(is_own).collect();
-    let per = match (role, intruder) {
+    let per = match (role, attack) {
         ("validator", _) => Per::Stake,
-        (_, Intruder::Sybil) => Per::Operator,
+        (_, Attack::Sybil) => Per::Operator,
         _ => Per::Uid,
     };
-    let serves = |part: Part| match intruder {
-        Intruder::Sybil => own.iter().any(|(member, _)| member.part == part),
+    let serves = |part: Part| match attack {
+        Attack::Sybil => own.iter().any(|(member, _)| member.part == part),
         _ => true,
     };
     let is_honest = |(member, _): &&Known| {
@@ -105,7 +105,7 @@ fn income(all: &[Known], intruder: Intruder, role: &'static str) -> Income {
         false => earned(&honest) as f64 / count(&honest, if per == Per::Stake { per } else { Per::Uid }),
     };
     Income {
-        attack: intruder.name(),
+        attack: attack.name(),
         role,
         uids: own.iter().map(|(_, row)| row.uid).collect(),
         earned: earned(&own),
@@ -166,8 +166,8 @@ pub fn table(incomes: &[Income]) -> Table {
 
 #[cfg(test)]
 mod tests {
+    use super::super::attacks::join;
     use super::super::cast::{Ask, cast};
-    use super::super::intruders::join;
     use super::*;
 
     fn row(member: &Member, uid: u16, earned: u64) -> Known {
@@ -176,7 +176,7 @@ mod tests {
             hotkey: String::new(),
             role: member.role(),
             model: member.model(),
-            intruder: member.intruder.map(Intruder::name),
+            attack: member.attack.map(Attack::name),
             rating: None,
             weight: None,
             incentive: 0,
@@ -191,7 +191,7 @@ mod tests {
     }
 
     /// Every member earned what `earned` says of it.
-    fn played(with: &[Intruder], earned: impl Fn(&Member) -> u64) -> Vec<Income> {
+    fn played(with: &[Attack], earned: impl Fn(&Member) -> u64) -> Vec<Income> {
         let cast = join(cast(2, 3, Ask::Reading), with);
         let rows = (0..)
             .zip(&cast)
@@ -210,7 +210,7 @@ mod tests {
             Part::Copier { stake } => stake.base_units() / 2,
             part => part.stake().base_units(),
         };
-        let incomes = played(&[Intruder::Copier], by_stake);
+        let incomes = played(&[Attack::Copier], by_stake);
         assert_eq!((incomes[0].per, incomes[0].ratio), (Per::Stake, Some(0.5)));
     }
 
@@ -221,7 +221,7 @@ mod tests {
             Some(_) => 10,
             None => 0,
         };
-        let incomes = played(&[Intruder::Sybil, Intruder::Garbage], by_model);
+        let incomes = played(&[Attack::Sybil, Attack::Garbage], by_model);
         assert_eq!((incomes[0].attack, incomes[0].ratio), ("sybil", Some(3.0)));
         assert_eq!((incomes[0].earned, incomes[0].uids.len()), (300, 3));
         // Garbage is beside every honest miner: 100, 10 and 10.
@@ -230,7 +230,7 @@ mod tests {
 
     #[test]
     fn a_cabal_has_an_income_for_each_role_and_none_is_compared_with_nothing() {
-        let incomes = played(&[Intruder::Cabal], |_| 0);
+        let incomes = played(&[Attack::Cabal], |_| 0);
         let roles: Vec<_> = incomes.iter().map(|income| (income.role, income.ratio)).collect();
         assert_eq!(roles, [("validator", None), ("miner", None)]);
     }

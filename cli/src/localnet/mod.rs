@@ -3,13 +3,13 @@
 //! | file | holds |
 //! | --- | --- |
 //! | `cast` | who takes part |
-//! | `intruders` | who joins to cheat |
+//! | `attacks` | who joins to cheat |
 //! | `programs` | where programs and models are |
 //! | `stage` | wallets, ledger, subnet, registration, stake |
 //! | `command` | the members' command lines |
 //! | `troupe` | the processes: started, watched, ended |
 //! | `board` | the table: who earns what |
-//! | `income` | what intruders earned beside the honest |
+//! | `income` | what attacks earned beside the honest |
 //! | `audits` | whether every validator's weights follow from its evidence |
 //! | `play` | a run from its first process to its last |
 //! | `report`, `text` | what is told, to programs and to people |
@@ -17,12 +17,12 @@
 //! Whatever ends the run, Ctrl-C, a process that crashes, the last tempo, an error, every process is ended before
 //! this one returns.
 
+pub mod attacks;
 pub mod audits;
 pub mod board;
 pub mod cast;
 mod command;
 pub mod income;
-pub mod intruders;
 pub mod nodes;
 pub mod play;
 pub mod programs;
@@ -38,8 +38,8 @@ use anyhow::Context;
 use clap::Args;
 use tokio::time::Instant;
 
+use self::attacks::Attack;
 use self::cast::Ask;
-use self::intruders::Intruder;
 use self::play::{End, Play};
 use self::programs::{Models, Programs};
 use self::report::Report;
@@ -97,7 +97,7 @@ pub struct LocalnetArgs {
     task: Ask,
     /// Attacks that join, each a member or several
     #[arg(long, value_enum, value_name = "NAME,...", value_delimiter = ',')]
-    with: Vec<Intruder>,
+    with: Vec<Attack>,
     /// Tempos until it ends; 0 runs on
     #[arg(long, value_name = "COUNT", default_value_t = 4)]
     tempos: u64,
@@ -125,7 +125,7 @@ pub async fn run(session: &Session, args: &LocalnetArgs) -> anyhow::Result<()> {
     let began = Instant::now();
     let shutdown = Shutdown::on_signals().context("listen for signals")?;
     let ordinary = cast::cast(args.validators, args.miners, args.task);
-    let cast = intruders::join(ordinary, &args.with);
+    let cast = attacks::join(ordinary, &args.with);
     let programs = Programs::find(&cast)?;
     let models = Models::find(args.models.as_deref())?;
     let folder = open_folder(args.dir.as_deref())?;

@@ -334,7 +334,7 @@ fn judge(summary: &Summary) -> anyhow::Result<()> {
         "what all hold does not sum to the issuance: {}",
         summary.holdings
     );
-    let mut honest = summary.audits.iter().filter(|audit| audit.intruder.is_none());
+    let mut honest = summary.audits.iter().filter(|audit| audit.attack.is_none());
     if let Some((name, line)) = honest.find_map(|audit| Some((&audit.name, audit.false_line.as_ref()?))) {
         anyhow::bail!(
             "the evidence of {name} of tempo {} does not follow: {}",

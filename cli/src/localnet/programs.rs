@@ -119,8 +119,8 @@ fn candidates() -> Vec<PathBuf> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::attacks::{Attack, join};
     use super::super::cast::{Ask, cast};
-    use super::super::intruders::{Intruder, join};
     use super::*;
 
     fn folder(programs: &[&str]) -> tempfile::TempDir {
@@ -151,7 +151,7 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert!(error.contains("agon-test-miner"), "{error}");
-        let copied = join(cast(1, 5, Ask::Reading), &[Intruder::Copier]);
+        let copied = join(cast(1, 5, Ask::Reading), &[Attack::Copier]);
         let error = Programs::find_in(dir.path(), &copied).unwrap_err().to_string();
         assert!(error.contains("agon-test-validator"), "{error}");
     }

@@ -6,7 +6,7 @@ use super::cast::{Cheat, Member, Part, Rung, stake};
 
 /// A known attack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
-pub enum Intruder {
+pub enum Attack {
     /// A validator that does no work and gives the weights that others revealed
     Copier,
     /// One operator with one model and three UIDs
@@ -26,7 +26,7 @@ const CABAL_SIZE: u16 = 2;
 /// Stake of a cabal's validators together, as a ratio to that of all others: 30 % of the whole.
 const CABAL_STAKE: (u64, u64) = (3, 7);
 
-impl Intruder {
+impl Attack {
     /// Its name, as it is typed.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -40,24 +40,24 @@ impl Intruder {
     }
 }
 
-/// Adds the members of each intruder to the ordinary `cast`, every intruder once.
+/// Adds the members of each attack to the ordinary `cast`, every attack once.
 #[must_use]
-pub fn join(mut cast: Vec<Member>, with: &[Intruder]) -> Vec<Member> {
+pub fn join(mut cast: Vec<Member>, with: &[Attack]) -> Vec<Member> {
     let mut with = with.to_vec();
     // The cabal's stake is a share of everybody else's, and it is the last.
     with.sort_unstable();
     with.dedup();
-    for intruder in with {
-        let members = members(intruder, &cast);
+    for attack in with {
+        let members = members(attack, &cast);
         cast.extend(members);
     }
     cast
 }
 
-fn members(intruder: Intruder, cast: &[Member]) -> Vec<Member> {
-    let one = |part| vec![Member::intruding(intruder, intruder.name().to_owned(), part)];
-    match intruder {
-        Intruder::Copier => {
+fn members(attack: Attack, cast: &[Member]) -> Vec<Member> {
+    let one = |part| vec![Member::attacking(attack, attack.name().to_owned(), part)];
+    match attack {
+        Attack::Copier => {
             let validators = cast
                 .iter()
                 .filter(|member| !member.part.stake().is_zero())
@@ -65,10 +65,10 @@ fn members(intruder: Intruder, cast: &[Member]) -> Vec<Member> {
             let index = u16::try_from(validators).unwrap_or(u16::MAX);
             one(Part::Copier { stake: stake(index) })
         }
-        Intruder::Sybil => (0..SYBIL_UIDS).map(sybil).collect(),
-        Intruder::Relay => one(Part::Relay),
-        Intruder::Garbage => one(Part::Cheater(Cheat::Garbage)),
-        Intruder::Cabal => cabal(cast),
+        Attack::Sybil => (0..SYBIL_UIDS).map(sybil).collect(),
+        Attack::Relay => one(Part::Relay),
+        Attack::Garbage => one(Part::Cheater(Cheat::Garbage)),
+        Attack::Cabal => cabal(cast),
     }
 }
 
@@ -76,9 +76,9 @@ fn members(intruder: Intruder, cast: &[Member]) -> Vec<Member> {
 fn sybil(index: u16) -> Member {
     let name = format!("sybil-{index}");
     Member {
-        wallet: Intruder::Sybil.name().to_owned(),
+        wallet: Attack::Sybil.name().to_owned(),
         hotkey: name.clone(),
-        ..Member::intruding(Intruder::Sybil, name, Part::Miner(Rung::Large))
+        ..Member::attacking(Attack::Sybil, name, Part::Miner(Rung::Large))
     }
 }
 
@@ -92,7 +92,7 @@ fn cabal(cast: &[Member]) -> Vec<Member> {
     let miners = (0..CABAL_SIZE).map(|index| (format!("cabal-miner-{index}"), Part::Cheater(Cheat::Garbage)));
     validators
         .chain(miners)
-        .map(|(name, part)| Member::intruding(Intruder::Cabal, name, part))
+        .map(|(name, part)| Member::attacking(Attack::Cabal, name, part))
         .collect()
 }
 
@@ -101,22 +101,21 @@ mod tests {
     use super::super::cast::{Ask, cast};
     use super::*;
 
-    fn joined(with: &[Intruder]) -> Vec<Member> {
+    fn joined(with: &[Attack]) -> Vec<Member> {
         join(cast(3, 3, Ask::Reading), with).split_off(6)
     }
 
     #[test]
     fn a_subset_joins_in_any_order_and_each_once() {
         assert_eq!(joined(&[]), []);
-        let names = |with: &[Intruder]| -> Vec<String> {
-            joined(with).into_iter().map(|member| member.name).collect()
-        };
+        let names =
+            |with: &[Attack]| -> Vec<String> { joined(with).into_iter().map(|member| member.name).collect() };
         assert_eq!(
-            names(&[Intruder::Relay, Intruder::Copier, Intruder::Relay]),
+            names(&[Attack::Relay, Attack::Copier, Attack::Relay]),
             ["copier", "relay"]
         );
         assert_eq!(
-            names(&[Intruder::Cabal]),
+            names(&[Attack::Cabal]),
             [
                 "cabal-validator-0",
                 "cabal-validator-1",
@@ -128,7 +127,7 @@ mod tests {
 
     #[test]
     fn one_wallet_holds_all_uids_of_the_sybil() {
-        let members = joined(&[Intruder::Sybil]);
+        let members = joined(&[Attack::Sybil]);
         assert_eq!(members.len(), usize::from(SYBIL_UIDS));
         assert!(members.iter().all(|member| member.wallet == "sybil"));
         assert!(members.iter().all(|member| member.hotkey == member.name));
@@ -136,12 +135,12 @@ mod tests {
 
     #[test]
     fn a_cabal_has_three_tenths_of_the_stake_whoever_else_joins() {
-        let everybody = join(cast(3, 3, Ask::Reading), &[Intruder::Cabal, Intruder::Copier]);
+        let everybody = join(cast(3, 3, Ask::Reading), &[Attack::Cabal, Attack::Copier]);
         let stake = |is_of: fn(&Member) -> bool| -> u64 {
             let members = everybody.iter().filter(|member| is_of(member));
             members.map(|member| member.part.stake().base_units()).sum()
         };
-        let cabal = stake(|member| member.intruder == Some(Intruder::Cabal));
+        let cabal = stake(|member| member.attack == Some(Attack::Cabal));
         let share = cabal * 1_000 / stake(|_| true);
         assert!((299..=300).contains(&share), "{share}");
     }
