@@ -6,10 +6,10 @@ use std::process::Command;
 use agon_tests::process::{Process, binaries, binary, mentioning, signal};
 use serde_json::Value;
 
-const TEST_MINER: &str = env!("CARGO_BIN_EXE_agon-test-miner");
+pub(crate) const TEST_MINER: &str = env!("CARGO_BIN_EXE_agon-test-miner");
 const REPOSITORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
-fn localnet(dir: &Path, arguments: &[&str]) -> Process {
+pub(crate) fn localnet(dir: &Path, arguments: &[&str]) -> Process {
     let mut command = Command::new(binary(&binaries(TEST_MINER), "agon"));
     command
         .current_dir(REPOSITORY)
@@ -19,7 +19,7 @@ fn localnet(dir: &Path, arguments: &[&str]) -> Process {
     Process::start(&mut command, &dir.join("localnet.log"))
 }
 
-fn event(line: &str) -> Value {
+pub(crate) fn event(line: &str) -> Value {
     serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))
 }
 
@@ -35,7 +35,7 @@ fn until(localnet: &mut Process, kind: &str) -> Value {
 }
 
 #[track_caller]
-fn assert_nothing_left(dir: &Path) {
+pub(crate) fn assert_nothing_left(dir: &Path) {
     let left = mentioning(&dir.display().to_string());
     assert!(left.is_empty(), "left behind: {left:#?}");
 }

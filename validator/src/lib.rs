@@ -215,7 +215,11 @@ pub async fn run(mut config: Config, world: World, shutdown: Shutdown) -> Result
 }
 
 /// Serves what is kept, where an address is given, and says in the config where that is.
-async fn serve_evidence(
+///
+/// # Errors
+///
+/// [`RunError::Listen`] when the address cannot be bound, [`RunError::Bundle`] when the folder cannot be used.
+pub async fn serve_evidence(
     config: &mut Config,
     net: &Net,
     tasks: &mut Tasks,

@@ -19,8 +19,11 @@ use agon_protocol::message::{
     Challenge, OpenedWindow, Receipt, Signed, Verified, answer_digest, tokens_digest,
 };
 use agon_runtime::net::{ChannelOptions, Net};
+use futures::future::join_all;
 use tonic::transport::Channel;
 use tonic::{Code, Request, Status, Streaming};
+
+use crate::round::Plan;
 
 /// Most bytes of an answer that are read; a task's answers are far shorter.
 pub const ANSWER_BYTES_MAX: usize = 64 * 1024;
@@ -96,6 +99,27 @@ pub async fn ask(channel: Channel, challenge: &Signed<Challenge>, deadline: Dura
             format!("no receipt within {} ms", deadline.as_millis()),
         ),
     }
+}
+
+/// Asks everything of a plan at once, each under `deadline`; gives one outcome for each ask.
+pub fn ask_all(
+    miners: &mut Miners,
+    plan: &Plan,
+    deadline: Duration,
+) -> impl Future<Output = Vec<Outcome>> + Send + use<> {
+    let asked = plan.asks.iter().map(|asked| {
+        let gone = || "it does not serve on this UID any more".to_owned();
+        let channel = asked.miner.addr.ok_or_else(gone);
+        let channel = channel.and_then(|addr| miners.channel(addr));
+        let challenge = asked.challenge.clone();
+        async move {
+            match channel {
+                Ok(channel) => ask(channel, &challenge, deadline).await,
+                Err(reason) => no_answer(Failure::Unreachable, reason),
+            }
+        }
+    });
+    join_all(asked.collect::<Vec<_>>())
 }
 
 fn client(channel: Channel) -> MinerClient<Channel> {

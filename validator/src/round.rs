@@ -10,6 +10,8 @@
 //! ratings stay as they are. Otherwise a refusal counts as a failure to answer like any other, or a miner could
 //! refuse what it cannot answer.
 
+mod record;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::ops::Range;
@@ -22,6 +24,7 @@ use agon_scoring::draw::{AuditDraw, Draw};
 use agon_scoring::verify::MINER_DOUBT_MAX;
 use agon_subnets::{Given, Item, ModelPin, Task};
 
+pub use self::record::Asked;
 use crate::audit::Audit;
 use crate::query::{Failure, Outcome};
 

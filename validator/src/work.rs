@@ -23,7 +23,6 @@ use agon_protocol::timelock::Beacon;
 use agon_runtime::files::write_atomic;
 use agon_runtime::shutdown::Shutdown;
 use agon_subnets::{ModelPin, Task};
-use futures::future::join_all;
 use serde::Serialize;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
@@ -33,9 +32,9 @@ use self::watching::Watched;
 use crate::audit::Auditor;
 use crate::bundles::Bundles;
 use crate::commit::{self, Rules};
-use crate::evidence::{self, Abstained, AnswerRecord, Evidence, ItemRecord, MinerRecord, Record, Round};
+use crate::evidence::{self, Abstained, Evidence, Record};
 use crate::query::{self, Miners, Outcome};
-use crate::round::{self, Ask, Audits, NonceCounter, Plan, Score, Setting};
+use crate::round::{self, Ask, Asked, Audits, NonceCounter, Plan, Setting};
 use crate::state::State;
 use crate::{Config, RunError, World};
 
@@ -76,18 +75,6 @@ pub struct Work {
     retry_height: u64,
     /// When each UID last answered, Unix milliseconds; for the status, so it is not kept over a restart.
     last_answers_ms: BTreeMap<Uid, u64>,
-}
-
-/// A round that was asked and is not judged yet.
-struct Asked<'a> {
-    number: u32,
-    sequence: u64,
-    tempo: u64,
-    beacon: Digest,
-    time_ms: u64,
-    plan: &'a Plan,
-    outcomes: &'a [Outcome],
-    audits: &'a Audits,
 }
 
 /// What a validator says of itself, in `status.json`.
@@ -381,6 +368,7 @@ impl Work {
             None => Audits::default(),
         };
         let asked = Asked {
+            netuid: self.config.netuid,
             number,
             sequence,
             tempo: view.subnet.tempo,
@@ -392,7 +380,7 @@ impl Work {
         };
         match round::judge(&*task, &plan, &outcomes, &audits) {
             Ok(scores) => {
-                let mut record = self.record(&asked, &scores);
+                let mut record = asked.record(&self.state.forgotten, &scores);
                 if evidence::fits(&record) {
                     for (item, error) in self.state.memory.fold(&mut record) {
                         warn!(%error, item, "an item cannot be compared and says nothing");
@@ -417,26 +405,7 @@ impl Work {
     /// Asks everything at once, under one deadline; weights that fall due meanwhile do not wait for it.
     async fn ask_all(&mut self, plan: &Plan, views: &mut Views) -> Result<Vec<Outcome>, RunError> {
         let deadline = Duration::from_millis(self.config.size.deadline_ms);
-        let miners = &mut self.miners;
-        let asked = plan.asks.iter().map(|ask| {
-            let gone = || "it does not serve on this UID any more".to_owned();
-            let channel = ask
-                .miner
-                .addr
-                .ok_or_else(gone)
-                .and_then(|addr| miners.channel(addr));
-            async move {
-                match channel {
-                    Ok(channel) => query::ask(channel, &ask.challenge, deadline).await,
-                    Err(reason) => Outcome::Failed {
-                        failure: query::Failure::Unreachable,
-                        reason,
-                    },
-                }
-            }
-        });
-        let asked: Vec<_> = asked.collect();
-        let mut asking = std::pin::pin!(join_all(asked));
+        let mut asking = std::pin::pin!(query::ask_all(&mut self.miners, plan, deadline));
         let outcomes = loop {
             tokio::select! {
                 biased;
@@ -458,35 +427,6 @@ impl Work {
             }
         }
         Ok(outcomes)
-    }
-
-    /// The record of a judged round, before it is folded.
-    fn record(&self, asked: &Asked<'_>, scores: &[Score]) -> Round {
-        let answers = asked.plan.asks.iter().zip(asked.outcomes).zip(scores).enumerate();
-        let answers = answers.map(|(index, ((ask, outcome), score))| AnswerRecord {
-            uid: ask.miner.uid,
-            challenge: ask.challenge.clone(),
-            outcome: outcome.clone(),
-            audit: asked.audits.of_asks.get(&index).cloned(),
-            score_ppm: score.score_ppm,
-            reason: score.reason.clone(),
-            strength_ppm: 0,
-        });
-        Round {
-            netuid: self.config.netuid,
-            tempo: asked.tempo,
-            round: asked.number,
-            sequence: asked.sequence,
-            time_ms: asked.time_ms,
-            is_burst: asked.plan.is_burst,
-            forgotten: self.state.forgotten.clone(),
-            beacon: asked.beacon,
-            draw: asked.plan.draw,
-            audit_draw: asked.plan.audit_proof,
-            items: asked.plan.items.iter().map(item_record).collect(),
-            miners: miner_records(asked.plan),
-            answers: answers.collect(),
-        }
     }
 
     /// Writes `status.json` for people and tools; a failure is logged, since nothing depends on it.
@@ -518,27 +458,6 @@ impl Work {
             warn!(%error, "the status cannot be written");
         }
     }
-}
-
-fn item_record(planned: &round::PlannedItem) -> ItemRecord {
-    let (kind, reference) = (planned.item.kind.to_owned(), planned.item.reference.clone());
-    ItemRecord {
-        seed: planned.seed,
-        kind,
-        reference,
-    }
-}
-
-fn miner_records(plan: &Plan) -> Vec<MinerRecord> {
-    let record = |ask: &Ask| MinerRecord {
-        uid: ask.miner.uid,
-        hotkey: ask.miner.hotkey,
-        rating_ppm: 0,
-    };
-    let mut miners: Vec<MinerRecord> = plan.asks.iter().map(record).collect();
-    miners.sort_unstable_by_key(|miner| miner.uid);
-    miners.dedup_by_key(|miner| miner.uid);
-    miners
 }
 
 fn count_outcome(ask: &Ask, outcome: &Outcome) {

@@ -9,7 +9,7 @@ use agon_ledger_client::{ClientError, LedgerClient};
 use agon_ledger_state::{EpochRecord, State};
 use agon_protocol::codec;
 use agon_protocol::grpc::EPOCH_BYTES_MAX;
-use agon_protocol::id::{Digest, Netuid, Uid};
+use agon_protocol::id::{Digest, Hotkey, Netuid, Uid};
 use agon_protocol::message::{Call, EvidenceLine, EvidenceOf, EvidenceView};
 use agon_runtime::net::Net;
 use agon_validator::{bundles, fetch};
@@ -21,7 +21,7 @@ use crate::output::{Align, Table};
 use crate::session::{Session, told};
 
 /// Where what the ledger says comes from.
-pub(super) enum Source {
+pub(crate) enum Source {
     /// A node's word.
     Node(LedgerClient),
     /// Blocks that were replayed here.
@@ -80,26 +80,33 @@ impl Source {
 
 type Row = Vec<(Uid, u16)>;
 
+/// Everything follows.
+pub(crate) const EQUAL: &str = "equal";
+/// Something does not follow.
+pub(crate) const NOT_EQUAL: &str = "not equal";
+/// There is nothing to recompute.
+pub(crate) const NO_EVIDENCE: &str = "no evidence";
+
 /// What was found of one validator's evidence.
-#[derive(Debug, Serialize)]
-struct Verdict {
-    validator: String,
-    uid: u16,
-    /// `equal`, `not equal` or `no evidence`.
-    verdict: &'static str,
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Verdict {
+    pub(crate) validator: String,
+    pub(crate) uid: u16,
+    /// [`EQUAL`], [`NOT_EQUAL`] or [`NO_EVIDENCE`].
+    pub(crate) verdict: &'static str,
     /// What the ledger found of it: `opened`, `forged`, or `committed`.
-    ledger: &'static str,
-    coverage_ppm: Option<u32>,
+    pub(crate) ledger: &'static str,
+    pub(crate) coverage_ppm: Option<u32>,
     /// Rounds, answers and judgements that were repeated.
     rounds: usize,
     answers: usize,
     judged: usize,
     /// The first line that does not follow, or why there is nothing to recompute.
-    line: Option<String>,
-    found: Option<String>,
-    expected: Option<String>,
+    pub(crate) line: Option<String>,
+    pub(crate) found: Option<String>,
+    pub(crate) expected: Option<String>,
     /// The step that the ledger can check, if it can.
-    forgery: Option<&'static str>,
+    pub(crate) forgery: Option<&'static str>,
 }
 
 impl Verdict {
@@ -110,11 +117,20 @@ impl Verdict {
             (false, false) => "committed",
         };
         Self {
-            validator: line.hotkey.to_string(),
             uid: line.uid.0,
-            verdict: "no evidence",
             ledger,
             coverage_ppm: line.coverage_ppm,
+            ..Self::blank(line.hotkey, NO_EVIDENCE)
+        }
+    }
+
+    pub(crate) fn blank(validator: Hotkey, verdict: &'static str) -> Self {
+        Self {
+            validator: validator.to_string(),
+            uid: 0,
+            verdict,
+            ledger: "committed",
+            coverage_ppm: None,
             rounds: 0,
             answers: 0,
             judged: 0,
@@ -127,7 +143,7 @@ impl Verdict {
 
     fn equal(self, equal: &Equal) -> Self {
         Self {
-            verdict: "equal",
+            verdict: EQUAL,
             rounds: equal.rounds,
             answers: equal.answers,
             judged: equal.judged,
@@ -137,7 +153,7 @@ impl Verdict {
 
     fn different(self, difference: &Difference) -> Self {
         Self {
-            verdict: "not equal",
+            verdict: NOT_EQUAL,
             line: Some(difference.line.clone()),
             found: Some(difference.found.clone()),
             expected: Some(difference.expected.clone()),
@@ -174,20 +190,47 @@ pub(super) async fn run(
     source: Source,
     (netuid, tempo): (Netuid, u64),
 ) -> anyhow::Result<()> {
-    let genesis = source.genesis().await?;
-    let view = source.view(netuid, tempo).await?;
-    let wanted = |line: &&EvidenceLine| args.validator.is_none_or(|hotkey| hotkey == line.hotkey);
-    let lines: Vec<&EvidenceLine> = view.validators.iter().filter(wanted).collect();
+    let of = |line: &EvidenceLine| args.validator.is_none_or(|hotkey| hotkey == line.hotkey);
+    let (validators, reported) = recomputed(&source, (netuid, tempo), of, args.bundle.as_deref()).await?;
     anyhow::ensure!(
-        !lines.is_empty(),
+        !validators.is_empty(),
         "no such validator committed to evidence of tempo {tempo} on netuid {netuid}"
     );
-    let (mut validators, mut reported) = (Vec::new(), None);
-    for line in lines {
-        let bundle = match bundle(args.bundle.as_deref(), line, tempo).await {
+    if let (Some(path), Some(call)) = (&args.report, &reported) {
+        let text = serde_json::to_string(call).context("write the report as JSON")?;
+        std::fs::write(path, text).with_context(|| format!("write {}", path.display()))?;
+    }
+    let report = Report {
+        netuid: netuid.0,
+        tempo,
+        equal: validators.iter().all(|verdict| verdict.verdict == EQUAL),
+        validators,
+    };
+    session.show(&report, || text(&report))?;
+    anyhow::ensure!(report.equal, "not everything is equal");
+    Ok(())
+}
+
+/// Recomputes the evidence of the validators that `wanted` names, from a file or from where they serve it; gives a
+/// verdict for each, and the call that reports the first forgery.
+///
+/// # Errors
+///
+/// When `source` does not know the tempo, or does not answer.
+pub(crate) async fn recomputed(
+    source: &Source,
+    (netuid, tempo): (Netuid, u64),
+    wanted: impl Fn(&EvidenceLine) -> bool,
+    file: Option<&Path>,
+) -> anyhow::Result<(Vec<Verdict>, Option<Call>)> {
+    let genesis = source.genesis().await?;
+    let view = source.view(netuid, tempo).await?;
+    let (mut verdicts, mut report) = (Vec::new(), None);
+    for line in view.validators.iter().filter(|line| wanted(line)) {
+        let bundle = match bundle(file, line, tempo).await {
             Ok(bundle) => bundle,
             Err(error) => {
-                validators.push(Verdict::of(line).without(format!("{error:#}")));
+                verdicts.push(Verdict::of(line).without(format!("{error:#}")));
                 continue;
             }
         };
@@ -197,35 +240,23 @@ pub(super) async fn run(
             revealed: revealed.as_deref(),
         };
         let context = Context::of(&view, genesis, line.hotkey);
-        validators.push(match recompute(&context, &on_ledger, &bundle) {
-            Ok(equal) => Verdict::of(line).equal(&equal),
+        let verdict = Verdict::of(line);
+        match recompute(&context, &on_ledger, &bundle) {
+            Ok(equal) => verdicts.push(verdict.equal(&equal)),
             Err(difference) => {
-                let verdict = Verdict::of(line).different(&difference);
+                verdicts.push(verdict.different(&difference));
+                let validator = line.hotkey;
                 let of = EvidenceOf {
                     netuid,
-                    validator: line.hotkey,
+                    validator,
                     tempo,
                 };
-                reported = reported.or(difference
-                    .forgery
-                    .map(|forgery| Call::ReportForgery { of, forgery }));
-                verdict
+                let call = |forgery| Call::ReportForgery { of, forgery };
+                report = report.or(difference.forgery.map(call));
             }
-        });
+        }
     }
-    if let (Some(path), Some(call)) = (&args.report, &reported) {
-        let text = serde_json::to_string(call).context("write the report as JSON")?;
-        std::fs::write(path, text).with_context(|| format!("write {}", path.display()))?;
-    }
-    let report = Report {
-        netuid: netuid.0,
-        tempo,
-        equal: validators.iter().all(|verdict| verdict.verdict == "equal"),
-        validators,
-    };
-    session.show(&report, || text(&report))?;
-    anyhow::ensure!(report.equal, "not everything is equal");
-    Ok(())
+    Ok((verdicts, report))
 }
 
 async fn bundle(file: Option<&Path>, line: &EvidenceLine, tempo: u64) -> anyhow::Result<Bundle> {
@@ -266,7 +297,7 @@ fn text(report: &Report) -> String {
     for verdict in report.validators.iter().filter(|verdict| verdict.line.is_some()) {
         let of = |field: &Option<String>| field.clone().unwrap_or_else(|| "-".to_owned());
         text += &format!("\nuid {}: {}", verdict.uid, of(&verdict.line));
-        if verdict.verdict == "not equal" {
+        if verdict.verdict == NOT_EQUAL {
             text += &format!(
                 "\n  evidence  {}\n  rules     {}",
                 of(&verdict.found),

@@ -1,7 +1,7 @@
 //! `agon audit`: recomputes what others say, on any machine: the blocks of a ledger, and the weights of validators.
 
 mod blocks;
-mod evidence;
+pub(crate) mod evidence;
 
 use std::path::PathBuf;
 

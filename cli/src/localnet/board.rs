@@ -10,9 +10,10 @@ use agon_protocol::id::{Netuid, Uid};
 use agon_protocol::message::{Metagraph, NeuronView, WeightRowView};
 use serde::{Deserialize, Serialize};
 
+use super::attacks::Attack;
 use super::cast::Member;
 use super::stage::{Actor, Folder};
-use crate::output::{Align, Table, percent, units};
+use crate::output::{Align, Table, percent, percent_of_ppm, units};
 use crate::session::told;
 
 /// The file in which a validator tells how it stands.
@@ -31,6 +32,8 @@ pub struct Row {
     pub role: &'static str,
     /// The rung's name, or the way it cheats; none for a validator.
     pub model: Option<&'static str>,
+    /// The attack that it joined for, if it did.
+    pub attack: Option<&'static str>,
     /// Mean of what the validators think of it, 0 to 1; none before any asked it.
     pub rating: Option<f64>,
     /// Mean of the weights that validators revealed on it, 0 to 1; none before any did.
@@ -43,6 +46,11 @@ pub struct Row {
     pub emission: u64,
     /// Paid since it was registered.
     pub earned: u64,
+    /// Share of its work that a validator has proven, by which the newest epoch multiplied its dividends, parts per
+    /// million; none for a miner.
+    pub coverage_ppm: Option<u32>,
+    /// Stake on it now; 0 for a miner.
+    pub stake: u64,
     /// When a validator last had an answer from it, or, for a validator, when it last said how it stands; Unix
     /// milliseconds.
     pub last_seen_ms: Option<u64>,
@@ -82,7 +90,7 @@ impl Board {
             let path = folder.member(&name).join(STATUS_FILE);
             (name, path)
         };
-        let validators = actors.iter().filter(|actor| actor.member.model().is_none());
+        let validators = actors.iter().filter(|actor| !actor.is_miner());
         Self {
             client,
             netuid,
@@ -143,7 +151,7 @@ fn row(
     weights: &[WeightRowView],
     statuses: &BTreeMap<&str, Status>,
 ) -> Row {
-    let is_miner = member.model().is_some();
+    let is_miner = member.part.stake().is_zero();
     let of_uid = |status| ratings_of(status, neuron.uid);
     let ratings: Vec<&Rating> = statuses.values().filter_map(of_uid).collect();
     let answered = ratings.iter().filter_map(|rating| rating.last_answer_ms).max();
@@ -152,6 +160,7 @@ fn row(
         hotkey: neuron.hotkey.to_string(),
         role: member.role(),
         model: member.model(),
+        attack: member.attack.map(Attack::name),
         rating: mean(ratings.iter().map(|rating| rating.rating)),
         weight: if is_miner {
             mean_weight(weights, neuron.uid)
@@ -162,6 +171,8 @@ fn row(
         dividends: neuron.dividends,
         emission: neuron.emission.base_units(),
         earned: neuron.earned.base_units(),
+        coverage_ppm: (!is_miner).then_some(neuron.coverage_ppm),
+        stake: neuron.stake.base_units(),
         last_seen_ms: match is_miner {
             true => answered,
             false => statuses.get(member.name.as_str()).map(|status| status.time_ms),
@@ -201,12 +212,15 @@ pub fn table(rows: &[Row], now_ms: u64) -> Table {
         ("uid", Align::Right),
         ("role", Align::Left),
         ("model", Align::Left),
+        ("attack", Align::Left),
         ("rating", Align::Right),
         ("weight", Align::Right),
         ("incentive %", Align::Right),
         ("dividends %", Align::Right),
+        ("coverage %", Align::Right),
         ("emission", Align::Right),
         ("earned", Align::Right),
+        ("stake", Align::Right),
         ("last seen", Align::Right),
     ]);
     for row in rows {
@@ -214,12 +228,15 @@ pub fn table(rows: &[Row], now_ms: u64) -> Table {
             row.uid.to_string(),
             row.role.to_owned(),
             row.model.unwrap_or_default().to_owned(),
+            row.attack.unwrap_or_default().to_owned(),
             fraction(row.rating),
             fraction(row.weight),
             share(row.incentive),
             share(row.dividends),
+            row.coverage_ppm.map_or_else(|| "-".to_owned(), percent_of_ppm),
             units(Amount::from_base_units(row.emission)),
             units(Amount::from_base_units(row.earned)),
+            staked(row.stake),
             row.last_seen_ms
                 .map_or_else(|| "-".to_owned(), |seen_ms| ago(now_ms, seen_ms)),
         ]);
@@ -236,6 +253,13 @@ fn share(parts: u16) -> String {
         "-".to_owned()
     } else {
         percent(parts)
+    }
+}
+
+fn staked(stake: u64) -> String {
+    match stake {
+        0 => "-".to_owned(),
+        stake => units(Amount::from_base_units(stake)),
     }
 }
 

@@ -2,6 +2,11 @@
 
 use agon_protocol::amount::Amount;
 
+use super::attacks::Attack;
+
+/// Name of a hotkey, where its wallet has no other.
+pub const HOTKEY: &str = "default";
+
 /// From this many miners on, the last three cheat.
 const MINERS_WITH_CHEATERS: u16 = 6;
 /// Stake of the first validator, whole units; each further one has less, so that stakes differ and, from three
@@ -106,24 +111,74 @@ pub enum Part {
     Miner(Rung),
     /// Takes part to be found out.
     Cheater(Cheat),
+    /// Passes challenges on to an honest miner.
+    Relay,
+    /// Asks nobody and weighs as others did.
+    Copier {
+        /// Stake on its hotkey.
+        stake: Amount,
+    },
+    /// Asks, and judges the other members of its cabal as perfect.
+    Colluder {
+        /// Stake on its hotkey.
+        stake: Amount,
+    },
+}
+
+impl Part {
+    /// What it stakes on itself; nothing for a miner.
+    #[must_use]
+    pub const fn stake(self) -> Amount {
+        match self {
+            Self::Validator { stake } | Self::Copier { stake } | Self::Colluder { stake } => stake,
+            Self::Miner(_) | Self::Cheater(_) | Self::Relay => Amount::ZERO,
+        }
+    }
 }
 
 /// One neuron of a localnet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
-    /// Name of its wallet, its folder and its log.
+    /// Name of its folder and its log.
     pub name: String,
+    /// Name of its wallet. Members of one wallet have one operator, whose one process serves all of them.
+    pub wallet: String,
+    /// Name of its hotkey in the wallet.
+    pub hotkey: String,
     /// What it does.
     pub part: Part,
+    /// The attack that it belongs to, if it joined for one.
+    pub attack: Option<Attack>,
 }
 
 impl Member {
+    /// A member of the ordinary cast.
+    #[must_use]
+    pub fn ordinary(name: String, part: Part) -> Self {
+        Self {
+            wallet: name.clone(),
+            hotkey: HOTKEY.to_owned(),
+            name,
+            part,
+            attack: None,
+        }
+    }
+
+    /// A member that joined for an attack.
+    #[must_use]
+    pub fn attacking(attack: Attack, name: String, part: Part) -> Self {
+        Self {
+            attack: Some(attack),
+            ..Self::ordinary(name, part)
+        }
+    }
+
     /// `miner` or `validator`.
     #[must_use]
     pub const fn role(&self) -> &'static str {
         match self.part {
-            Part::Validator { .. } => "validator",
-            Part::Miner(_) | Part::Cheater(_) => "miner",
+            Part::Validator { .. } | Part::Copier { .. } | Part::Colluder { .. } => "validator",
+            Part::Miner(_) | Part::Cheater(_) | Part::Relay => "miner",
         }
     }
 
@@ -131,30 +186,35 @@ impl Member {
     #[must_use]
     pub const fn model(&self) -> Option<&'static str> {
         match self.part {
-            Part::Validator { .. } => None,
+            Part::Validator { .. } | Part::Copier { .. } | Part::Colluder { .. } => None,
             Part::Miner(rung) => Some(rung.name()),
             Part::Cheater(cheat) => Some(cheat.name()),
+            Part::Relay => Some("none"),
         }
+    }
+
+    /// Whether it takes part as anybody should.
+    #[must_use]
+    pub const fn is_honest(&self) -> bool {
+        self.attack.is_none() && matches!(self.part, Part::Validator { .. } | Part::Miner(_))
     }
 }
 
 /// The cast: validators, then miners with better models first, then cheaters.
 #[must_use]
 pub fn cast(validators: u16, miners: u16, ask: Ask) -> Vec<Member> {
-    let validators = (0..validators).map(|index| Member {
-        name: format!("validator-{index}"),
-        part: Part::Validator { stake: stake(index) },
+    let validators = (0..validators).map(|index| {
+        let stake = stake(index);
+        Member::ordinary(format!("validator-{index}"), Part::Validator { stake })
     });
     let miners = (0..)
         .zip(parts(miners, ask))
-        .map(|(index, part): (u16, Part)| Member {
-            name: format!("miner-{index}"),
-            part,
-        });
+        .map(|(index, part): (u16, Part)| Member::ordinary(format!("miner-{index}"), part));
     validators.chain(miners).collect()
 }
 
-fn stake(index: u16) -> Amount {
+/// Stake of the validator that is number `index`, from 0.
+pub fn stake(index: u16) -> Amount {
     let units = STAKE_UNITS
         .saturating_sub(STAKE_STEP_UNITS * u64::from(index))
         .max(STAKE_UNITS_MIN);

@@ -3,18 +3,26 @@
 //! | file | holds |
 //! | --- | --- |
 //! | `cast` | who takes part |
+//! | `attacks` | who joins to cheat |
 //! | `programs` | where programs and models are |
 //! | `stage` | wallets, ledger, subnet, registration, stake |
+//! | `command` | the members' command lines |
 //! | `troupe` | the processes: started, watched, ended |
 //! | `board` | the table: who earns what |
+//! | `income` | what attacks earned beside the honest |
+//! | `audits` | whether every validator's weights follow from its evidence |
 //! | `play` | a run from its first process to its last |
 //! | `report`, `text` | what is told, to programs and to people |
 //!
 //! Whatever ends the run, Ctrl-C, a process that crashes, the last tempo, an error, every process is ended before
 //! this one returns.
 
+pub mod attacks;
+pub mod audits;
 pub mod board;
 pub mod cast;
+mod command;
+pub mod income;
 pub mod nodes;
 pub mod play;
 pub mod programs;
@@ -30,6 +38,7 @@ use anyhow::Context;
 use clap::Args;
 use tokio::time::Instant;
 
+use self::attacks::Attack;
 use self::cast::Ask;
 use self::play::{End, Play};
 use self::programs::{Models, Programs};
@@ -43,6 +52,7 @@ const EXAMPLES: &str = "Examples:
   agon localnet --miners 4 --validators 2 --tempos 2
   agon localnet --nodes 4                       a committee of four keeps the ledger
   agon localnet --task inference                serve one pinned model, verified
+  agon localnet --with copier,sybil,relay,garbage,cabal
   agon localnet --tempos 0 --dir ./net          runs on until Ctrl-C
   agon localnet --json | tail -n 1
 
@@ -55,11 +65,19 @@ offline. The others serve the models of the ladder: large, medium and small. Wit
 the subnet pins the model large; of the last three one serves medium under its name, one its weights \
 in four bits, one is often offline.
 
+With --with, known attacks join as processes beside the others: a validator that copies weights, an \
+operator with three UIDs for one model, a miner that relays to another, one that answers garbage, two \
+validators who judge the garbage of two miners of theirs as perfect. The last table says what each \
+earned beside the honest.
+
+The evidence of every validator is recomputed once its tempo was counted, and the end says whose \
+weights follow from it and which line of whose does not.
+
 With --json there is one line for each event on standard output: started, epoch, tempo, and summary \
 as the last. Everything else is said on standard error.
 
-It ends with 0 once all tempos are over (or on Ctrl-C with --tempos 0), the ledger verifies, and what \
-all hold sums to the issuance.";
+It ends with 0 once all tempos are over (or on Ctrl-C with --tempos 0), the ledger verifies, what \
+all hold sums to the issuance, and all evidence of the ordinary validators is equal.";
 
 /// Flags of `agon localnet`.
 #[derive(Debug, Args)]
@@ -77,6 +95,9 @@ pub struct LocalnetArgs {
     /// What the subnet asks
     #[arg(long, value_enum, default_value_t)]
     task: Ask,
+    /// Attacks that join, each a member or several
+    #[arg(long, value_enum, value_name = "NAME,...", value_delimiter = ',')]
+    with: Vec<Attack>,
     /// Tempos until it ends; 0 runs on
     #[arg(long, value_name = "COUNT", default_value_t = 4)]
     tempos: u64,
@@ -103,7 +124,8 @@ pub struct LocalnetArgs {
 pub async fn run(session: &Session, args: &LocalnetArgs) -> anyhow::Result<()> {
     let began = Instant::now();
     let shutdown = Shutdown::on_signals().context("listen for signals")?;
-    let cast = cast::cast(args.validators, args.miners, args.task);
+    let ordinary = cast::cast(args.validators, args.miners, args.task);
+    let cast = attacks::join(ordinary, &args.with);
     let programs = Programs::find(&cast)?;
     let models = Models::find(args.models.as_deref())?;
     let folder = open_folder(args.dir.as_deref())?;

@@ -11,7 +11,8 @@ use anyhow::Context;
 use serde_json::Value;
 use tokio::process::Command;
 
-use super::stage::{Folder, HOTKEY};
+use super::cast::HOTKEY;
+use super::stage::Folder;
 use super::troupe::Troupe;
 
 /// What each member of a committee has locked, whole units.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use agon_ledger_client::LedgerClient;
 use agon_protocol::amount::Amount;
 use agon_protocol::id::{BlockNumber, Hotkey, Netuid, Uid};
 use agon_protocol::message::{EpochView, EventView};
@@ -13,7 +14,9 @@ use futures::{StreamExt, pin_mut};
 use serde_json::Value;
 use tokio::process::Command;
 
+use super::audits::Audits;
 use super::board::{Board, Row, table};
+use super::income::incomes;
 use super::nodes::node_name;
 use super::report::{Event, Neuron, Report, Summary};
 use super::stage::{Actor, Ledger, Stage};
@@ -45,6 +48,7 @@ struct Run {
     epochs_paid: u64,
     seconds_to_first_paid_epoch: Option<f64>,
     rows: Vec<Row>,
+    audits: Audits,
 }
 
 /// A run from its first process to its last.
@@ -176,10 +180,27 @@ impl<'a> Play<'a> {
                 .await
                 .context("the node ended its stream of blocks")?
                 .map_err(told)?;
-            if self.see(&block, &board).await? {
+            let tempos = self.run.tempos;
+            let is_over = self.see(&block, &board).await?;
+            if self.run.tempos > tempos {
+                self.audit(&ledger.client, is_over).await?;
+            }
+            if is_over {
                 return Ok(());
             }
         }
+    }
+
+    /// Recomputes the evidence of the tempo before the one that was counted last: its weights are revealed now and its
+    /// coverage is known. At the end, that of the last one too.
+    async fn audit(&mut self, client: &LedgerClient, is_over: bool) -> anyhow::Result<()> {
+        let first = self.run.counted_from.context("a tempo that counts is counted")?;
+        let last = first + self.run.tempos - 1;
+        let settled = last.checked_sub(1).filter(|settled| *settled >= first);
+        for tempo in settled.into_iter().chain(is_over.then_some(last)) {
+            self.run.audits.audit(client, self.run.netuid, tempo).await?;
+        }
+        Ok(())
     }
 
     /// Takes note of a block; true when all tempos are over.
@@ -254,6 +275,8 @@ impl<'a> Play<'a> {
         let issuance_after = verify["issuance"].as_u64();
         let summary = Summary {
             neurons: self.run.rows.iter().map(Neuron::from).collect(),
+            attacks: incomes(self.actors, &self.run.rows),
+            audits: self.run.audits.of(self.actors),
             tempos: self.run.tempos,
             epochs_paid: self.run.epochs_paid,
             seconds_to_first_paid_epoch: self.run.seconds_to_first_paid_epoch,
@@ -311,5 +334,13 @@ fn judge(summary: &Summary) -> anyhow::Result<()> {
         "what all hold does not sum to the issuance: {}",
         summary.holdings
     );
+    let mut honest = summary.audits.iter().filter(|audit| audit.attack.is_none());
+    if let Some((name, line)) = honest.find_map(|audit| Some((&audit.name, audit.false_line.as_ref()?))) {
+        anyhow::bail!(
+            "the evidence of {name} of tempo {} does not follow: {}",
+            line.tempo,
+            line.line
+        );
+    }
     Ok(())
 }

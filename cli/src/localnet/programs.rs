@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-use super::cast::{Member, Part, Rung};
+use super::cast::{Member, Rung};
 
 /// Where the programs are.
 #[derive(Clone, Debug)]
@@ -17,6 +17,8 @@ pub struct Programs {
     pub validator: PathBuf,
     /// The miner that cheats; only looked for where somebody does.
     pub cheater: PathBuf,
+    /// The validator that cheats; only looked for where somebody does.
+    pub rogue: PathBuf,
 }
 
 impl Programs {
@@ -36,10 +38,17 @@ impl Programs {
             miner: dir.join("agon-miner"),
             validator: dir.join("agon-validator"),
             cheater: dir.join("agon-test-miner"),
+            rogue: dir.join("agon-test-validator"),
         };
-        let cheats = cast.iter().any(|member| matches!(member.part, Part::Cheater(_)));
+        let cheats = |role| {
+            let cheats = |member: &Member| member.role() == role && !member.is_honest();
+            cast.iter().any(cheats)
+        };
         let needed = [&programs.node, &programs.miner, &programs.validator];
-        let needed = needed.into_iter().chain(cheats.then_some(&programs.cheater));
+        let needed = needed
+            .into_iter()
+            .chain(cheats("miner").then_some(&programs.cheater))
+            .chain(cheats("validator").then_some(&programs.rogue));
         for path in needed {
             anyhow::ensure!(
                 path.is_file(),
@@ -110,6 +119,7 @@ fn candidates() -> Vec<PathBuf> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::attacks::{Attack, join};
     use super::super::cast::{Ask, cast};
     use super::*;
 
@@ -141,6 +151,9 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert!(error.contains("agon-test-miner"), "{error}");
+        let copied = join(cast(1, 5, Ask::Reading), &[Attack::Copier]);
+        let error = Programs::find_in(dir.path(), &copied).unwrap_err().to_string();
+        assert!(error.contains("agon-test-validator"), "{error}");
     }
 
     #[test]

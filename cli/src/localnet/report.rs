@@ -11,7 +11,9 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio::time::{Duration, Instant};
 
+use super::audits::Audit;
 use super::board::{Row, table};
+use super::income::Income;
 use crate::output::{note, print, print_json};
 
 /// How often a live table is drawn.
@@ -69,9 +71,12 @@ pub struct Neuron {
     hotkey: String,
     role: &'static str,
     model: Option<&'static str>,
+    attack: Option<&'static str>,
     incentive: u16,
     dividends: u16,
+    coverage_ppm: Option<u32>,
     emission: u64,
+    stake: u64,
     rating: Option<f64>,
     weight: Option<f64>,
 }
@@ -83,9 +88,12 @@ impl From<&Row> for Neuron {
             hotkey: row.hotkey.clone(),
             role: row.role,
             model: row.model,
+            attack: row.attack,
             incentive: row.incentive,
             dividends: row.dividends,
+            coverage_ppm: row.coverage_ppm,
             emission: row.earned,
+            stake: row.stake,
             rating: row.rating,
             weight: row.weight,
         }
@@ -97,6 +105,10 @@ impl From<&Row> for Neuron {
 pub struct Summary {
     /// Everybody; `emission` is what it was paid over the run.
     pub neurons: Vec<Neuron>,
+    /// What each attack earned beside the honest.
+    pub attacks: Vec<Income>,
+    /// Whether the weights of each validator follow from its evidence.
+    pub audits: Vec<Audit>,
     /// Tempos that counted.
     pub tempos: u64,
     /// Epochs that paid miners.
@@ -250,6 +262,8 @@ mod tests {
     fn the_summary_is_one_flat_object() {
         let summary = Summary {
             neurons: Vec::new(),
+            attacks: Vec::new(),
+            audits: Vec::new(),
             tempos: 2,
             epochs_paid: 1,
             seconds_to_first_paid_epoch: Some(31.5),

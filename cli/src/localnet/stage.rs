@@ -21,7 +21,7 @@ use futures::future::try_join_all;
 use futures::{StreamExt, pin_mut};
 use tokio::process::Command;
 
-use super::cast::{Ask, Cheat, Member, Part, Rung};
+use super::cast::{Ask, Member, Rung};
 use super::nodes::{Fund, Nodes, node_name};
 use super::programs::{Models, Programs};
 use super::troupe::Troupe;
@@ -29,23 +29,8 @@ use crate::session::told;
 
 /// Wallet of the subnet's owner.
 const OWNER: &str = "owner";
-/// Name of everybody's hotkey.
-pub(super) const HOTKEY: &str = "default";
-/// Share of answers that are audited where a model is pinned, percent: tempos of a localnet are short.
-const AUDIT_PERCENT: u32 = 25;
 /// What an account has beside what it stakes or locks, whole units.
 const FUNDS_UNITS: u64 = 100;
-/// Rounds of a validator last this many blocks, within the bounds below: ten in a tempo.
-const ROUND_BLOCKS: u64 = 4;
-/// Shortest time from one round to the next, milliseconds.
-const ROUND_MS_MIN: u64 = 200;
-/// Longest.
-const ROUND_MS_MAX: u64 = 1_000;
-/// Items that a round asks each miner: weights of a tempo then rest on some sixty, enough to tell rungs apart.
-const ITEMS: u32 = 6;
-/// Time for an answer, milliseconds: small models answer far sooner on two cores, and a miner that is away does not
-/// hold up a round for long.
-const DEADLINE_MS: u64 = 4_000;
 /// How long miners may take to load their models and announce themselves.
 const ANNOUNCE_DEADLINE: Duration = Duration::from_secs(180);
 
@@ -159,8 +144,8 @@ impl Stage<'_> {
 
     fn actor(&self, member: Member) -> anyhow::Result<Actor> {
         let mut rng = Entropy::os().rng();
-        let wallet = self.wallet(&member.name)?;
-        let (hotkey, _) = wallet.create_hotkey(HOTKEY, &mut rng)?;
+        let wallet = self.wallet(&member.wallet)?;
+        let (hotkey, _) = wallet.create_hotkey(&member.hotkey, &mut rng)?;
         let coldkey = wallet.coldkey(None)?;
         Ok(Actor {
             member,
@@ -194,9 +179,14 @@ impl Stage<'_> {
         Ok(task.to_owned())
     }
 
+    /// The wallet of that name, which is made where it is not there yet.
     fn wallet(&self, name: &str) -> anyhow::Result<Wallet> {
+        let wallets = self.folder.wallets();
+        if wallets.join(name).exists() {
+            return Ok(Wallet::open(&wallets, name)?);
+        }
         let protection = ColdkeyProtection::Unprotected;
-        let (wallet, _) = Wallet::create(&self.folder.wallets(), name, protection, &mut Entropy::os().rng())?;
+        let (wallet, _) = Wallet::create(&wallets, name, protection, &mut Entropy::os().rng())?;
         Ok(wallet)
     }
 
@@ -233,80 +223,33 @@ impl Stage<'_> {
         ledger: &Ledger,
         netuid: Netuid,
     ) -> anyhow::Result<()> {
-        let miners = actors.iter().filter(|actor| actor.stake().is_zero()).count();
-        for (actor, uri) in actors.iter().zip(ledger.uris.iter().cycle()) {
-            let command = self.command(&actor.member, uri, netuid, miners);
-            troupe.start(&actor.member.name, command)?;
+        for (index, (actor, uri)) in actors.iter().zip(ledger.uris.iter().cycle()).enumerate() {
+            let member = &actor.member;
+            if !actors[..index]
+                .iter()
+                .any(|other| other.member.wallet == member.wallet)
+            {
+                troupe.start(&member.name, self.command(member, actors, uri, netuid)?)?;
+            }
         }
         Ok(())
-    }
-
-    fn command(&self, member: &Member, ledger: &str, netuid: Netuid, miners: usize) -> Command {
-        let mut command = match member.part {
-            Part::Validator { .. } => self.validator(member, miners),
-            Part::Miner(rung) => self.miner(member, &self.programs.miner, rung),
-            Part::Cheater(cheat) => self.cheater(member, cheat),
-        };
-        command
-            .args(["--wallet", &member.name, "--hotkey", HOTKEY, "--wallets-dir"])
-            .arg(self.folder.wallets());
-        command.args(["--netuid", &netuid.to_string(), "--ledger", ledger]);
-        command
-    }
-
-    fn validator(&self, member: &Member, miners: usize) -> Command {
-        let mut command = Command::new(&self.programs.validator);
-        command
-            .arg("run")
-            .arg("--dir")
-            .arg(self.folder.member(&member.name));
-        command.args(["--miners", &miners.to_string(), "--items", &ITEMS.to_string()]);
-        let round_ms = (self.block_ms * ROUND_BLOCKS).clamp(ROUND_MS_MIN, ROUND_MS_MAX);
-        command.args([
-            "--round-ms",
-            &round_ms.to_string(),
-            "--deadline-ms",
-            &DEADLINE_MS.to_string(),
-        ]);
-        if self.ask == Ask::Inference {
-            command.arg("--reference").arg(self.models.folder(Rung::Large));
-            command.arg("--calibrations").arg(self.models.calibrations());
-            command.args(["--audit-percent", &AUDIT_PERCENT.to_string()]);
-        }
-        command
-    }
-
-    fn miner(&self, member: &Member, program: &Path, rung: Rung) -> Command {
-        let mut command = Command::new(program);
-        command
-            .args(["serve", "--listen", "127.0.0.1:0", "--state-dir"])
-            .arg(self.folder.member(&member.name));
-        command.arg("--model").arg(self.models.folder(rung));
-        command
-    }
-
-    fn cheater(&self, member: &Member, cheat: Cheat) -> Command {
-        let mut command = self.miner(member, &self.programs.cheater, cheat.rung());
-        command.args(["--behave", cheat.name()]);
-        if self.ask == Ask::Inference {
-            command.arg("--claim").arg(self.models.folder(Rung::Large));
-        }
-        command
     }
 }
 
 impl Actor {
     /// What it stakes on itself; nothing for a miner.
-    const fn stake(&self) -> Amount {
-        match self.member.part {
-            Part::Validator { stake } => stake,
-            Part::Miner(_) | Part::Cheater(_) => Amount::ZERO,
-        }
+    pub(super) const fn stake(&self) -> Amount {
+        self.member.part.stake()
+    }
+
+    pub(super) const fn is_miner(&self) -> bool {
+        self.stake().is_zero()
     }
 }
 
 impl Ledger {
-    /// Creates a subnet, registers everybody, and starts it. Accounts do not wait for each other.
+    /// Creates a subnet, registers everybody, and starts it. Accounts do not wait for each other; the hotkeys of one
+    /// do, since its transactions are numbered.
     ///
     /// # Errors
     ///
@@ -326,15 +269,16 @@ impl Ledger {
             .context("the subnet that was created is not listed")?
             .netuid;
         let price_max = Amount::from_units(1).expect("one unit fits an amount");
-        let registrations = actors.iter().map(|actor| {
-            self.send(
-                &actor.coldkey,
-                Call::Register {
+        let registrations = by_wallet(actors).into_values().map(|actors| async move {
+            for actor in actors {
+                let register = Call::Register {
                     netuid,
                     hotkey: actor.hotkey,
                     price_max,
-                },
-            )
+                };
+                self.send(&actor.coldkey, register).await?;
+            }
+            Ok(())
         });
         let start = self.send(&self.owner, Call::StartSubnet { netuid });
         tokio::try_join!(start, try_join_all(registrations))?;
@@ -351,7 +295,7 @@ impl Ledger {
         netuid: Netuid,
         actors: &[Actor],
     ) -> anyhow::Result<BTreeMap<Hotkey, (Uid, SocketAddr)>> {
-        let miners: Vec<&Actor> = actors.iter().filter(|actor| actor.stake().is_zero()).collect();
+        let miners: Vec<&Actor> = actors.iter().filter(|actor| actor.is_miner()).collect();
         let mut axons = BTreeMap::new();
         let all = self.wait_for_axons(netuid, miners.len(), &mut axons);
         match tokio::time::timeout(ANNOUNCE_DEADLINE, all).await {
@@ -401,7 +345,7 @@ impl Ledger {
     ///
     /// When the ledger refuses or goes away.
     pub async fn stake(&self, netuid: Netuid, actors: &[Actor]) -> anyhow::Result<()> {
-        let validators = actors.iter().filter(|actor| !actor.stake().is_zero());
+        let validators = actors.iter().filter(|actor| !actor.is_miner());
         let stakes = validators.map(|actor| {
             let Actor { coldkey, hotkey, .. } = actor;
             self.send(
@@ -427,11 +371,22 @@ impl Ledger {
     }
 }
 
-/// What everybody begins with.
+/// Everybody by their wallets.
+fn by_wallet(actors: &[Actor]) -> BTreeMap<&str, Vec<&Actor>> {
+    let mut wallets: BTreeMap<&str, Vec<&Actor>> = BTreeMap::new();
+    for actor in actors {
+        wallets.entry(&actor.member.wallet).or_default().push(actor);
+    }
+    wallets
+}
+
+/// What everybody begins with, one balance for each wallet.
 fn funded(owner: &Keypair, actors: &[Actor]) -> Vec<Fund> {
-    let others = actors
-        .iter()
-        .map(|actor| (actor.coldkey.clone(), funds(actor.stake())));
+    let others = by_wallet(actors).into_values().map(|actors| {
+        let stakes = actors.iter().map(|actor| actor.stake());
+        let put_away = stakes.fold(Amount::ZERO, Amount::saturating_add);
+        (actors[0].coldkey.clone(), funds(put_away))
+    });
     std::iter::once((owner.clone(), funds(SUBNET_LOCK_FLOOR)))
         .chain(others)
         .collect()

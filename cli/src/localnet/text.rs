@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::board::{Row, table};
 use super::report::Summary;
 use super::stage::Folder;
+use super::{audits, income};
 use crate::output::units;
 
 /// Where everything is, and what one may try.
@@ -96,8 +97,16 @@ pub fn summary_text(summary: &Summary, rows: &[Row]) -> String {
         true => String::new(),
         false => format!("{}\n\n", table(rows, Clock::system().now_ms())),
     };
+    let attacks = match summary.attacks.is_empty() {
+        true => String::new(),
+        false => format!("{}\n\n", income::table(&summary.attacks)),
+    };
+    let audits = match summary.audits.is_empty() {
+        true => String::new(),
+        false => format!("{}\n\n", audits::table(&summary.audits)),
+    };
     format!(
-        "{rows}{tempos} tempos, {epochs_paid} paid epochs, {seconds:.1} s; {first}\n\
+        "{rows}{attacks}{audits}{tempos} tempos, {epochs_paid} paid epochs, {seconds:.1} s; {first}\n\
          memory at most {} MB in all processes together\n{verified}",
         resident_bytes_peak / 1_000_000
     )
