@@ -2,10 +2,13 @@
 //!
 //! It reveals last in the window, and takes of the rows it can show the one that pays it most: the fresh one or, by
 //! revealing nothing, the one that stands from an earlier tempo; and, where several commits of a tempo may be open, any
-//! of the rows that it committed to.
+//! of the rows that it committed to, which it reveals last of all.
+//!
+//! On: whoever's newest commit was due and not revealed is paid no dividends of that tempo. Commits that are sealed to a
+//! beacon open by themselves, in their order; hash commits can be revealed in any order, which is what is left.
 
 use crate::attack::{Attack, Bound, Case, Trial};
-use crate::bloc::Bloc;
+use crate::bloc::{Bloc, all_covered};
 use crate::epochs::Epochs;
 use crate::miners::{Climate, Miners};
 use crate::random::Random;
@@ -41,23 +44,29 @@ impl Attack for Reveal {
     }
 
     fn defence(&self) -> &'static str {
-        "The row that is revealed has to be the one in the evidence, and a tempo's evidence pays only with its row."
+        "Whoever holds its newest commit back is paid no dividends; sealed commits open by themselves, in order."
     }
 
     fn cases(&self) -> Vec<Case> {
-        let case = |label: &str, choice| Case {
+        let case = |label: &str, choice, open| Case {
             label: label.to_owned(),
             off: Bound::AtLeast(1.0),
             on: Bound::AtMost(0.9),
-            open: Some(
-                "nothing asks for a reveal: the standing row goes on earning, and any of several open commits may be shown",
-            ),
+            open,
             explores: false,
             measure: Box::new(move |trial| ratio(choice, trial)),
         };
         vec![
-            case("leaves its standing row where that pays more", Choice::Withhold),
-            case("commits to three rows and reveals the best", Choice::Commits),
+            case(
+                "leaves its standing row where that pays more",
+                Choice::Withhold,
+                None,
+            ),
+            case(
+                "commits to three rows by hash and reveals the best last",
+                Choice::Commits,
+                Some("commits by hash can be revealed in any order, and the last one revealed stands"),
+            ),
         ]
     }
 }
@@ -84,9 +93,15 @@ fn ratio(choice: Choice, trial: Trial) -> f64 {
         let mut rows = miners.measured_by(VALIDATORS, &mut random);
         let copied = consensus.clone().filter(|_| choice == Choice::Commits);
         let others = [standing.clone(), copied].into_iter().flatten();
+        let fresh = rows[last].clone();
         rows[last] = best(&epochs, &rows, last, others);
+        let holds_back = choice == Choice::Withhold && rows[last] != fresh;
         standing = Some(rows[last].clone());
-        let paid = epochs.step(&rows);
+        let mut coverage = all_covered(VALIDATORS);
+        if trial.defence.is_on() && holds_back {
+            coverage[last] = 0;
+        }
+        let paid = epochs.step_covered(&rows, &coverage);
         consensus = Some(paid.consensus.iter().map(|share| f64::from(*share)).collect());
         selective += paid.validators[last];
         honest += paid.validators_in(0..last) / last as f64;
