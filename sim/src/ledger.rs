@@ -74,6 +74,7 @@ impl Ledger {
             block_emission: units(1),
             committee: Vec::new(),
             accounts: actors.iter().map(account).collect(),
+            beacon: None,
         };
         let mut ledger = Self {
             state: State::genesis(&genesis).expect("funds are within the supply"),
@@ -202,7 +203,7 @@ impl Ledger {
     pub fn close_tempo(&mut self) -> Option<EpochRecord> {
         for _ in 0..BLOCKS_MAX {
             let applied = self.block();
-            if let Some(epoch) = applied.epochs.iter().find(|epoch| epoch.netuid == SUBNET) {
+            if let Some(epoch) = applied.begun.epochs.iter().find(|epoch| epoch.netuid == SUBNET) {
                 return self.state.epoch_record(SUBNET, epoch.tempo);
             }
         }

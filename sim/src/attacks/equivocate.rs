@@ -132,6 +132,7 @@ fn genesis(seed: u64) -> Genesis {
         block_emission: Amount::ZERO,
         accounts: (0..=MEMBERS).map(account).collect(),
         committee: (0..MEMBERS).map(member).collect(),
+        beacon: None,
     }
 }
 
