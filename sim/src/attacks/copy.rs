@@ -127,7 +127,7 @@ fn on_ledger() -> Case {
         off: Bound::AtLeast(1.0),
         on: Bound::AtMost(0.02),
         open: None,
-        explores: false,
+        explores: true,
         measure: Box::new(ratio_on_ledger),
     }
 }

@@ -35,7 +35,7 @@ impl Attack for Grow {
     fn cases(&self) -> Vec<Case> {
         vec![Case {
             label: String::from("one of 16 validators, 16 miners, on the ledger"),
-            off: Bound::AtLeast(1.5),
+            off: Bound::AtLeast(1.2),
             on: Bound::AtMost(1.1),
             open: None,
             explores: false,

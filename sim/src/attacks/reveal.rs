@@ -1,11 +1,11 @@
 //! A2, selective reveal: a validator sees what the others revealed before it decides what to reveal itself.
 //!
-//! It reveals last in the window, and takes of the rows it can show the one that pays it most: the fresh one or, by
+//! It reveals last in the window, and takes of the rows it can show the one that pays it most: the newest one or, by
 //! revealing nothing, the one that stands from an earlier tempo; and, where several commits of a tempo may be open, any
-//! of the rows that it committed to, which it reveals last of all.
+//! of the rows that it committed to.
 //!
-//! On: whoever's newest commit was due and not revealed is paid no dividends of that tempo. Commits that are sealed to a
-//! beacon open by themselves, in their order; hash commits can be revealed in any order, which is what is left.
+//! On: whoever's newest commit was due and not revealed is paid no dividends of that tempo, and a reveal settles every
+//! commit before it, so that to show any other row than the newest is to hold the newest back.
 
 use crate::attack::{Attack, Bound, Case, Trial};
 use crate::bloc::{Bloc, all_covered};
@@ -44,29 +44,21 @@ impl Attack for Reveal {
     }
 
     fn defence(&self) -> &'static str {
-        "Whoever holds its newest commit back is paid no dividends; sealed commits open by themselves, in order."
+        "Whoever holds its newest commit back is paid no dividends; sealed commits open by themselves."
     }
 
     fn cases(&self) -> Vec<Case> {
-        let case = |label: &str, choice, open| Case {
+        let case = |label: &str, choice| Case {
             label: label.to_owned(),
             off: Bound::AtLeast(1.0),
             on: Bound::AtMost(0.9),
-            open,
+            open: None,
             explores: false,
             measure: Box::new(move |trial| ratio(choice, trial)),
         };
         vec![
-            case(
-                "leaves its standing row where that pays more",
-                Choice::Withhold,
-                None,
-            ),
-            case(
-                "commits to three rows by hash and reveals the best last",
-                Choice::Commits,
-                Some("commits by hash can be revealed in any order, and the last one revealed stands"),
-            ),
+            case("leaves its standing row where that pays more", Choice::Withhold),
+            case("commits to three rows and reveals the best", Choice::Commits),
         ]
     }
 }
@@ -95,7 +87,7 @@ fn ratio(choice: Choice, trial: Trial) -> f64 {
         let others = [standing.clone(), copied].into_iter().flatten();
         let fresh = rows[last].clone();
         rows[last] = best(&epochs, &rows, last, others);
-        let holds_back = choice == Choice::Withhold && rows[last] != fresh;
+        let holds_back = rows[last] != fresh;
         standing = Some(rows[last].clone());
         let mut coverage = all_covered(VALIDATORS);
         if trial.defence.is_on() && holds_back {
