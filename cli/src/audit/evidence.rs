@@ -124,6 +124,7 @@ impl Verdict {
         }
     }
 
+    /// A verdict that says nothing more.
     pub(crate) fn blank(validator: Hotkey, verdict: &'static str) -> Self {
         Self {
             validator: validator.to_string(),

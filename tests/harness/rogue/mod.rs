@@ -85,7 +85,7 @@ impl Desk {
     /// Commits `row` as the weights of the running tempo, or shows it where nothing is committed.
     async fn weigh(&mut self, view: &View, row: &[(Uid, u16)]) {
         let pairs: Vec<(u16, u16)> = row.iter().map(|(uid, weight)| (uid.0, *weight)).collect();
-        let version = view.subnet.parameter("version_key").unwrap_or(0);
+        let version = commit::version(&view.subnet, &Rules::of(&view.subnet));
         let weights = commit::row(view.subnet.tempo, &pairs, self.world.entropy.bytes32(), version);
         self.state.pending.push(Pending {
             weights,
