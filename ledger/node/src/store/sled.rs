@@ -133,7 +133,7 @@ impl Store for SledStore {
             self.write(batch.to_vec())?;
         }
         self.flush()?;
-        self.commit(head, &Changes::new(), &[])?;
+        self.commit(head, &Changes::new(), &Begun::default())?;
         self.flush()
     }
 }
