@@ -65,7 +65,7 @@ pub struct SimArgs {
     #[arg(long)]
     explore: bool,
     /// Draw the attack's chart into this file
-    #[arg(long, value_name = "FILE.svg", requires = "attack")]
+    #[arg(long, value_name = "FILE.svg", requires = "attack", conflicts_with_all = ["all", "list"])]
     plot: Option<PathBuf>,
     /// Write one page with every table and chart into this file
     #[arg(long, value_name = "FILE.html", conflicts_with = "list")]

@@ -98,9 +98,9 @@ pub(crate) struct Verdict {
     pub(crate) ledger: &'static str,
     pub(crate) coverage_ppm: Option<u32>,
     /// Rounds, answers and judgements that were repeated.
-    rounds: usize,
-    answers: usize,
-    judged: usize,
+    pub(crate) rounds: usize,
+    pub(crate) answers: usize,
+    pub(crate) judged: usize,
     /// The first line that does not follow, or why there is nothing to recompute.
     pub(crate) line: Option<String>,
     pub(crate) found: Option<String>,

@@ -140,6 +140,7 @@ fn a_miner_that_is_away_costs_little_when_others_see_it_too() {
     }
     ledger.close_tempo();
     for (key, work) in [101, 102, 103].into_iter().zip(&works) {
+        ledger.transact(key, reveal(&row)).unwrap();
         ledger.transact(key, work.opening(&ledger)).unwrap();
     }
     ledger.close_tempo();
