@@ -97,7 +97,7 @@ fn leaf(ratings: &Ratings, standing: &Standing, policy: &WeightPolicy) -> Result
     let window = ratings.windows().get(&standing.uid);
     Ok(StandingLeaf {
         uid: Uid(standing.uid),
-        window: window.map(|window| entries(window)).unwrap_or_default(),
+        window: window.map(entries).unwrap_or_default(),
         rating_ppm: standing.rating_ppm,
         voices: standing.voices,
         work: standing.work,

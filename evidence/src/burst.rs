@@ -44,7 +44,9 @@ mod tests {
     use super::*;
 
     fn asked(task: &str, round: u32, capacity: &Capacity) -> Option<Vec<(Uid, Range<u32>)>> {
-        let roster: Vec<(Uid, Hotkey)> = (0..3).map(|uid| (Uid(uid), Hotkey([uid as u8; 32]))).collect();
+        let roster: Vec<(Uid, Hotkey)> = (0..3_u8)
+            .map(|uid| (Uid(uid.into()), Hotkey([uid; 32])))
+            .collect();
         let context = Context {
             genesis: Digest([1; 32]),
             netuid: Netuid(1),

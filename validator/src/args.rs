@@ -52,7 +52,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Draw, ask, judge, rate, commit and reveal, until stopped
-    Run(RunArgs),
+    Run(Box<RunArgs>),
     /// Measure how far honest answers of a model are from each other, for tasks that pin it
     Calibrate(CalibrateArgs),
 }

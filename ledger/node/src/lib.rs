@@ -156,7 +156,7 @@ pub enum Storage {
 /// A ledger in memory. Clones are the same ledger, so that a simulated node finds it again after a restart.
 #[derive(Clone, Debug)]
 pub struct Memory {
-    genesis: Genesis,
+    genesis: Arc<Genesis>,
     blocks: Arc<Blocks>,
     store: Arc<MemoryStore>,
 }
@@ -166,7 +166,7 @@ impl Memory {
     #[must_use]
     pub fn new(genesis: Genesis) -> Self {
         Self {
-            genesis,
+            genesis: Arc::new(genesis),
             blocks: Arc::new(Blocks::in_memory()),
             store: Arc::default(),
         }
@@ -301,7 +301,7 @@ impl Opened {
     ) -> Result<Self, NodeError> {
         let chain = open::open_in_memory(&genesis, blocks, store)?;
         Ok(Self {
-            genesis,
+            genesis: Genesis::clone(&genesis),
             chain,
             folder: None,
             lock: None,

@@ -461,18 +461,18 @@ fn what_does_not_open_or_follow_is_dropped_with_an_event_and_pays_nothing() {
 fn a_validator_that_reveals_selectively_earns_nothing_more() {
     /// Pay of both validators in the last six of eight tempos, in which the second reveals where `reveals` says so. What
     /// was held before anybody weighed is paid in the second.
-    fn paid(reveals: impl Fn(u64) -> bool) -> [Amount; 2] {
+    fn paid(reveals: impl Fn(u16) -> bool) -> [Amount; 2] {
         let mut ledger = sealing();
         let mut shown: Option<Weights> = None;
         let mut paid = [Amount::ZERO; 2];
-        for round in 0..8 {
+        for round in 0..8_u16 {
             if let Some(row) = shown.take() {
                 ledger.transact(101, reveal(&row)).unwrap();
                 if reveals(round) {
                     ledger.transact(104, reveal(&row)).unwrap();
                 }
             }
-            let row = ledger.weights(&[(2, 30 + round as u16), (3, 10)]);
+            let row = ledger.weights(&[(2, 30 + round), (3, 10)]);
             ledger.transact(101, commit(101, &row)).unwrap();
             ledger.transact(104, commit(104, &row)).unwrap();
             shown = Some(row);
