@@ -110,7 +110,7 @@ impl Bloc {
 /// A subnet under the ledger's rules about evidence, for validators of which some forge.
 ///
 /// A forged row is shown to the ledger while it waits for its epoch: evidence is committed one tempo before the epoch
-/// that pays for it. The row goes, the permit is gone for [`TEMPOS_BARRED`] tempos, coverage is 0 and a share of the
+/// that pays for it. The row goes, the permit is gone for `TEMPOS_BARRED` tempos, coverage is 0 and a share of the
 /// stake is lost. Then the validator is back, and may forge again.
 #[derive(Clone, Debug)]
 pub struct Court {

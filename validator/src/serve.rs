@@ -1,7 +1,7 @@
 //! Serves evidence: what is kept of each tempo, to anyone who asks, in pieces.
 //!
 //! Evidence is public, so there is nobody to refuse; what a stranger can cost is bounded by the connections and streams
-//! of [`agon_runtime::net`] and by one piece of [`CHUNK_BYTES`] in memory for each.
+//! of [`agon_runtime::net`] and by one piece of `CHUNK_BYTES` in memory for each.
 
 use std::io::SeekFrom;
 

@@ -12,7 +12,7 @@ use crate::weights::{WeightFiles, add_bytes};
 /// Opens the digest of a model, so that it can never be taken for the digest of something else.
 const DIGEST_CONTEXT: &[u8] = b"agon model 1";
 
-/// The digest of the model in the folder `dir`, as [`ModelInfo::digest`]; nothing is kept in memory.
+/// The digest of the model in the folder `dir`, as `ModelInfo::digest`; nothing is kept in memory.
 ///
 /// # Errors
 ///
