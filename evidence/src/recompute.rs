@@ -234,14 +234,7 @@ impl Tree {
     }
 
     fn open_answer(&self, of: &AnswerRecord) -> Option<OpenedLeaf> {
-        let challenge = of.challenge.message();
-        self.open(|leaf| match leaf {
-            Leaf::Answer(leaf) => {
-                (leaf.header.round, leaf.header.item_index, leaf.uid)
-                    == (challenge.round, challenge.item_index, of.uid)
-            }
-            _ => false,
-        })
+        self.open(|leaf| is_answer(leaf, of))
     }
 
     fn open_item(&self, round: u32, item_index: u32) -> Option<OpenedLeaf> {
@@ -269,12 +262,12 @@ impl Tree {
             "round {}, item {}, uid {}",
             round.round, challenge.item_index, answer.uid
         );
-        let opened = self.open_answer(answer);
-        if let Some(Leaf::Answer(leaf)) = opened.as_ref().map(|opened| &opened.leaf)
+        // A path is as long to make as the tree is: it is made for a difference alone.
+        if let Some(Leaf::Answer(leaf)) = self.leaves.iter().find(|leaf| is_answer(leaf, answer))
             && let Err(broken) = answer::check(context, draws, leaf)
         {
             let shown = (round.round as usize + 1).min(self.draws.len());
-            let forgery = opened.map(|answer| Forgery::Answer {
+            let forgery = self.open_answer(answer).map(|answer| Forgery::Answer {
                 answer,
                 draws: self.draws[..shown].to_vec(),
             });
@@ -319,7 +312,7 @@ impl Tree {
             equal.rejected += 1;
             return Ok(());
         }
-        let forgery = opened.map(|answer| Forgery::Judgement {
+        let forgery = self.open_answer(answer).map(|answer| Forgery::Judgement {
             answer,
             text: text.clone(),
         });
@@ -396,6 +389,13 @@ impl Tree {
         let (found, expected) = (weight(&bundle.row, uid), weight(&outcome.row, uid));
         Err(Difference::at(format!("uid {uid}: the weight"), found, expected).proven_by(forgery))
     }
+}
+
+/// Whether a leaf is that of this answer.
+fn is_answer(leaf: &Leaf, of: &AnswerRecord) -> bool {
+    let challenge = of.challenge.message();
+    let Leaf::Answer(leaf) = leaf else { return false };
+    (leaf.header.round, leaf.header.item_index, leaf.uid) == (challenge.round, challenge.item_index, of.uid)
 }
 
 fn told(standing: &StandingLeaf) -> String {
