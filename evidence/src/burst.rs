@@ -54,6 +54,7 @@ mod tests {
             tempo: 7,
             beacon: Digest([2; 32]),
             validator: Hotkey([2; 32]),
+            asker: Hotkey([2; 32]),
             roster: &roster,
             rounds: 4,
             miners: 2,

@@ -78,6 +78,7 @@ impl Tempo {
             tempo: self.number,
             beacon: self.beacon,
             validator: self.validator.hotkey(),
+            asker: self.validator.hotkey(),
             roster: &self.roster,
             rounds: self.rounds,
             miners: self.miners_per_round,

@@ -3,20 +3,10 @@
 use super::{digest, key, list, netuid, text, uid, v1};
 use crate::codec;
 use crate::id::{Hotkey, Uid};
-use crate::message::{EvidenceLine, EvidenceView, MessageError};
-
-/// Most canonical bytes of a commit.
-const COMMIT_BYTES_MAX: usize = 128;
+use crate::message::{EvidenceCommit, EvidenceLine, EvidenceView, MessageError};
 
 impl From<EvidenceView> for v1::EvidenceReply {
     fn from(view: EvidenceView) -> Self {
-        let roster = view
-            .roster
-            .into_iter()
-            .map(|(uid, hotkey)| v1::EvidenceRosterLine {
-                uid: uid.0.into(),
-                hotkey: hotkey.0.to_vec(),
-            });
         Self {
             netuid: view.netuid.0.into(),
             tempo: view.tempo,
@@ -25,10 +15,20 @@ impl From<EvidenceView> for v1::EvidenceReply {
             rounds: view.rounds,
             miners: view.miners,
             openings: view.openings,
-            roster: roster.collect(),
+            roster: lines(view.roster),
+            in_sessions: view.in_sessions,
+            permitted: lines(view.permitted),
             validators: view.validators.into_iter().map(Into::into).collect(),
         }
     }
+}
+
+fn lines(list: Vec<(Uid, Hotkey)>) -> Vec<v1::EvidenceRosterLine> {
+    let line = |(uid, hotkey): (Uid, Hotkey)| v1::EvidenceRosterLine {
+        uid: uid.0.into(),
+        hotkey: hotkey.0.to_vec(),
+    };
+    list.into_iter().map(line).collect()
 }
 
 impl From<EvidenceLine> for v1::EvidenceLine {
@@ -36,6 +36,7 @@ impl From<EvidenceLine> for v1::EvidenceLine {
         Self {
             uid: line.uid.0.into(),
             hotkey: line.hotkey.0.to_vec(),
+            asker: line.asker.0.to_vec(),
             commit: codec::encode(&line.commit),
             opened: line.is_opened,
             forged: line.is_forged,
@@ -48,7 +49,6 @@ impl TryFrom<v1::EvidenceReply> for EvidenceView {
     type Error = MessageError;
 
     fn try_from(reply: v1::EvidenceReply) -> Result<Self, MessageError> {
-        let roster: Vec<RosterLine> = list("roster", reply.roster)?;
         Ok(Self {
             netuid: netuid(reply.netuid)?,
             tempo: reply.tempo,
@@ -57,10 +57,20 @@ impl TryFrom<v1::EvidenceReply> for EvidenceView {
             rounds: reply.rounds,
             miners: reply.miners,
             openings: reply.openings,
-            roster: roster.into_iter().map(|line| line.0).collect(),
+            roster: pairs("roster", reply.roster)?,
+            in_sessions: reply.in_sessions,
+            permitted: pairs("permitted", reply.permitted)?,
             validators: list("validators", reply.validators)?,
         })
     }
+}
+
+fn pairs(
+    field: &'static str,
+    lines: Vec<v1::EvidenceRosterLine>,
+) -> Result<Vec<(Uid, Hotkey)>, MessageError> {
+    let lines: Vec<RosterLine> = list(field, lines)?;
+    Ok(lines.into_iter().map(|line| line.0).collect())
 }
 
 struct RosterLine((Uid, Hotkey));
@@ -80,7 +90,8 @@ impl TryFrom<v1::EvidenceLine> for EvidenceLine {
         Ok(Self {
             uid: uid(line.uid)?,
             hotkey: Hotkey(key("hotkey", &line.hotkey)?),
-            commit: codec::decode(&line.commit, COMMIT_BYTES_MAX)?,
+            asker: Hotkey(key("asker", &line.asker)?),
+            commit: codec::decode(&line.commit, EvidenceCommit::BYTES_MAX)?,
             is_opened: line.opened,
             is_forged: line.forged,
             coverage_ppm: line.coverage_ppm,

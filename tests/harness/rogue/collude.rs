@@ -250,7 +250,7 @@ impl Colluder {
             row: weighed.row,
         };
         let context = Context::of(terms, desk.genesis, hotkey);
-        let commit = bundle.commit(&context, desk.config.served_at);
+        let commit = bundle.commit(&context, desk.config.served_at, None);
         self.bundles.keep(&bundle)?;
         desk.state.owed.push(Owed {
             commit,

@@ -35,6 +35,8 @@ impl State {
             miners: roster.miners_per_round,
             openings: roster.openings,
             roster: roster.miners,
+            in_sessions: roster.in_sessions,
+            permitted: roster.validators,
             validators,
         })
     }
@@ -53,6 +55,7 @@ fn line(roster: &Roster, record: EvidenceRecord, coverage_ppm: Option<u32>) -> O
     Some(EvidenceLine {
         uid,
         hotkey,
+        asker: record.asker,
         commit: record.commit,
         is_opened: record.shown.is_some(),
         is_forged: record.forged,
