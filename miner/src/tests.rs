@@ -135,6 +135,7 @@ impl Bench {
             tempo: 4,
             beacons: BTreeMap::from([(4, Digest([5; 32]))]),
             permitted: BTreeMap::from([(validator.hotkey(), 250_000)]),
+            ..SubnetSnapshot::default()
         };
         let (dropped, shutdown) = (Arc::new(AtomicBool::new(false)), Shutdown::new());
         let environment = Environment {
@@ -150,7 +151,8 @@ impl Bench {
         let service = Service {
             pair,
             admission,
-            subnet: watch::Sender::new(Some(Arc::new(snapshot))).subscribe(),
+            subnet: watch::Sender::new(Some(Arc::new(snapshot))),
+            budget: Mutex::default(),
             replay: Mutex::new(Replay::in_memory()),
             traces: Mutex::default(),
             models: Models::one(Scripted {

@@ -41,6 +41,7 @@ fn subnet() -> SubnetSnapshot {
         tempo: 4,
         beacons: BTreeMap::from([(3, Digest([4; 32])), (4, BEACON)]),
         permitted: BTreeMap::from([(validator().hotkey(), 1_000_000)]),
+        ..SubnetSnapshot::default()
     }
 }
 

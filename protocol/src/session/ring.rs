@@ -98,20 +98,6 @@ pub enum CertificateError {
     Open,
 }
 
-impl CertificateError {
-    /// Name of the rule.
-    #[must_use]
-    pub const fn rule(&self) -> &'static str {
-        match self {
-            Self::NotAMember { .. } => "certificate member",
-            Self::Tempo { .. } => "certificate tempo",
-            Self::Members { .. } => "certificate members",
-            Self::Encoding { .. } => "certificate encoding",
-            Self::Open => "certificate",
-        }
-    }
-}
-
 /// That a session is of a permitted validator.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct Certificate {
