@@ -243,7 +243,12 @@ pub async fn run<B: Backend>(
     tasks.spawn("ledger follower", follower.run(shutdown.clone()));
     tasks.spawn(
         "snapshots",
-        follow::keep_snapshots((client.clone(), genesis), views.clone(), snapshots, shutdown.clone()),
+        follow::keep_snapshots(
+            (client.clone(), genesis),
+            views.clone(),
+            snapshots,
+            shutdown.clone(),
+        ),
     );
     let who = (config.pair, config.netuid, axon);
     let announcer = announce::keep_announced(client, who, models, views, shutdown.clone());

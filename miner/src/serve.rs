@@ -15,7 +15,8 @@ use agon_protocol::grpc::trace::WINDOWS_MAX;
 use agon_protocol::grpc::v1::ask_reply::Part as WirePart;
 use agon_protocol::grpc::v1::introductions_server::{Introductions, IntroductionsServer};
 use agon_protocol::grpc::v1::{
-    AskReply, AskRequest, IntroduceReply, IntroduceRequest, OpenReply, OpenRequest, SignedReceipt, Tokens, miner_server,
+    AskReply, AskRequest, IntroduceReply, IntroduceRequest, OpenReply, OpenRequest, SignedReceipt, Tokens,
+    miner_server,
 };
 use agon_protocol::grpc::{self};
 use agon_protocol::id::{Digest, Hotkey};

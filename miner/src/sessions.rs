@@ -63,7 +63,10 @@ impl Sessions {
     /// [`Refusal`] for what is refused whether the certificate holds or not.
     pub fn ring_for(&self, certificate: &Certificate) -> Result<Option<Arc<Ring>>, Refusal> {
         let Certificate { tempo, key, tag, .. } = certificate;
-        let ring = self.rings.get(tempo).ok_or(Refusal::NoSessions { tempo: *tempo })?;
+        let ring = self
+            .rings
+            .get(tempo)
+            .ok_or(Refusal::NoSessions { tempo: *tempo })?;
         match self.of_tag(*tempo, tag) {
             None => Ok(Some(Arc::clone(ring))),
             Some(known) if known == *key => Ok(None),
@@ -167,11 +170,7 @@ impl Budget {
     }
 }
 
-fn take_of_address(
-    buckets: &mut BTreeMap<IpAddr, Bucket>,
-    host: IpAddr,
-    now_ms: u64,
-) -> Result<(), Refusal> {
+fn take_of_address(buckets: &mut BTreeMap<IpAddr, Bucket>, host: IpAddr, now_ms: u64) -> Result<(), Refusal> {
     if buckets.len() >= ADDRESSES_MAX && !buckets.contains_key(&host) {
         buckets.retain(|_, bucket| {
             bucket.fill(ADDRESS_AT_ONCE_MAX, ADDRESS_PER_SECOND, now_ms);
@@ -247,7 +246,11 @@ mod tests {
             Ok(true),
             "again costs nothing"
         );
-        assert_eq!(sessions.tempo_of(&pair(1).hotkey()), None, "whose it is stays unknown");
+        assert_eq!(
+            sessions.tempo_of(&pair(1).hotkey()),
+            None,
+            "whose it is stays unknown"
+        );
         sessions.keep_only(|tempo| tempo > 4);
         assert_eq!(sessions.tempo_of(&certificate.key), None);
     }
@@ -257,10 +260,7 @@ mod tests {
         let mut sessions = sessions();
         introduce(&mut sessions, &certificate(1, 4)).unwrap();
         let own = pair(1).session(&input(4));
-        let second = Session {
-            pair: pair(8),
-            ..own
-        };
+        let second = Session { pair: pair(8), ..own };
         let second = ring(4).certify(&pair(1), &second).unwrap();
         let refused = Err(Refusal::SecondSession { tempo: 4 });
         assert_eq!(sessions.ring_for(&second).map(drop), refused);

@@ -73,9 +73,9 @@ impl Keypair {
     #[must_use]
     pub fn session(&self, input: &SessionInput) -> Session {
         let (output, proof) = self.draw_of(input.transcript(), SESSION_OUTPUT_CONTEXT);
-        let (pair, _) =
-            self.schnorrkel()
-                .derived_key_simple_rng(ChainCode(output), SESSION_INDEX, NoEntropy);
+        let (pair, _) = self
+            .schnorrkel()
+            .derived_key_simple_rng(ChainCode(output), SESSION_INDEX, NoEntropy);
         Session {
             pair: Self::from_schnorrkel(pair),
             proof,

@@ -309,9 +309,7 @@ impl Ring {
         }
         PublicKey::from_bytes(&key.0).map_err(|_| CertificateError::Encoding { field: "key" })?;
         let first = canonical("challenge", challenge)?;
-        let responses = responses
-            .iter()
-            .map(|response| canonical("response", response));
+        let responses = responses.iter().map(|response| canonical("response", response));
         let responses: Vec<Scalar> = responses.collect::<Result<_, _>>()?;
         let walk = Walk::new(self, *key, *tag)?;
         let last = responses

@@ -150,7 +150,7 @@ impl Colluder {
         let burst = burst(&context, &*task, &self.desk.state.memory.capacity, round, &draw);
         let plan = round::plan(&setting, &size, &drawable, burst, &mut self.nonces, time_ms);
         let deadline = Duration::from_millis(size.deadline_ms);
-        let asking = query::ask_all(&mut self.miners, &plan, deadline);
+        let asking = query::ask_all(&mut self.miners, &plan, None, deadline);
         answering.spawn(async move {
             Answered {
                 round,

@@ -76,7 +76,8 @@ impl EvidenceRecord {
             ..
         } = self.commit;
         (session.is_some() || self.asker == self.hotkey)
-            && (1..=commit::LEAVES_MAX).contains(&leaf_count) && claimed_ppm <= COVERAGE_FULL_PPM
+            && (1..=commit::LEAVES_MAX).contains(&leaf_count)
+            && claimed_ppm <= COVERAGE_FULL_PPM
     }
 }
 

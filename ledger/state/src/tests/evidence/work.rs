@@ -64,7 +64,9 @@ impl Work {
         let session = roster
             .in_sessions
             .then(|| pair(key).session(&session_input(ledger, tempo)));
-        let asker = session.as_ref().map_or_else(|| pair(key), |session| session.pair.clone());
+        let asker = session
+            .as_ref()
+            .map_or_else(|| pair(key), |session| session.pair.clone());
         let (outputs, draws): (Vec<_>, Vec<_>) = inputs.iter().map(|input| asker.draw(input)).unzip();
         let others = roster.miners.iter().filter(|(_, miner)| *miner != hotkey(key));
         let candidates: Vec<Uid> = others.map(|(uid, _)| *uid).collect();
