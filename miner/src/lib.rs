@@ -230,7 +230,7 @@ pub async fn run<B: Backend>(
             miner: config.pair.hotkey(),
         },
         subnet: snapshots.clone(),
-        budget: Mutex::default(),
+        budget: tokio::sync::Mutex::default(),
         replay: Mutex::new(open_replay(&config, world.clock.now_ms())?),
         traces: Mutex::default(),
         models: models.clone(),

@@ -68,8 +68,8 @@ pub struct Service<B> {
     pub admission: Admission,
     /// What the ledger says, and the sessions that were introduced.
     pub subnet: SubnetSender,
-    /// Certificates that there is time to verify.
-    pub budget: Mutex<Budget>,
+    /// Certificates that there is time to verify; whoever verifies one holds it.
+    pub budget: tokio::sync::Mutex<Budget>,
     /// Used nonces.
     pub replay: Mutex<Replay>,
     /// Codes of the newest answers.
@@ -262,16 +262,11 @@ impl<B> Service<B> {
         let Some(ring) = subnet.sessions.ring_for(&certificate)? else {
             return Ok("known");
         };
-        {
-            let mut budget = self.budget.lock().unwrap_or_else(PoisonError::into_inner);
-            budget.take(ip, self.known.has(ip), self.clock.now_ms())?;
-        }
-        // Milliseconds of work: not on a thread that others wait for.
-        let verified = tokio::task::spawn_blocking(move || ring.verify(&certificate)).await;
-        let verified = verified.map_err(|error| Refusal::Unavailable {
-            reason: format!("the certificate could not be verified: {error}"),
-        })?;
-        let introduced = verified.map_err(Refusal::Certificate)?;
+        // Held while verifying, so that the milliseconds that it takes are one thread's at most.
+        let mut budget = self.budget.lock().await;
+        budget.take(ip, self.known.has(ip), self.clock.now_ms())?;
+        let introduced = ring.verify(&certificate).map_err(Refusal::Certificate)?;
+        drop(budget);
         let mut outcome = Err(Refusal::NoSessions {
             tempo: introduced.tempo(),
         });

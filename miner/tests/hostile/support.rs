@@ -115,7 +115,7 @@ impl Bench {
             pair,
             admission,
             subnet: watch::Sender::new(Some(Arc::new(snapshot))),
-            budget: Mutex::default(),
+            budget: tokio::sync::Mutex::default(),
             replay: Mutex::new(Replay::in_memory()),
             traces: Mutex::default(),
             models: Models::one(Paced {

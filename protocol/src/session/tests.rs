@@ -282,6 +282,36 @@ fn certificates_are_the_same_every_time_and_share_no_nonce() {
     }
 }
 
+/// Hotkeys of seeds, the session of one of them, its proof and its certificate, for another implementation.
+#[test]
+fn sessions_have_the_bytes_on_file() {
+    let session = pair(2).session(&INPUT);
+    let fields = [
+        ("input", codec::encode(&INPUT)),
+        ("ring", (1..6).flat_map(|seed| pair(seed).public()).collect()),
+        ("hotkey", pair(2).public().to_vec()),
+        ("session", session.pair.public().to_vec()),
+        ("proof", codec::encode(&session.proof)),
+        ("certificate", certificate(2).to_bytes()),
+    ];
+    let mut lines = String::from("# name, and bytes in hex; written by protocol, AGON_BLESS=1 rewrites it\n");
+    for (name, bytes) in fields {
+        lines.push_str(&format!("{name} {}\n", hex::encode(bytes)));
+    }
+    let file = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../tests/golden/data/keys/sessions.txt"
+    );
+    if std::env::var_os("AGON_BLESS").is_some() {
+        std::fs::write(file, &lines).unwrap();
+    }
+    assert_eq!(
+        lines,
+        std::fs::read_to_string(file).unwrap(),
+        "bytes of sessions changed; if that is meant, bless it and say so in the changelog"
+    );
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
