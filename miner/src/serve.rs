@@ -7,21 +7,20 @@
 //!
 //! Introductions of sessions have a service of their own, before the gates: see [`crate::sessions`].
 
-use std::net::{IpAddr, Ipv4Addr};
+mod introductions;
+
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use agon_protocol::grpc::trace::WINDOWS_MAX;
 use agon_protocol::grpc::v1::ask_reply::Part as WirePart;
-use agon_protocol::grpc::v1::introductions_server::{Introductions, IntroductionsServer};
+use agon_protocol::grpc::v1::introductions_server::IntroductionsServer;
 use agon_protocol::grpc::v1::{
-    AskReply, AskRequest, IntroduceReply, IntroduceRequest, OpenReply, OpenRequest, SignedReceipt, Tokens,
-    miner_server,
+    AskReply, AskRequest, OpenReply, OpenRequest, SignedReceipt, Tokens, miner_server,
 };
 use agon_protocol::grpc::{self};
 use agon_protocol::id::{Digest, Hotkey};
 use agon_protocol::message::{Challenge, FinishReason, Receipt, Signed, Trace, Verified, answer_digest};
-use agon_protocol::session::Certificate;
 use agon_protocol::sign::Keypair;
 use agon_runtime::clock::Clock;
 use agon_runtime::net::{self, Incoming, Known};
@@ -225,57 +224,6 @@ impl<B: Backend> miner_server::Miner for Handle<B> {
             .open(&request.into_inner())
             .map(Response::new)
             .map_err(refused)
-    }
-}
-
-#[tonic::async_trait]
-impl<B: Backend> Introductions for Handle<B> {
-    async fn introduce(
-        &self,
-        request: Request<IntroduceRequest>,
-    ) -> Result<Response<IntroduceReply>, Status> {
-        let ip = request
-            .remote_addr()
-            .map_or(Ipv4Addr::UNSPECIFIED.into(), |addr| addr.ip());
-        let outcome = self.0.introduce(&request.into_inner(), ip).await;
-        let name = match &outcome {
-            Ok(name) => name,
-            Err(refusal) => {
-                debug!(rule = refusal.rule(), %refusal, "introduction refused");
-                refusal.rule()
-            }
-        };
-        metrics::counter!("agon_miner_introductions_total", "outcome" => name).increment(1);
-        outcome?;
-        Ok(Response::new(IntroduceReply {}))
-    }
-}
-
-impl<B> Service<B> {
-    /// Notes a session that a permitted validator asks by; gives the outcome that is counted.
-    async fn introduce(&self, wire: &IntroduceRequest, ip: IpAddr) -> Result<&'static str, Refusal> {
-        let certificate = Certificate::from_bytes(&wire.certificate);
-        let certificate = certificate.map_err(|error| Refusal::Malformed {
-            reason: format!("certificate: {error}"),
-        })?;
-        let subnet = known(self.subnet.borrow().clone())?;
-        let Some(ring) = subnet.sessions.ring_for(&certificate)? else {
-            return Ok("known");
-        };
-        // Held while verifying, so that the milliseconds that it takes are one thread's at most.
-        let mut budget = self.budget.lock().await;
-        budget.take(ip, self.known.has(ip), self.clock.now_ms())?;
-        let introduced = ring.verify(&certificate).map_err(Refusal::Certificate)?;
-        drop(budget);
-        let mut outcome = Err(Refusal::NoSessions {
-            tempo: introduced.tempo(),
-        });
-        self.subnet.send_if_modified(|snapshot| {
-            let Some(snapshot) = snapshot else { return false };
-            outcome = Arc::make_mut(snapshot).sessions.introduce(&introduced);
-            outcome.is_ok()
-        });
-        outcome.map(|()| "introduced")
     }
 }
 
