@@ -161,18 +161,9 @@ pub const METRICS: &[Metric] = &[
         "agon_miner_first_token_seconds",
         "Seconds from admission to the first text, by the sender's share of stake: tenth_or_more, hundredth_or_more, less",
     ),
-    Metric::gauge(
-        "agon_miner_queue_challenges",
-        "Challenges that wait, at the newest challenge",
-    ),
-    Metric::gauge(
-        "agon_miner_queue_senders",
-        "Senders that have challenges waiting, at the newest challenge",
-    ),
-    Metric::gauge(
-        "agon_miner_active_challenges",
-        "Challenges being answered, at the newest challenge",
-    ),
+    Metric::gauge("agon_miner_queue_challenges", "Challenges that wait"),
+    Metric::gauge("agon_miner_queue_senders", "Senders that have challenges waiting"),
+    Metric::gauge("agon_miner_active_challenges", "Challenges being answered"),
     Metric::counter("agon_miner_steps_total", "Steps of the model"),
     Metric::counter(
         "agon_miner_step_rows_total",
@@ -238,6 +229,7 @@ pub async fn run<B: Backend>(
         "snapshots",
         follow::keep_snapshots(views.clone(), snapshots, shutdown.clone()),
     );
+    tasks.spawn("metrics", models.clone().keep_told(shutdown.clone()));
     let who = (config.pair, config.netuid, axon);
     let announcer = announce::keep_announced(client, who, models, views, shutdown.clone());
     tasks.spawn("announcer", announcer);
