@@ -65,27 +65,26 @@ mod tests {
     const INFERENCE: &str = "inference-abababababababababababababababab";
 
     #[test]
-    fn the_first_round_beyond_those_owed_is_a_burst_of_one_item_each() {
+    fn the_first_round_beyond_those_owed_is_a_burst_of_all_that_the_task_asks_at_once() {
         let nothing = Capacity::default();
         assert_eq!(asked(INFERENCE, 3, &nothing), None);
         assert_eq!(
             asked(INFERENCE, 4, &nothing),
-            Some(vec![(Uid(0), 0..1), (Uid(1), 1..2)])
+            Some(vec![(Uid(0), 0..8), (Uid(1), 8..16)])
         );
         assert_eq!(asked("reading", 4, &nothing), None);
     }
 
     #[test]
-    fn who_managed_a_burst_is_asked_twice_as_much_up_to_the_task_s_bound() {
+    fn who_fell_short_ramps_from_one_item_up_to_the_task_s_bound() {
         let mut capacity = Capacity::default();
-        for verified in [1, 2, 4, 8, 8] {
-            let burst = Burst {
+        for (asked, verified, next) in [(8, 3, 1), (1, 1, 2), (2, 2, 4), (4, 4, 8), (8, 8, 8)] {
+            capacity.record(&[Burst {
                 uid: 0,
-                asked: verified,
+                asked,
                 verified,
-            };
-            capacity.record(&[burst]);
+            }]);
+            assert_eq!(capacity.to_ask(0, agon_subnets::inference::BURST_ITEMS), next);
         }
-        assert_eq!(capacity.to_ask(0, agon_subnets::inference::BURST_ITEMS), 8);
     }
 }
