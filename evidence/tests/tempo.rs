@@ -56,6 +56,7 @@ fn context(roster: &[(Uid, Hotkey)]) -> Context<'_> {
         beacon: Digest([2; 32]),
         validator: validator().hotkey(),
         roster,
+        at_once: &[8; MINERS as usize + 1],
         rounds: ROUNDS,
         miners: PER_ROUND,
     }

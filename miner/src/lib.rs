@@ -83,6 +83,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// What to announce instead of the address that was bound, for hosts behind a router.
     pub announce: Option<SocketAddr>,
+    /// Answers that it says it can give at once.
+    pub at_once: u16,
     /// Folder of the miner's own state; none keeps it in memory.
     pub state_dir: Option<PathBuf>,
 }
@@ -260,6 +262,7 @@ fn axon<B: Backend>(config: &Config, bound: SocketAddr, models: &Models<B>) -> R
         ip,
         port,
         protocol: Axon::PROTOCOL,
+        at_once: config.at_once,
         models: models::announced(&models.served()),
     })
 }

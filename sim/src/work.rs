@@ -79,6 +79,7 @@ impl Tempo {
             beacon: self.beacon,
             validator: self.validator.hotkey(),
             roster: &self.roster,
+            at_once: &[],
             rounds: self.rounds,
             miners: self.miners_per_round,
         }

@@ -1,6 +1,6 @@
 //! Evidence of a tempo on the wire.
 
-use super::{digest, key, list, netuid, text, uid, v1};
+use super::{digest, key, list, narrow, netuid, text, uid, v1};
 use crate::codec;
 use crate::id::{Hotkey, Uid};
 use crate::message::{EvidenceLine, EvidenceView, MessageError};
@@ -10,13 +10,12 @@ const COMMIT_BYTES_MAX: usize = 128;
 
 impl From<EvidenceView> for v1::EvidenceReply {
     fn from(view: EvidenceView) -> Self {
-        let roster = view
-            .roster
-            .into_iter()
-            .map(|(uid, hotkey)| v1::EvidenceRosterLine {
-                uid: uid.0.into(),
-                hotkey: hotkey.0.to_vec(),
-            });
+        let lines = view.roster.into_iter().zip(view.at_once);
+        let roster = lines.map(|((uid, hotkey), at_once)| v1::EvidenceRosterLine {
+            uid: uid.0.into(),
+            hotkey: hotkey.0.to_vec(),
+            at_once: at_once.into(),
+        });
         Self {
             netuid: view.netuid.0.into(),
             tempo: view.tempo,
@@ -48,7 +47,8 @@ impl TryFrom<v1::EvidenceReply> for EvidenceView {
     type Error = MessageError;
 
     fn try_from(reply: v1::EvidenceReply) -> Result<Self, MessageError> {
-        let roster: Vec<RosterLine> = list("roster", reply.roster)?;
+        let lines: Vec<RosterLine> = list("roster", reply.roster)?;
+        let (roster, at_once) = lines.into_iter().map(|line| (line.miner, line.at_once)).unzip();
         Ok(Self {
             netuid: netuid(reply.netuid)?,
             tempo: reply.tempo,
@@ -57,19 +57,26 @@ impl TryFrom<v1::EvidenceReply> for EvidenceView {
             rounds: reply.rounds,
             miners: reply.miners,
             openings: reply.openings,
-            roster: roster.into_iter().map(|line| line.0).collect(),
+            roster,
+            at_once,
             validators: list("validators", reply.validators)?,
         })
     }
 }
 
-struct RosterLine((Uid, Hotkey));
+struct RosterLine {
+    miner: (Uid, Hotkey),
+    at_once: u16,
+}
 
 impl TryFrom<v1::EvidenceRosterLine> for RosterLine {
     type Error = MessageError;
 
     fn try_from(line: v1::EvidenceRosterLine) -> Result<Self, MessageError> {
-        Ok(Self((uid(line.uid)?, Hotkey(key("hotkey", &line.hotkey)?))))
+        Ok(Self {
+            miner: (uid(line.uid)?, Hotkey(key("hotkey", &line.hotkey)?)),
+            at_once: narrow("at_once", line.at_once)?,
+        })
     }
 }
 

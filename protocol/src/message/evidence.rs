@@ -377,6 +377,8 @@ pub struct EvidenceView {
     pub openings: u32,
     /// Who could be drawn when the tempo opened, UIDs ascending; empty when nobody could.
     pub roster: Vec<(Uid, Hotkey)>,
+    /// Answers that each of them said it can give at once, in their order.
+    pub at_once: Vec<u16>,
     /// The validators that committed to evidence, UIDs ascending.
     pub validators: Vec<EvidenceLine>,
 }

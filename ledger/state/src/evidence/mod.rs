@@ -97,6 +97,7 @@ impl State {
             beacon: roster.beacon,
             validator,
             roster: &roster.miners,
+            at_once: &roster.at_once,
             rounds: roster.rounds,
             miners: roster.miners_per_round,
         }
