@@ -1,5 +1,7 @@
 //! Bursts: rounds that ask every miner at the same moment, each for items of its own, to see how much it can do.
 //!
+//! A miner says with its axon how much it can do at once, and is asked no more, nor more than the task asks of anyone.
+//!
 //! Only rounds beyond those owed are bursts, so that the slots of a tempo stay what its draws say. The first such round is
 //! one while nothing is proven yet; after that a round's draw decides, and nobody knows before it is asked.
 
@@ -25,7 +27,8 @@ pub fn burst(
     if !(draw.is_burst() || capacity.is_empty()) {
         return None;
     }
-    let to_ask = |uid: Uid| (uid.0, capacity.to_ask(uid.0, items));
+    let declared = |uid: Uid| items.min(context.at_once(uid).into());
+    let to_ask = |uid: Uid| (uid.0, capacity.to_ask(uid.0, declared(uid)));
     let asked: Vec<(u16, u32)> = context.candidates().into_iter().map(to_ask).collect();
     let indices = item_indices(&asked);
     Some(
@@ -40,6 +43,7 @@ pub fn burst(
 mod tests {
     use agon_protocol::id::{Digest, Hotkey, Netuid};
     use agon_scoring::capacity::Burst;
+    use agon_subnets::inference::BURST_ITEMS;
 
     use super::*;
 
@@ -56,6 +60,7 @@ mod tests {
             validator: Hotkey([2; 32]),
             asker: Hotkey([2; 32]),
             roster: &roster,
+            at_once: &[2, 4_096, 8],
             rounds: 4,
             miners: 2,
         };
@@ -66,27 +71,26 @@ mod tests {
     const INFERENCE: &str = "inference-abababababababababababababababab";
 
     #[test]
-    fn the_first_round_beyond_those_owed_is_a_burst_of_one_item_each() {
+    fn the_first_round_beyond_those_owed_asks_everybody_what_they_say_they_can_do_at_once() {
         let nothing = Capacity::default();
         assert_eq!(asked(INFERENCE, 3, &nothing), None);
         assert_eq!(
             asked(INFERENCE, 4, &nothing),
-            Some(vec![(Uid(0), 0..1), (Uid(1), 1..2)])
+            Some(vec![(Uid(0), 0..2), (Uid(1), 2..2 + BURST_ITEMS)])
         );
         assert_eq!(asked("reading", 4, &nothing), None);
     }
 
     #[test]
-    fn who_managed_a_burst_is_asked_twice_as_much_up_to_the_task_s_bound() {
+    fn who_fell_short_ramps_from_one_item_up_to_what_it_says() {
         let mut capacity = Capacity::default();
-        for verified in [1, 2, 4, 8, 8] {
-            let burst = Burst {
+        for (asked, verified, next) in [(8, 3, 1), (1, 1, 2), (2, 2, 4), (4, 4, 8), (8, 8, 8)] {
+            capacity.record(&[Burst {
                 uid: 0,
-                asked: verified,
+                asked,
                 verified,
-            };
-            capacity.record(&[burst]);
+            }]);
+            assert_eq!(capacity.to_ask(0, 8), next);
         }
-        assert_eq!(capacity.to_ask(0, agon_subnets::inference::BURST_ITEMS), 8);
     }
 }

@@ -46,6 +46,8 @@ pub struct Context<'a> {
     pub asker: Hotkey,
     /// Who could be drawn when the tempo opened, UIDs ascending; the validator itself may be among them.
     pub roster: &'a [(Uid, Hotkey)],
+    /// Answers that each of them said it can give at once, in their order.
+    pub at_once: &'a [u16],
     /// Rounds that are owed in the tempo.
     pub rounds: u32,
     /// Miners that are owed in a round, at most.
@@ -66,6 +68,7 @@ impl<'a> Context<'a> {
             validator,
             asker: view.of(validator).map_or(validator, |line| line.asker),
             roster: &view.roster,
+            at_once: &view.at_once,
             rounds: view.rounds,
             miners: view.miners,
         }
@@ -89,6 +92,14 @@ impl<'a> Context<'a> {
     pub fn holder(&self, uid: Uid) -> Option<Hotkey> {
         let place = self.roster.binary_search_by_key(&uid, |(uid, _)| *uid).ok()?;
         Some(self.roster[place].1)
+    }
+
+    /// Answers that a UID said it can give at once; 0 for one that is not in the roster.
+    #[must_use]
+    pub fn at_once(&self, uid: Uid) -> u16 {
+        let place = self.roster.binary_search_by_key(&uid, |(uid, _)| *uid);
+        let at_once = place.ok().and_then(|place| self.at_once.get(place));
+        at_once.copied().unwrap_or(0)
     }
 
     /// How many slots the validator owes in the tempo.

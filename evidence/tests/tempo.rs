@@ -68,6 +68,7 @@ fn context(roster: &[(Uid, Hotkey)]) -> Context<'_> {
         validator: validator().hotkey(),
         asker: asker().hotkey(),
         roster,
+        at_once: &[8; MINERS as usize + 1],
         rounds: ROUNDS,
         miners: PER_ROUND,
     }

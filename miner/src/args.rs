@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use agon_model::{Arithmetic, DeviceChoice, Dtype, LoadOptions};
 use agon_protocol::id::Netuid;
+use agon_protocol::message::Axon;
 use agon_protocol::sign::Keypair;
 use agon_protocol::wallet::{HotkeyName, role_folder};
 use agon_runtime::flags::{ChildFlags, LedgerFlags, LogFlags, MetricsFlags, WalletFlags};
@@ -12,6 +13,9 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::Config;
 use crate::hub::name::ModelSource;
+
+/// Answers computed at the same time, unless told otherwise.
+const SLOTS: u16 = 16;
 
 const EXAMPLES: &str = "Examples:
   agon-miner serve --wallet mine --hotkey gpu0 --netuid 1 --model models/large
@@ -104,6 +108,10 @@ pub struct MinerArgs {
     /// Address to announce on the ledger, when it is not the one listened on
     #[arg(long, value_name = "ADDR")]
     pub announce: Option<SocketAddr>,
+    /// Answers that it says it can give at the same moment: tasks that pay for work ask no more of it in a burst
+    /// [default: as many as --slots]
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=Axon::AT_ONCE_MAX as i64))]
+    pub at_once: Option<u16>,
     /// Folder of the miner's own state [default: miner-NETUID-HOTKEY beside the wallets]
     #[arg(long, value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
@@ -163,7 +171,7 @@ pub struct HoldArgs {
     #[arg(long, value_name = "DTYPE")]
     pub dtype: Option<Dtype>,
     /// Answers computed at the same time
-    #[arg(long, value_name = "COUNT", default_value_t = 16)]
+    #[arg(long, value_name = "COUNT", default_value_t = SLOTS.into())]
     pub slots: usize,
     /// Longest prompt and answer together, tokens
     #[arg(long, value_name = "TOKENS", default_value_t = 2_048)]
@@ -210,7 +218,24 @@ impl MinerArgs {
             ledger: ledger.ledger.clone(),
             listen: self.listen,
             announce: self.announce,
+            at_once: self.at_once.unwrap_or(SLOTS),
             state_dir: Some(state_dir),
+        })
+    }
+}
+
+impl ServeArgs {
+    /// As [`MinerArgs::config`]; at once it gives as many answers as it computes together, unless told otherwise.
+    ///
+    /// # Errors
+    ///
+    /// As [`MinerArgs::config`].
+    pub fn config(&self, ledger: &LedgerFlags) -> anyhow::Result<Config> {
+        let slots = u16::try_from(self.hold.slots).unwrap_or(Axon::AT_ONCE_MAX);
+        let config = self.miner.config(ledger)?;
+        Ok(Config {
+            at_once: self.miner.at_once.unwrap_or(slots.clamp(1, Axon::AT_ONCE_MAX)),
+            ..config
         })
     }
 }

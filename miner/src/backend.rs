@@ -109,6 +109,9 @@ pub trait Backend: Send + Sync + 'static {
     ///
     /// [`BackendError`].
     fn answer(&self, prompt: Prompt) -> Result<Parts, BackendError>;
+
+    /// Tells the metrics how it is doing, again and again while it serves.
+    fn tell(&self) {}
 }
 
 /// Answers with a model on libtorch, batching what arrives together.
@@ -166,10 +169,12 @@ impl Backend for ModelBackend {
                 SubmitError::Closed => BackendError::Failed(error.to_string()),
                 other => BackendError::Prompt(other.to_string()),
             });
+        Ok(stream::unfold(generation?, next_part).boxed())
+    }
+
+    fn tell(&self) {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         tell(&self.identity.name, self.engine.stats(), &mut told);
-        drop(told);
-        Ok(stream::unfold(generation?, next_part).boxed())
     }
 }
 

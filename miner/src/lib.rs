@@ -85,6 +85,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// What to announce instead of the address that was bound, for hosts behind a router.
     pub announce: Option<SocketAddr>,
+    /// Answers that it says it can give at once.
+    pub at_once: u16,
     /// Folder of the miner's own state; none keeps it in memory.
     pub state_dir: Option<PathBuf>,
 }
@@ -167,18 +169,9 @@ pub const METRICS: &[Metric] = &[
         "agon_miner_first_token_seconds",
         "Seconds from admission to the first text, by the sender's share of stake: tenth_or_more, hundredth_or_more, less",
     ),
-    Metric::gauge(
-        "agon_miner_queue_challenges",
-        "Challenges that wait, at the newest challenge",
-    ),
-    Metric::gauge(
-        "agon_miner_queue_senders",
-        "Senders that have challenges waiting, at the newest challenge",
-    ),
-    Metric::gauge(
-        "agon_miner_active_challenges",
-        "Challenges being answered, at the newest challenge",
-    ),
+    Metric::gauge("agon_miner_queue_challenges", "Challenges that wait"),
+    Metric::gauge("agon_miner_queue_senders", "Senders that have challenges waiting"),
+    Metric::gauge("agon_miner_active_challenges", "Challenges being answered"),
     Metric::counter("agon_miner_steps_total", "Steps of the model"),
     Metric::counter(
         "agon_miner_step_rows_total",
@@ -250,6 +243,7 @@ pub async fn run<B: Backend>(
             shutdown.clone(),
         ),
     );
+    tasks.spawn("metrics", models.clone().keep_told(shutdown.clone()));
     let who = (config.pair, config.netuid, axon);
     let announcer = announce::keep_announced(client, who, models, views, shutdown.clone());
     tasks.spawn("announcer", announcer);
@@ -280,6 +274,7 @@ fn axon<B: Backend>(config: &Config, bound: SocketAddr, models: &Models<B>) -> R
         ip,
         port,
         protocol: Axon::PROTOCOL,
+        at_once: config.at_once,
         models: models::announced(&models.served()),
     })
 }

@@ -44,7 +44,7 @@ async fn start(cli: &Cli) -> anyhow::Result<()> {
 
 async fn serve(cli: &Cli, args: &ServeArgs) -> anyhow::Result<()> {
     args.miner.child.apply()?;
-    let config = args.miner.config(&cli.ledger)?;
+    let config = args.config(&cli.ledger)?;
     let (shutdown, hangups) = Shutdown::on_signals_but_hangups()?;
     if let Some(addr) = args.miner.metrics.metrics_addr {
         telemetry::serve_metrics(addr, &shutdown).await?;

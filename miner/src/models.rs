@@ -5,8 +5,10 @@
 //! and a model ends when its last answer has.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use agon_protocol::message::{Axon, AxonModel};
+use agon_runtime::shutdown::Shutdown;
 use agon_subnets::inference::Inference;
 use agon_subnets::{ModelPin, Task};
 use tokio::sync::watch;
@@ -16,6 +18,8 @@ use crate::backend::Backend;
 
 /// Most models of one miner: as many as the ledger takes of an axon.
 pub const MODELS_MAX: usize = Axon::MODELS_MAX;
+/// Pause between two looks at what the engines do, for the metrics.
+const TOLD_EVERY: Duration = Duration::from_secs(1);
 
 /// The models that are served now; cheap to clone, and clones are the same.
 #[derive(Debug)]
@@ -67,6 +71,18 @@ impl<B: Backend> Models<B> {
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<Served<B>> {
         self.0.subscribe()
+    }
+
+    /// Tells the metrics how all of them are doing, until shutdown.
+    pub async fn keep_told(self, shutdown: Shutdown) {
+        let mut ticks = tokio::time::interval(TOLD_EVERY);
+        loop {
+            tokio::select! {
+                biased;
+                () = shutdown.requested() => return,
+                _ = ticks.tick() => self.served().iter().for_each(|backend| backend.tell()),
+            }
+        }
     }
 
     /// The model that answers challenges of `task`.

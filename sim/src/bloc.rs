@@ -3,7 +3,7 @@
 use crate::epochs::{Epochs, FULL_PPM, Paid};
 use crate::evidence::{Conduct, coverage_of};
 use crate::random::Random;
-use crate::stakes::base_units;
+use crate::stakes::{StakeTable, base_units};
 
 /// Tempos without a permit after a forgery was shown: that of the proof and the next.
 const TEMPOS_BARRED: u32 = 2;
@@ -45,7 +45,7 @@ impl Falsehood {
     }
 }
 
-/// Honest validators first, then the allied ones; stake is equal within each camp.
+/// Honest validators first, then the allied ones; stake is spread alike within each camp.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Bloc {
     /// Honest validators.
@@ -54,6 +54,8 @@ pub struct Bloc {
     pub allied: usize,
     /// Share of all stake that the bloc holds.
     pub share: f64,
+    /// How each camp's stake is spread over its validators.
+    pub table: StakeTable,
 }
 
 impl Bloc {
@@ -66,7 +68,14 @@ impl Bloc {
             honest,
             allied: validators - honest,
             share,
+            table: StakeTable::Equal,
         }
+    }
+
+    /// The same camps with their stake spread by another table.
+    #[must_use]
+    pub const fn spread(self, table: StakeTable) -> Self {
+        Self { table, ..self }
     }
 
     /// One validator with this share of the stake beside `validators - 1` others.
@@ -76,6 +85,7 @@ impl Bloc {
             honest: validators - 1,
             allied: 1,
             share,
+            table: StakeTable::Equal,
         }
     }
 
@@ -101,9 +111,15 @@ impl Bloc {
     /// Stake of each, in base units.
     #[must_use]
     pub fn stakes(&self) -> Vec<u64> {
-        let honest = vec![(1.0 - self.share) / self.honest as f64; self.honest];
-        let allied = vec![self.share / self.allied as f64; self.allied];
-        base_units(&[honest, allied].concat())
+        let camp = |count, stake: f64| {
+            self.table
+                .shares(count)
+                .into_iter()
+                .map(move |share| share * stake)
+        };
+        let honest = camp(self.honest, 1.0 - self.share);
+        let shares: Vec<f64> = honest.chain(camp(self.allied, self.share)).collect();
+        base_units(&shares)
     }
 }
 
@@ -181,6 +197,19 @@ mod tests {
         let all: u64 = stakes.iter().sum();
         assert!((allied as f64 / all as f64 - 0.4).abs() < 1e-9);
         assert_eq!(Bloc::new(4, 0.99).honest, 1);
+    }
+
+    #[test]
+    fn a_bloc_keeps_its_share_however_it_is_spread() {
+        for table in StakeTable::ALL {
+            let bloc = Bloc::new(16, 0.45).spread(table);
+            let stakes = bloc.stakes();
+            let allied: u64 = stakes[bloc.members()].iter().sum();
+            let all: u64 = stakes.iter().sum();
+            assert!((allied as f64 / all as f64 - 0.45).abs() < 1e-9, "{table}");
+            let is_uneven = stakes[0] > stakes[bloc.honest - 1] && stakes[bloc.honest] > stakes[15];
+            assert_eq!(is_uneven, table != StakeTable::Equal, "{table}");
+        }
     }
 
     #[test]

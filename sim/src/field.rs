@@ -218,6 +218,7 @@ fn serve() -> Call {
             ip: [127, 0, 0, 1].into(),
             port: 9_000,
             protocol: Axon::PROTOCOL,
+            at_once: 8,
             models: vec![AxonModel::named(Digest([1; 32]), "large")],
         },
     }

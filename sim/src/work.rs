@@ -80,6 +80,7 @@ impl Tempo {
             validator: self.validator.hotkey(),
             asker: self.validator.hotkey(),
             roster: &self.roster,
+            at_once: &[],
             rounds: self.rounds,
             miners: self.miners_per_round,
         }

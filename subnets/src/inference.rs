@@ -14,8 +14,8 @@
 //!
 //! # Work
 //!
-//! Pay is quality times the work that a miner proves in bursts, up to [`BURST_ITEMS`] items at once: UIDs that share a
-//! machine share what it can do.
+//! Pay is quality times the work that a miner proves in bursts, up to what it says it can do and [`BURST_ITEMS`]
+//! items at once: UIDs that share a machine share what it can do.
 
 use crate::draw::{Draw, Purpose};
 use crate::reading::profile;
@@ -31,9 +31,8 @@ pub const FIRST_MS: u32 = 1_000;
 /// Milliseconds that each further token may take without loss of score: 25 tokens a second.
 pub const TOKEN_MS: u32 = 40;
 
-/// Most items that a miner is asked at the same moment. Small, because the shipped models are served by many miners of one
-/// machine as well; a subnet of larger machines wants more.
-pub const BURST_ITEMS: u32 = 8;
+/// Most items that a miner is asked at the same moment, whatever it says that it can do.
+pub const BURST_ITEMS: u32 = 256;
 
 /// Most sentences of a prompt.
 const SENTENCES_MAX: usize = 6;

@@ -54,6 +54,7 @@ pub async fn run(config: Config, receiver: Hotkey, net: &Net, shutdown: Shutdown
         ip: bound.ip(),
         port: bound.port(),
         protocol: Axon::PROTOCOL,
+        at_once: 8,
         models: vec![model],
     };
     let netuid = config.netuid;

@@ -272,6 +272,7 @@ fn add_miner(
                 ledger: ledger(),
                 listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, MINER_PORT)),
                 announce: Some(SocketAddr::from((address, MINER_PORT))),
+                at_once: 16,
                 state_dir: None,
             };
             let world = agon_miner::World {

@@ -110,7 +110,8 @@ pub struct RunArgs {
     /// Items that each of them is asked in a round
     #[arg(long, value_name = "COUNT", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=16))]
     pub items: u32,
-    /// Time from the beginning of one round to the next, milliseconds
+    /// Time from the beginning of one round to the next, milliseconds; less where the rounds that the subnet asks for in
+    /// a tempo would not fit into it
     #[arg(long, value_name = "MS", default_value_t = 5_000, value_parser = clap::value_parser!(u64).range(50..=3_600_000))]
     pub round_ms: u64,
     /// Time for an answer, milliseconds

@@ -146,6 +146,7 @@ mod tests {
             miners: 2,
             openings: 2,
             roster: Vec::new(),
+            at_once: Vec::new(),
             in_sessions,
             permitted: vec![(Uid(0), pair(1).hotkey()), (Uid(1), pair(2).hotkey())],
             validators: Vec::new(),

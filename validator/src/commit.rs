@@ -123,6 +123,12 @@ impl Rules {
         }
     }
 
+    /// The block at which the weights of a tempo are made whose epoch comes at `next_epoch`.
+    #[must_use]
+    pub const fn weighs_at(&self, next_epoch: u64) -> u64 {
+        next_epoch.saturating_sub(self.margin_blocks())
+    }
+
     const fn margin_blocks(&self) -> u64 {
         let share = self.tempo_blocks / MARGIN_DIVISOR;
         if share > MARGIN_BLOCKS_MIN {

@@ -27,6 +27,7 @@ pub mod calibration;
 pub mod commit;
 pub mod evidence;
 pub mod fetch;
+pub mod pace;
 pub mod query;
 pub mod round;
 pub mod serve;
@@ -75,7 +76,7 @@ pub struct Config {
     pub dir: PathBuf,
     /// How much a round asks.
     pub size: Size,
-    /// Time from the beginning of one round to the next, milliseconds.
+    /// Time from the beginning of one round to the next, milliseconds; less where the rounds owed would not fit.
     pub round_ms: u64,
     /// The reference model, for tasks that pin one.
     pub reference: Option<Pinned>,

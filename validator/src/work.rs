@@ -33,6 +33,7 @@ use crate::audit::Auditor;
 use crate::bundles::Bundles;
 use crate::commit::{self, Rules};
 use crate::evidence::{self, Abstained, Evidence, Record};
+use crate::pace::Pace;
 use crate::query::{self, Miners, Outcome};
 use crate::round::{self, Ask, Asked, Audits, NonceCounter, Plan, Setting};
 use crate::state::State;
@@ -67,6 +68,8 @@ pub struct Work {
     nonces: NonceCounter,
     /// What was said last, so that a standing obstacle is said once and not in every block.
     said: Option<String>,
+    /// How fast blocks come.
+    pace: Pace,
     /// When the next round may begin.
     next_round: Instant,
     /// When the ledger was heard of last.
@@ -149,6 +152,7 @@ impl Work {
             auditor,
             nonces: NonceCounter::default(),
             said: None,
+            pace: Pace::default(),
             next_round: Instant::now(),
             heard: Instant::now(),
             retry_height: 0,
@@ -171,6 +175,7 @@ impl Work {
             }
             let view = views.borrow_and_update().clone();
             let Some(view) = view else { continue };
+            self.pace.note(view.height.0, Instant::now());
             tokio::select! {
                 biased;
                 () = shutdown.requested() => return Ok(()),
@@ -222,8 +227,19 @@ impl Work {
             // What is asked now would be in nobody's evidence.
             return Ok(());
         }
-        self.next_round = Instant::now() + Duration::from_millis(self.config.round_ms);
-        self.round(view, beacon, task, views).await
+        let begun = Instant::now();
+        self.round(view, beacon, task, views).await?;
+        self.next_round = begun + self.pause(view);
+        Ok(())
+    }
+
+    /// Time from one round to the next: as configured, and less where the rounds owed would not fit into the tempo.
+    fn pause(&self, view: &View) -> Duration {
+        let owed = self.terms.as_ref().map_or(0, Terms::rounds_owed);
+        let weighs_at = Rules::of(&view.subnet).weighs_at(view.subnet.next_epoch.0);
+        let longest = Duration::from_millis(self.config.round_ms);
+        self.pace
+            .pause(longest, owed.saturating_sub(self.state.round), weighs_at)
     }
 
     /// Whether the weights of the running tempo are made, and its evidence with them.
@@ -246,6 +262,7 @@ impl Work {
         self.state.enter(tempo);
         if entered {
             self.said = None;
+            self.next_round = Instant::now();
             metrics::gauge!("agon_validator_tempo").set(tempo as f64);
         }
         if missed {
@@ -424,6 +441,7 @@ impl Work {
                     self.heard = Instant::now();
                     let view = views.borrow_and_update().clone();
                     if let Some(view) = view {
+                        self.pace.note(view.height.0, Instant::now());
                         self.weights_meanwhile(&view).await?;
                     }
                 }

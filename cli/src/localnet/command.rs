@@ -95,6 +95,8 @@ impl Stage<'_> {
         command
             .args(["serve", "--listen", LOOPBACK, "--state-dir"])
             .arg(self.folder.member(&member.name));
+        // Many miners share this machine.
+        command.args(["--at-once", "8"]);
         command.arg("--model").arg(self.models.folder(rung));
         command
     }

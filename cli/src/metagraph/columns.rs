@@ -48,6 +48,9 @@ columns! {
     "models" "models" Left false:
         |it| it.axon.as_ref().map_or_else(String::new, model_pins),
         |it| json!(it.axon.as_ref().map(models_json));
+    "at_once" "at once" Right false:
+        |it| it.axon.as_ref().map_or_else(String::new, |axon| axon.at_once.to_string()),
+        |it| json!(it.axon.as_ref().map(|axon| axon.at_once));
     "stake" "stake" Right true: |it| units(it.stake), |it| json!(it.stake.base_units());
     "permit" "permit" Left true: |it| yes(it.permit), |it| json!(it.permit);
     "active" "active" Left true: |it| yes(it.active), |it| json!(it.active);
@@ -66,6 +69,7 @@ fn axon_json(neuron: &NeuronView, axon: &Axon) -> Value {
     json!({
         "address": axon.socket_addr().to_string(),
         "protocol": axon.protocol,
+        "at_once": axon.at_once,
         "models": models_json(axon),
         "height": neuron.axon_height.0,
     })

@@ -124,6 +124,7 @@ fn axon() -> Axon {
         ip: IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)),
         port: 8_091,
         protocol: Axon::PROTOCOL,
+        at_once: 8,
         models: vec![AxonModel::named(Digest([0x5e; 32]), "small")],
     }
 }

@@ -188,6 +188,7 @@ pub(super) fn axon() -> Axon {
         ip: [10, 0, 0, 1].into(),
         port: 9_000,
         protocol: Axon::PROTOCOL,
+        at_once: 8,
         models: vec![
             AxonModel::named(Digest([3; 32]), "small"),
             AxonModel::named(Digest([4; 32]), "large"),

@@ -140,6 +140,7 @@ async fn populate(uri: &str, number: u16) {
             ip: Ipv4Addr::new(192, 0, 2, 1).into(),
             port: 8_091,
             protocol: Axon::PROTOCOL,
+            at_once: 8,
             models: vec![AxonModel::named(Digest([7; 32]), "llama-3.2-1b-instruct")],
         };
         let announce = Call::ServeAxon { netuid: NETUID, axon };

@@ -60,6 +60,7 @@ impl Case {
             ip: at.ip(),
             port: at.port(),
             protocol: Axon::PROTOCOL,
+            at_once: 8,
             models: vec![AxonModel::named(Digest([3; 32]), "small")],
         };
         self.client

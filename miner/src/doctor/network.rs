@@ -193,6 +193,7 @@ fn any_axon(neuron: &NeuronView) -> Axon {
         ip: [192, 0, 2, 1].into(),
         port: 8_091,
         protocol: Axon::PROTOCOL,
+        at_once: 8,
         models: vec![AxonModel::named(Default::default(), "a model of a usual name")],
     })
 }
@@ -338,6 +339,7 @@ mod tests {
                     ip: [8, 8, 8, 8].into(),
                     port: 8_091,
                     protocol: Axon::PROTOCOL,
+                    at_once: 8,
                     models: Vec::new(),
                 },
                 axon_height: BlockNumber(1),

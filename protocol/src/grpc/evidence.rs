@@ -1,12 +1,18 @@
 //! Evidence of a tempo on the wire.
 
-use super::{digest, key, list, netuid, text, uid, v1};
+use super::{digest, key, list, narrow, netuid, text, uid, v1};
 use crate::codec;
 use crate::id::{Hotkey, Uid};
 use crate::message::{EvidenceCommit, EvidenceLine, EvidenceView, MessageError};
 
 impl From<EvidenceView> for v1::EvidenceReply {
     fn from(view: EvidenceView) -> Self {
+        let lines = view.roster.into_iter().zip(view.at_once);
+        let roster = lines.map(|((uid, hotkey), at_once)| v1::EvidenceRosterLine {
+            uid: uid.0.into(),
+            hotkey: hotkey.0.to_vec(),
+            at_once: at_once.into(),
+        });
         Self {
             netuid: view.netuid.0.into(),
             tempo: view.tempo,
@@ -15,20 +21,19 @@ impl From<EvidenceView> for v1::EvidenceReply {
             rounds: view.rounds,
             miners: view.miners,
             openings: view.openings,
-            roster: lines(view.roster),
+            roster: roster.collect(),
             in_sessions: view.in_sessions,
-            permitted: lines(view.permitted),
+            permitted: view.permitted.into_iter().map(permit).collect(),
             validators: view.validators.into_iter().map(Into::into).collect(),
         }
     }
 }
 
-fn lines(list: Vec<(Uid, Hotkey)>) -> Vec<v1::EvidenceRosterLine> {
-    let line = |(uid, hotkey): (Uid, Hotkey)| v1::EvidenceRosterLine {
+fn permit((uid, hotkey): (Uid, Hotkey)) -> v1::EvidencePermit {
+    v1::EvidencePermit {
         uid: uid.0.into(),
         hotkey: hotkey.0.to_vec(),
-    };
-    list.into_iter().map(line).collect()
+    }
 }
 
 impl From<EvidenceLine> for v1::EvidenceLine {
@@ -49,6 +54,9 @@ impl TryFrom<v1::EvidenceReply> for EvidenceView {
     type Error = MessageError;
 
     fn try_from(reply: v1::EvidenceReply) -> Result<Self, MessageError> {
+        let lines: Vec<RosterLine> = list("roster", reply.roster)?;
+        let permits: Vec<Permit> = list("permitted", reply.permitted)?;
+        let (roster, at_once) = lines.into_iter().map(|line| (line.miner, line.at_once)).unzip();
         Ok(Self {
             netuid: netuid(reply.netuid)?,
             tempo: reply.tempo,
@@ -57,29 +65,38 @@ impl TryFrom<v1::EvidenceReply> for EvidenceView {
             rounds: reply.rounds,
             miners: reply.miners,
             openings: reply.openings,
-            roster: pairs("roster", reply.roster)?,
+            roster,
+            at_once,
             in_sessions: reply.in_sessions,
-            permitted: pairs("permitted", reply.permitted)?,
+            permitted: permits.into_iter().map(|line| line.0).collect(),
             validators: list("validators", reply.validators)?,
         })
     }
 }
 
-fn pairs(
-    field: &'static str,
-    lines: Vec<v1::EvidenceRosterLine>,
-) -> Result<Vec<(Uid, Hotkey)>, MessageError> {
-    let lines: Vec<RosterLine> = list(field, lines)?;
-    Ok(lines.into_iter().map(|line| line.0).collect())
+struct RosterLine {
+    miner: (Uid, Hotkey),
+    at_once: u16,
 }
-
-struct RosterLine((Uid, Hotkey));
 
 impl TryFrom<v1::EvidenceRosterLine> for RosterLine {
     type Error = MessageError;
 
     fn try_from(line: v1::EvidenceRosterLine) -> Result<Self, MessageError> {
-        Ok(Self((uid(line.uid)?, Hotkey(key("hotkey", &line.hotkey)?))))
+        Ok(Self {
+            miner: (uid(line.uid)?, Hotkey(key("hotkey", &line.hotkey)?)),
+            at_once: narrow("at_once", line.at_once)?,
+        })
+    }
+}
+
+struct Permit((Uid, Hotkey));
+
+impl TryFrom<v1::EvidencePermit> for Permit {
+    type Error = MessageError;
+
+    fn try_from(permit: v1::EvidencePermit) -> Result<Self, MessageError> {
+        Ok(Self((uid(permit.uid)?, Hotkey(key("hotkey", &permit.hotkey)?))))
     }
 }
 

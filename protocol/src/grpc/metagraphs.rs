@@ -173,6 +173,7 @@ impl From<message::Axon> for v1::Axon {
             ip,
             port: axon.port.into(),
             protocol: axon.protocol,
+            at_once: axon.at_once.into(),
             models: axon.models.into_iter().map(Into::into).collect(),
         }
     }
@@ -194,6 +195,7 @@ impl TryFrom<v1::Axon> for message::Axon {
             ip,
             port: narrow("port", wire.port)?,
             protocol: wire.protocol,
+            at_once: narrow("at_once", wire.at_once)?,
             models: list("models", wire.models)?,
         };
         axon.validate()?;

@@ -383,6 +383,8 @@ pub struct EvidenceView {
     pub openings: u32,
     /// Who could be drawn when the tempo opened, UIDs ascending; empty when nobody could.
     pub roster: Vec<(Uid, Hotkey)>,
+    /// Answers that each of them said it can give at once, in their order.
+    pub at_once: Vec<u16>,
     /// Whether validators ask in sessions, which do not tell who they are ([`crate::session`]), or with their hotkeys.
     pub in_sessions: bool,
     /// Who had a permit when the tempo opened, UIDs ascending: the ring of its sessions.

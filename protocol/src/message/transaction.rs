@@ -309,6 +309,9 @@ pub struct Axon {
     pub port: u16,
     /// Version of the miner protocol.
     pub protocol: u32,
+    /// Answers that it says it can give at the same moment, at least 1: how many a task asks of it at most that pays for
+    /// work proven in bursts.
+    pub at_once: u16,
     /// The models it serves, at least one and none twice; the first answers where a task pins none.
     pub models: Vec<AxonModel>,
 }
@@ -347,6 +350,8 @@ impl Axon {
     pub const PROTOCOL: u32 = 1;
     /// Most models of one axon: each is kept by every node for every UID.
     pub const MODELS_MAX: usize = 4;
+    /// Most answers that it may say it can give at once.
+    pub const AT_ONCE_MAX: u16 = 4096;
 
     /// Address and port.
     #[must_use]
@@ -356,6 +361,13 @@ impl Axon {
 
     pub(crate) fn validate(&self) -> Result<(), MessageError> {
         self.validate_models()?;
+        at_most("at_once", self.at_once.into(), Self::AT_ONCE_MAX.into())?;
+        if self.at_once == 0 {
+            return Err(MessageError::Invalid {
+                field: "at_once",
+                reason: String::from("an axon gives at least one answer at a time"),
+            });
+        }
         if self.port == 0 || self.ip.is_unspecified() || self.ip.is_multicast() {
             let reason = format!("nobody can reach {}", self.socket_addr());
             return Err(MessageError::Invalid {

@@ -7,6 +7,7 @@
 use crate::attack::{Attack, Bound, Case};
 use crate::bloc::{Bloc, Falsehood, ROW_UNTIED};
 use crate::lift::{Lift, TOLD, TOLD_GAINS};
+use crate::stakes::StakeTable;
 
 /// The attack.
 #[derive(Debug)]
@@ -36,7 +37,10 @@ impl Attack for Bribe {
     fn cases(&self) -> Vec<Case> {
         const MEASURED: [(f64, f64); 5] = [(0.4, 1.19), (0.1, 1.02), (0.25, 1.09), (0.49, 1.32), (0.51, 5.6)];
         let bribed = MEASURED.iter().map(|&(stake, gain)| case(stake, gain));
-        bribed.chain([told(), besides(), loss()]).collect()
+        bribed
+            .chain([told(), besides(), loss()])
+            .chain(explored())
+            .collect()
     }
 }
 
@@ -82,6 +86,34 @@ fn besides() -> Case {
         explores: false,
         measure: Box::new(move |trial| lift.run(trial).gain()),
     }
+}
+
+/// Other noise, tables of stake and sizes, where no figure was measured before: bribing pays.
+fn explored() -> Vec<Case> {
+    let sizes = [(16, 256), (64, 64), (64, 256)].map(|(validators, miners)| (validators, miners, 0.2));
+    let noises = [0.1, 0.4].map(|noise| (16, 64, noise));
+    let mut cases = Vec::new();
+    for stakes in StakeTable::ALL {
+        for (validators, miners, noise) in sizes.into_iter().chain(noises) {
+            let lift = Lift {
+                bloc: Bloc::new(validators, 0.4).spread(stakes),
+                miners,
+                noise,
+                ..lift(0.4)
+            };
+            cases.push(Case {
+                label: format!(
+                    "0.4 of the stake is bribed, {validators} validators, {miners} miners, {stakes}, noise {noise}"
+                ),
+                off: Bound::AtLeast(1.02),
+                on: Bound::AtMost(1.02),
+                open: None,
+                explores: true,
+                measure: Box::new(move |trial| lift.run(trial).gain()),
+            });
+        }
+    }
+    cases
 }
 
 fn loss() -> Case {

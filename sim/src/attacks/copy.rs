@@ -100,7 +100,8 @@ fn plain(copier: Conduct) -> Setting {
     }
 }
 
-/// Other stakes and sizes, where no figure was measured before: copying pays, and that is what the rule is for.
+/// Other stakes, sizes, noise and change, where no figure was measured before: copying pays, and that is what the rule
+/// is for.
 fn explored() -> Vec<Case> {
     let mut cases = Vec::new();
     for stakes in StakeTable::ALL {
@@ -111,13 +112,51 @@ fn explored() -> Vec<Case> {
                 stakes,
                 ..plain(Conduct::Silent)
             };
-            cases.push(Case {
-                explores: true,
-                ..case(setting, Bound::AtLeast(1.0), 0.02)
-            });
+            cases.push(explored_case(setting, 1.0));
         }
     }
+    for stakes in [StakeTable::TopFive, StakeTable::HeavyTailed] {
+        cases.extend([0.1, 0.2, 0.4].map(|noise| {
+            let climate = Climate::steady(noise);
+            let setting = Setting {
+                stakes,
+                climate,
+                ..plain(Conduct::Silent)
+            };
+            explored_case(setting, 1.0)
+        }));
+        cases.extend(SIZES_THAT_DRIFT.map(|(validators, miners)| drifting(validators, miners, stakes)));
+    }
     cases
+}
+
+/// Validators and miners where miners change.
+const SIZES_THAT_DRIFT: [(usize, usize); 2] = [(16, 64), (64, 256)];
+/// What copying late has to pay at least where miners change, by the table of published figures: 0.79 ten epochs late.
+const DRIFTING_PAYS: f64 = 0.7;
+
+/// The noisiest measurements of miners that change, copied an epoch late.
+fn drifting(validators: usize, miners: usize, stakes: StakeTable) -> Case {
+    let setting = Setting {
+        validators,
+        miners,
+        stakes,
+        climate: Climate {
+            noise: 0.4,
+            drift: 0.2,
+            churn: 0.02,
+        },
+        lag: 1,
+        ..plain(Conduct::Silent)
+    };
+    explored_case(setting, DRIFTING_PAYS)
+}
+
+fn explored_case(setting: Setting, pays_at_least: f64) -> Case {
+    Case {
+        explores: true,
+        ..case(setting, Bound::AtLeast(pays_at_least), 0.02)
+    }
 }
 
 /// The same with blocks, transactions and real evidence; few tempos, since each takes a hundred signatures.

@@ -2,7 +2,7 @@
 //!
 //! On: a proof of forgery does not need a majority; it is a rule of the ledger and no vote.
 
-use super::cabal::{PLAIN, Setting, emission, fair, label};
+use super::cabal::{PLAIN, Setting, elsewhere, emission, fair, label};
 use crate::attack::{Attack, Bound, Case};
 use crate::bloc::{Falsehood, ROW_UNTIED};
 
@@ -32,26 +32,38 @@ impl Attack for Majority {
     }
 
     fn cases(&self) -> Vec<Case> {
-        let case = |stake, off, falsehood: Falsehood| {
-            let setting = Setting {
-                stake,
-                utility: 0.1,
-                falsehood,
-                ..PLAIN
-            };
-            Case {
-                label: label(&setting),
-                off,
-                on: Bound::AtMost(1.1),
-                open: (!falsehood.can_be_shown()).then_some(ROW_UNTIED),
-                explores: false,
-                measure: Box::new(move |trial| emission(&setting, trial) / fair(&setting)),
-            }
+        let besides = Setting {
+            falsehood: Falsehood::BesidesEvidence,
+            ..majority(0.6)
         };
-        vec![
-            case(0.6, Bound::AtLeast(2.0), Falsehood::InEvidence),
-            case(0.51, Bound::Near(3.0), Falsehood::InEvidence),
-            case(0.6, Bound::AtLeast(2.0), Falsehood::BesidesEvidence),
-        ]
+        let explored = elsewhere(majority(0.6)).into_iter().map(|setting| Case {
+            explores: true,
+            ..case(setting, Bound::AtLeast(2.0))
+        });
+        let measured = [
+            case(majority(0.6), Bound::AtLeast(2.0)),
+            case(majority(0.51), Bound::Near(3.0)),
+            case(besides, Bound::AtLeast(2.0)),
+        ];
+        measured.into_iter().chain(explored).collect()
+    }
+}
+
+fn majority(stake: f64) -> Setting {
+    Setting {
+        stake,
+        utility: 0.1,
+        ..PLAIN
+    }
+}
+
+fn case(setting: Setting, off: Bound) -> Case {
+    Case {
+        label: label(&setting),
+        off,
+        on: Bound::AtMost(1.1),
+        open: (!setting.falsehood.can_be_shown()).then_some(ROW_UNTIED),
+        explores: false,
+        measure: Box::new(move |trial| emission(&setting, trial) / fair(&setting)),
     }
 }

@@ -3,7 +3,8 @@
 //! Off: every UID is paid for the quality of its answers; a machine with 32 UIDs is paid 32 times, and the figures to
 //! be met are its shares among 63 others. Each UID answers under a seed of its own, so that none is a clone.
 //! On: pay is quality times work proven in bursts that reach all UIDs at once; two bursts in each epoch. The operator
-//! joins when the others have proven what they can do.
+//! joins when the others have proven what they can do. Its share with k UIDs and with one is measured over the same
+//! bursts from the first on, so that what a UID loses as a newcomer is in the figure, once.
 //!
 //! Who speaks with whose voice is found from each UID's answers; their rating is one, that of their one model, since
 //! the chance of a window is not what is asked for.

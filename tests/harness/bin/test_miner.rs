@@ -114,6 +114,7 @@ fn another(miner: &MinerArgs, first: &Config, hotkey: &str) -> anyhow::Result<Co
         ledger: first.ledger.clone(),
         listen: SocketAddr::new(first.listen.ip(), 0),
         announce: None,
+        at_once: first.at_once,
         state_dir: first.state_dir.as_ref().map(|dir| dir.join(hotkey)),
     })
 }

@@ -39,6 +39,11 @@ impl Terms {
         self.openings > 0 && !self.roster.is_empty()
     }
 
+    /// How many rounds have to be asked in the tempo.
+    pub(super) fn rounds_owed(&self) -> u32 {
+        if self.is_owed() { self.rounds } else { 0 }
+    }
+
     /// How much a round asks: as many miners as are owed, where some are.
     pub(super) fn size(&self, configured: &Size) -> Size {
         let miners = match self.is_owed() {

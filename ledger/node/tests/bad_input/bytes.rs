@@ -78,6 +78,7 @@ pub(crate) fn limits(cases: &mut Cases) {
             ip: ip.into(),
             port,
             protocol: Axon::PROTOCOL,
+            at_once: 8,
             models: vec![AxonModel::named(Digest::default(), model_name)],
         },
     };
@@ -88,6 +89,7 @@ pub(crate) fn limits(cases: &mut Cases) {
             ip: [10, 0, 0, 1].into(),
             port: 1,
             protocol: Axon::PROTOCOL,
+            at_once: 8,
             models: vec![
                 AxonModel {
                     digest: Digest::default(),

@@ -394,6 +394,7 @@ fn neurons() -> Vec<Rule> {
         ip: [10, 0, 0, 1].into(),
         port: 1,
         protocol: Axon::PROTOCOL,
+        at_once: 8,
         models: vec![AxonModel::named(Digest::default(), "m")],
     };
     vec![

@@ -103,6 +103,7 @@ impl State {
             validator,
             asker,
             roster: &roster.miners,
+            at_once: &roster.at_once,
             rounds: roster.rounds,
             miners: roster.miners_per_round,
         }

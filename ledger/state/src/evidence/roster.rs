@@ -1,6 +1,7 @@
 //! The roster: who can be drawn in a tempo, who draws, and how much is owed.
 
 use agon_protocol::id::{Digest, Hotkey, Netuid, Uid};
+use agon_protocol::message::Axon;
 use agon_protocol::session::Ring;
 use borsh::{BorshDeserialize, BorshSerialize};
 
@@ -20,6 +21,8 @@ pub(crate) struct Roster {
     pub(crate) beacon: Digest,
     /// Neurons that serve, UIDs ascending.
     pub(crate) miners: Vec<(Uid, Hotkey)>,
+    /// Answers that each of them said it can give at once, in their order.
+    pub(crate) at_once: Vec<u16>,
     /// Neurons with a permit, UIDs ascending.
     pub(crate) validators: Vec<(Uid, Hotkey)>,
     /// Rounds that each validator owes.
@@ -52,6 +55,10 @@ impl Roster {
         Self {
             beacon: subnet.schedule.beacon,
             miners: pick(|neuron| neuron.axon.is_some()),
+            at_once: neurons
+                .iter()
+                .filter_map(|neuron| Some(neuron.axon.as_ref()?.at_once))
+                .collect(),
             in_sessions: wants_sessions && validators.len() <= Ring::MEMBERS_MAX,
             validators,
             rounds: count(ParameterId::EvidenceRounds),
@@ -66,6 +73,11 @@ impl Roster {
         let within = |id: ParameterId, value: u32| (id.row().min..=id.row().max).contains(&value.into());
         is_ascending(&self.miners)
             && is_ascending(&self.validators)
+            && self.at_once.len() == self.miners.len()
+            && self
+                .at_once
+                .iter()
+                .all(|at_once| (1..=Axon::AT_ONCE_MAX).contains(at_once))
             && within(ParameterId::EvidenceRounds, self.rounds)
             && within(ParameterId::EvidenceMiners, self.miners_per_round)
             && within(ParameterId::EvidenceOpenings, self.openings)

@@ -35,6 +35,7 @@ impl State {
             miners: roster.miners_per_round,
             openings: roster.openings,
             roster: roster.miners,
+            at_once: roster.at_once,
             in_sessions: roster.in_sessions,
             permitted: roster.validators,
             validators,

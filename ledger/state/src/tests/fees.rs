@@ -8,7 +8,7 @@ const FRAME_BYTES: u64 = 1 + 32 + 32 + 8 + 64;
 /// Fee of a transfer: its call has a kind, a receiver and an amount.
 const TRANSFER_FEE: u64 = (FRAME_BYTES + 1 + 32 + 8) * 1_000;
 /// Fee of an announcement of an axon with one model whose name has five letters.
-const AXON_FEE: u64 = (FRAME_BYTES + 1 + 2 + 5 + 2 + 4 + 4 + 32 + 4 + 5) * 1_000;
+const AXON_FEE: u64 = (FRAME_BYTES + 1 + 2 + 5 + 2 + 4 + 2 + 4 + 32 + 4 + 5) * 1_000;
 
 const DEPOSIT: u64 = 500;
 
@@ -75,6 +75,7 @@ fn the_coldkey_pays_for_what_its_hotkey_signs() {
             ip: [127, 0, 0, 1].into(),
             port,
             protocol: 1,
+            at_once: 8,
             models: vec![agon_protocol::message::AxonModel::named(Digest([1; 32]), "small")],
         },
     };

@@ -147,6 +147,7 @@ fn a_replaced_uid_is_cleared_everywhere_and_its_stake_can_be_withdrawn() {
         ip: [127, 0, 0, 1].into(),
         port: 4_000,
         protocol: Axon::PROTOCOL,
+        at_once: 8,
         models: vec![AxonModel::named(Digest([1; 32]), "small")],
     };
     ledger.ok(101, Call::ServeAxon { netuid: SUBNET, axon });
@@ -300,6 +301,7 @@ fn an_axon_changes_at_most_once_in_its_interval_and_the_refusal_names_the_next_b
             ip: [127, 0, 0, 1].into(),
             port,
             protocol: Axon::PROTOCOL,
+            at_once: 8,
             models: vec![AxonModel::named(Digest([1; 32]), "small")],
         },
     };

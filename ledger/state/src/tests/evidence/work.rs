@@ -48,6 +48,7 @@ pub(crate) fn serve() -> Call {
             ip: [127, 0, 0, 1].into(),
             port: 4_000,
             protocol: Axon::PROTOCOL,
+            at_once: 8,
             models: vec![AxonModel::named(Digest([1; 32]), "small")],
         },
     }
