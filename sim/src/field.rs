@@ -12,6 +12,7 @@ use agon_protocol::message::{
     AnswerResult, Axon, AxonModel, Call, EvidenceCommit, EvidenceOpening, Failure, Leaf, OpenedLeaf,
     SubnetView, Weights,
 };
+use agon_protocol::session::SessionInput;
 
 use crate::epochs::FULL_PPM;
 use crate::evidence::Conduct;
@@ -134,7 +135,22 @@ impl Field {
         let miners: Vec<(Uid, Actor)> = (first..).map(Uid).zip(self.miners.iter().cloned()).collect();
         let owed = ["evidence_rounds", "evidence_miners"].map(|name| parameter(subnet, name));
         let of = (self.ledger.state().genesis_digest(), subnet.tempo, subnet.beacon);
-        let tempo = Tempo::draw(of, validator, &miners, (owed[0], owed[1]));
+        let session = (parameter(subnet, "evidence_sessions") == 1).then(|| {
+            validator.hotkey.session(&SessionInput {
+                genesis: of.0,
+                netuid: SUBNET,
+                tempo: of.1,
+            })
+        });
+        let asker = session
+            .as_ref()
+            .map_or(&validator.hotkey, |session| &session.pair);
+        let tempo = Tempo::draw(
+            of,
+            (validator.hotkey.hotkey(), asker),
+            &miners,
+            (owed[0], owed[1]),
+        );
         let (leaves, claimed_ppm) = leaves(&tempo, conduct, first)?;
         let digests: Vec<Digest> = leaves.iter().map(Leaf::digest).collect();
         let commit = EvidenceCommit {
@@ -143,7 +159,7 @@ impl Field {
             leaf_count: u32::try_from(leaves.len()).expect("at most 64 rounds of 256"),
             claimed_ppm,
             served_at: None,
-            session: None,
+            session: session.map(|session| session.proof),
         };
         Some(Committed {
             tempo,

@@ -24,7 +24,8 @@ pub struct Tempo {
     genesis: Digest,
     number: u64,
     beacon: Digest,
-    validator: Keypair,
+    validator: Hotkey,
+    asker: Keypair,
     miners: Vec<(Uid, Keypair)>,
     roster: Vec<(Uid, Hotkey)>,
     rounds: u32,
@@ -34,16 +35,17 @@ pub struct Tempo {
 }
 
 impl Tempo {
-    /// The draws of all rounds that a validator owes in a tempo, over these miners, UIDs ascending.
+    /// The draws of all rounds that a validator owes in a tempo in which it asks by `asker`, over these miners, UIDs
+    /// ascending.
     #[must_use]
     pub fn draw(
         (genesis, number, beacon): (Digest, u64, Digest),
-        validator: &Actor,
+        (validator, asker): (Hotkey, &Keypair),
         miners: &[(Uid, Actor)],
         (rounds, miners_per_round): (u32, u32),
     ) -> Self {
         let draw = |round| {
-            validator.hotkey.draw(&DrawInput {
+            asker.draw(&DrawInput {
                 genesis,
                 netuid: SUBNET,
                 tempo: number,
@@ -58,7 +60,8 @@ impl Tempo {
             genesis,
             number,
             beacon,
-            validator: validator.hotkey.clone(),
+            validator,
+            asker: asker.clone(),
             roster: miners.iter().map(|(uid, key)| (*uid, key.hotkey())).collect(),
             miners,
             rounds,
@@ -77,8 +80,8 @@ impl Tempo {
             task: TASK,
             tempo: self.number,
             beacon: self.beacon,
-            validator: self.validator.hotkey(),
-            asker: self.validator.hotkey(),
+            validator: self.validator,
+            asker: self.asker.hotkey(),
             roster: &self.roster,
             at_once: &[],
             rounds: self.rounds,
@@ -93,7 +96,7 @@ impl Tempo {
     /// Never: they were made with the key that they are checked against.
     #[must_use]
     pub fn draws(&self) -> Draws {
-        Draws::check(&self.context(), &self.proofs).expect("made with the validator's own key")
+        Draws::check(&self.context(), &self.proofs).expect("made with the key that it asks by")
     }
 
     /// Proofs of the draws, the first round first.
@@ -115,7 +118,7 @@ impl Tempo {
             round,
             draw: self.proofs[round as usize],
             item_index: 0,
-            sender: self.validator.hotkey(),
+            sender: self.asker.hotkey(),
             receiver,
             nonce: u64::from(round) << 16 | u64::from(uid.0),
             issued_ms: 0,
@@ -186,14 +189,22 @@ pub fn receipt(header: &ChallengeHeader, signer: &Keypair) -> Signed<Receipt> {
 
 #[cfg(test)]
 mod tests {
+    use agon_protocol::session::SessionInput;
+
     use super::*;
 
     #[test]
     fn honest_leaves_hold() {
         let miners: Vec<(Uid, Actor)> = (0..9).map(|uid| (Uid(uid), Actor::new(1, uid.into()))).collect();
+        let validator = Actor::new(1, 100).hotkey;
+        let input = SessionInput {
+            genesis: Digest([1; 32]),
+            netuid: SUBNET,
+            tempo: 3,
+        };
         let tempo = Tempo::draw(
             (Digest([1; 32]), 3, Digest([2; 32])),
-            &Actor::new(1, 100),
+            (validator.hotkey(), &validator.session(&input).pair),
             &miners,
             (2, 4),
         );

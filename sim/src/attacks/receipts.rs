@@ -120,7 +120,7 @@ impl Bench {
             let beacon = Digest(random.bytes());
             Tempo::draw(
                 (genesis, tempo, beacon),
-                &validator,
+                (validator.hotkey.hotkey(), &validator.hotkey),
                 &miners,
                 (ROUNDS, MINERS_PER_ROUND),
             )

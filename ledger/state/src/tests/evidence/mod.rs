@@ -22,7 +22,7 @@ const MINERS: std::ops::RangeInclusive<u8> = 111..=116;
 /// Slots that each validator owes.
 const SLOTS: u32 = 6;
 
-/// Evidence is on, every slot is opened, all three validators have permits and all six miners serve; the first block of
+/// Evidence is on and asked with hotkeys, every slot is opened, all three validators have permits and all six miners serve; the first block of
 /// a tempo is open.
 fn ledger() -> Ledger {
     let mut ledger = Ledger::with_subnet();
@@ -30,6 +30,7 @@ fn ledger() -> Ledger {
         ("evidence_rounds", 2),
         ("evidence_miners", 3),
         ("evidence_openings", SLOTS.into()),
+        ("evidence_sessions", 0),
     ] {
         ledger.ok(1, set(name, value));
     }

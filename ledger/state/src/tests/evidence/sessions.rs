@@ -75,6 +75,18 @@ fn a_proof_is_of_the_hotkey_that_drew_and_of_the_tempo() {
 }
 
 #[test]
+fn who_replaces_its_hotkey_shows_the_session_of_the_one_that_the_tempo_opened_with() {
+    let mut ledger = in_sessions();
+    let swap = Call::SwapHotkey {
+        hotkey: hotkey(101),
+        new_hotkey: hotkey(121),
+    };
+    ledger.transact(2, swap).unwrap();
+    ledger.refused_now(121, asked(&ledger, 121).commit(), "session proof");
+    ledger.transact(121, asked(&ledger, 101).commit()).unwrap();
+}
+
+#[test]
 fn what_was_asked_with_a_hotkey_opens_nothing_of_a_session_and_is_a_forgery() {
     let mut ledger = ledger();
     ledger.close_tempo();
