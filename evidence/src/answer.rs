@@ -48,7 +48,7 @@ impl Draws {
     ///
     /// # Errors
     ///
-    /// [`SignError`] when a proof is not the validator's for its round.
+    /// [`SignError`] when a proof is not by the key that the validator asks by, for its round.
     pub fn check(context: &Context<'_>, proofs: &[DrawProof]) -> Result<Self, SignError> {
         let mut outputs = Vec::with_capacity(proofs.len());
         for (round, proof) in (0u32..).zip(proofs) {
@@ -59,7 +59,7 @@ impl Draws {
                 beacon: context.beacon,
                 round,
             };
-            outputs.push(verify_draw(&context.validator.0, &input, proof)?);
+            outputs.push(verify_draw(&context.asker.0, &input, proof)?);
         }
         let count = context.miners_per_round() as usize;
         Ok(Self {
@@ -121,7 +121,7 @@ pub fn check(context: &Context<'_>, draws: &Draws, leaf: &AnswerLeaf) -> Result<
         ("tempo", header.tempo == context.tempo),
         ("beacon", header.beacon == context.beacon),
         ("draw", header.draw == *proof),
-        ("sender", header.sender == context.validator),
+        ("sender", header.sender == context.asker),
         ("receiver", Some(header.receiver) == context.holder(leaf.uid)),
         ("seed", header.sampling.seed == seed),
         ("score", leaf.score_ppm <= agon_scoring::compare::PPM),

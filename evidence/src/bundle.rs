@@ -159,9 +159,14 @@ impl Bundle {
         (0..context.slot_count()).map(record).collect()
     }
 
-    /// The commit to this bundle.
+    /// The commit to this bundle; `session` shows whose session asked, where one did.
     #[must_use]
-    pub fn commit(&self, context: &Context<'_>, served_at: Option<std::net::SocketAddr>) -> EvidenceCommit {
+    pub fn commit(
+        &self,
+        context: &Context<'_>,
+        served_at: Option<std::net::SocketAddr>,
+        session: Option<DrawProof>,
+    ) -> EvidenceCommit {
         let leaves = self.leaves(context);
         let digests: Vec<Digest> = leaves.iter().map(Leaf::digest).collect();
         let slots = context.slot_count() as usize;
@@ -177,6 +182,7 @@ impl Bundle {
             leaf_count: u32::try_from(leaves.len()).unwrap_or(u32::MAX),
             claimed_ppm: u32::try_from(claimed).unwrap_or(1_000_000),
             served_at,
+            session,
         }
     }
 

@@ -58,6 +58,7 @@ mod tests {
             tempo: 7,
             beacon: Digest([2; 32]),
             validator: Hotkey([2; 32]),
+            asker: Hotkey([2; 32]),
             roster: &roster,
             at_once: &[2, 4_096, 8],
             rounds: 4,

@@ -168,7 +168,7 @@ fn judged(context: &Context<'_>, opened: &OpenedLeaf, text: &str) -> Result<Forg
         });
     }
     let task = task_of(context)?;
-    let output = verify_draw(&context.validator.0, &leaf.header.draw_input(), &leaf.header.draw)?;
+    let output = verify_draw(&context.asker.0, &leaf.header.draw_input(), &leaf.header.draw)?;
     let item = task.item(Draw::new(output).item_seed(leaf.header.item_index));
     let given = Given {
         text,

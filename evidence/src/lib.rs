@@ -42,6 +42,8 @@ pub struct Context<'a> {
     pub beacon: Digest,
     /// The validator whose evidence it is.
     pub validator: Hotkey,
+    /// The key that it draws and asks by: its session's in the tempo, or its hotkey.
+    pub asker: Hotkey,
     /// Who could be drawn when the tempo opened, UIDs ascending; the validator itself may be among them.
     pub roster: &'a [(Uid, Hotkey)],
     /// Answers that each of them said it can give at once, in their order.
@@ -53,7 +55,8 @@ pub struct Context<'a> {
 }
 
 impl<'a> Context<'a> {
-    /// What the ledger says of a tempo, for the evidence of one validator.
+    /// What the ledger says of a tempo, for the evidence of one validator. Before its commit the ledger does not know by
+    /// which key it asks, and its hotkey is taken.
     #[must_use]
     pub fn of(view: &'a EvidenceView, genesis: Digest, validator: Hotkey) -> Self {
         Self {
@@ -63,11 +66,18 @@ impl<'a> Context<'a> {
             tempo: view.tempo,
             beacon: view.beacon,
             validator,
+            asker: view.of(validator).map_or(validator, |line| line.asker),
             roster: &view.roster,
             at_once: &view.at_once,
             rounds: view.rounds,
             miners: view.miners,
         }
+    }
+
+    /// The same for a validator that asks by `asker`.
+    #[must_use]
+    pub const fn asked_by(self, asker: Hotkey) -> Self {
+        Self { asker, ..self }
     }
 
     /// Who can be drawn by the validator: the roster without itself.

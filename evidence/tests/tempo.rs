@@ -16,6 +16,7 @@ use agon_protocol::message::{
     Challenge, Environment, EvidenceCommit, Failure, FinishReason, Forgery, Leaf, Receipt, Sampling, Signed,
     Trace, answer_digest,
 };
+use agon_protocol::session::SessionInput;
 use agon_protocol::sign::{DrawInput, Keypair};
 use agon_scoring::draw::Draw;
 use agon_subnets::{Given, Item, Task};
@@ -32,6 +33,16 @@ fn pair(number: u8) -> Keypair {
 
 fn validator() -> Keypair {
     pair(100)
+}
+
+/// The key by which the validator asks in the tempo, which does not tell who it is.
+fn asker() -> Keypair {
+    let input = SessionInput {
+        genesis: Digest([1; 32]),
+        netuid: Netuid(1),
+        tempo: 7,
+    };
+    validator().session(&input).pair
 }
 
 fn miner(uid: Uid) -> Keypair {
@@ -55,6 +66,7 @@ fn context(roster: &[(Uid, Hotkey)]) -> Context<'_> {
         tempo: 7,
         beacon: Digest([2; 32]),
         validator: validator().hotkey(),
+        asker: asker().hotkey(),
         roster,
         at_once: &[8; MINERS as usize + 1],
         rounds: ROUNDS,
@@ -104,7 +116,7 @@ fn receipt(challenge: &Signed<Challenge>, text: &str, pair: &Keypair) -> Signed<
 }
 
 fn ask(context: &Context<'_>, round: u32, uid: Uid, item_index: u32) -> AnswerRecord {
-    let (output, draw) = validator().draw(&input(context, round));
+    let (output, draw) = asker().draw(&input(context, round));
     let item = &TASK.item(Draw::new(output).item_seed(item_index));
     let challenge = Challenge {
         genesis: context.genesis,
@@ -115,7 +127,7 @@ fn ask(context: &Context<'_>, round: u32, uid: Uid, item_index: u32) -> AnswerRe
         round,
         draw,
         item_index,
-        sender: context.validator,
+        sender: context.asker,
         receiver: miner(uid).hotkey(),
         nonce: u64::from(round) << 32 | u64::from(item_index) << 16 | u64::from(uid.0),
         issued_ms: 1_000,
@@ -130,7 +142,7 @@ fn ask(context: &Context<'_>, round: u32, uid: Uid, item_index: u32) -> AnswerRe
         tokens_max: item.tokens_max,
         tokens_min: item.tokens_min,
     };
-    let challenge = Signed::sign(challenge, &validator());
+    let challenge = Signed::sign(challenge, &asker());
     let outcome = match text_of(uid, round, item) {
         Some(text) => Answer::Answered {
             receipt: Box::new(receipt(&challenge, &text, &miner(uid))),
@@ -171,7 +183,7 @@ fn score(item: &Item, outcome: &Answer) -> u32 {
 }
 
 fn round(context: &Context<'_>, number: u32, drawn: &[Uid]) -> Round {
-    let (output, draw) = validator().draw(&input(context, number));
+    let (output, draw) = asker().draw(&input(context, number));
     let asks = (0..ITEMS).flat_map(|item| drawn.iter().map(move |uid| (*uid, item)));
     let item = |index| {
         let seed = Draw::new(output).item_seed(index);
@@ -197,7 +209,7 @@ fn round(context: &Context<'_>, number: u32, drawn: &[Uid]) -> Round {
         forgotten: Vec::new(),
         beacon: context.beacon,
         draw,
-        audit_draw: validator().draw_audits(&input(context, number)).1,
+        audit_draw: asker().draw_audits(&input(context, number)).1,
         items: (0..ITEMS).map(item).collect(),
         miners: drawn.iter().map(miner).collect(),
         answers: asks.map(|(uid, item)| ask(context, number, uid, item)).collect(),
@@ -207,7 +219,7 @@ fn round(context: &Context<'_>, number: u32, drawn: &[Uid]) -> Round {
 /// The bundle of an honest tempo, in which `change` may forge the rounds before they are folded.
 fn bundle_with(context: &Context<'_>, change: impl Fn(&mut Round)) -> Bundle {
     let (outputs, draws): (Vec<_>, Vec<_>) = (0..ROUNDS)
-        .map(|round| validator().draw(&input(context, round)))
+        .map(|round| asker().draw(&input(context, round)))
         .unzip();
     let drawn = schedule(&context.candidates(), &outputs, PER_ROUND as usize);
     let mut memory = Memory::default();
@@ -239,7 +251,7 @@ fn honest(context: &Context<'_>) -> Bundle {
 }
 
 fn audit(context: &Context<'_>, bundle: &Bundle) -> Result<Equal, Box<Difference>> {
-    let commit = bundle.commit(context, None);
+    let commit = bundle.commit(context, None, None);
     let on_ledger = OnLedger {
         commit: &commit,
         revealed: Some(&bundle.row),
@@ -256,7 +268,7 @@ fn check_forged(bundle: &Bundle, line: &str, step: &str) -> Forged {
     assert!(difference.line.contains(line), "{difference:?}");
     let proof = difference.forgery.expect("the ledger can check it");
     assert_eq!(proof.step(), step);
-    let commit = bundle.commit(&context, None);
+    let commit = bundle.commit(&context, None, None);
     let forged = forgery::check(&context, &commit, &proof).unwrap();
     // The same report about evidence that it is not of says nothing.
     let other = EvidenceCommit {
@@ -280,11 +292,28 @@ fn an_honest_tempo_is_recomputed_to_the_last_weight() {
 }
 
 #[test]
+fn what_one_key_asked_is_no_evidence_of_another() {
+    let roster = roster();
+    let context = context(&roster);
+    let bundle = honest(&context);
+    let with_hotkey = context.asked_by(context.validator);
+    let difference = audit(&with_hotkey, &bundle).unwrap_err();
+    assert_eq!(difference.line, "draws");
+    let commit = bundle.commit(&context, None, None);
+    let all: Vec<u32> = (0..context.slot_count()).collect();
+    let opening = bundle.open(&context, &all);
+    assert!(matches!(
+        opening::check(&with_hotkey, &commit, &all, &opening),
+        Err(OpeningError::Draw(_))
+    ));
+}
+
+#[test]
 fn every_slot_opens_and_covers_what_it_shows() {
     let roster = roster();
     let context = context(&roster);
     let bundle = honest(&context);
-    let commit = bundle.commit(&context, None);
+    let commit = bundle.commit(&context, None, None);
     assert_eq!(commit.claimed_ppm, 1_000_000);
     let all: Vec<u32> = (0..context.slot_count()).collect();
     let opening = bundle.open(&context, &all);
@@ -314,7 +343,7 @@ fn an_opening_of_other_slots_or_other_leaves_is_refused() {
     let roster = roster();
     let context = context(&roster);
     let bundle = honest(&context);
-    let commit = bundle.commit(&context, None);
+    let commit = bundle.commit(&context, None, None);
     let picked = picks(Digest([5; 32]), commit.root, context.slot_count(), 4);
     let opening = bundle.open(&context, &picked);
     assert!(matches!(
@@ -356,7 +385,7 @@ fn who_did_a_third_of_the_work_proves_a_third() {
     let mut bundle = honest(&context);
     bundle.rounds.truncate(1);
     bundle.draws.truncate(1);
-    let commit = bundle.commit(&context, None);
+    let commit = bundle.commit(&context, None, None);
     assert_eq!(commit.claimed_ppm, 333_333);
     let all: Vec<u32> = (0..context.slot_count()).collect();
     let opening = bundle.open(&context, &all);
@@ -394,7 +423,7 @@ fn a_receipt_of_ones_own_making_is_a_forgery_in_an_opening_and_in_a_report() {
             ..
         }
     ));
-    let commit = bundle.commit(&context, None);
+    let commit = bundle.commit(&context, None, None);
     let all: Vec<u32> = (0..context.slot_count()).collect();
     let opened = opening::check(&context, &commit, &all, &bundle.open(&context, &all));
     assert!(matches!(opened, Ok(Opened::Forged { .. })));
@@ -447,7 +476,7 @@ fn honest_evidence_proves_no_forgery_whatever_is_shown_of_it() {
     let roster = roster();
     let context = context(&roster);
     let bundle = honest(&context);
-    let commit = bundle.commit(&context, None);
+    let commit = bundle.commit(&context, None, None);
     let all: Vec<u32> = (0..commit.leaf_count).collect();
     let opening = bundle.open(&context, &all);
     let opened = |is_it: fn(&Leaf) -> bool| {

@@ -8,9 +8,12 @@ use std::collections::BTreeMap;
 
 use agon_protocol::id::{Digest, Hotkey, Netuid};
 use agon_protocol::message::{Challenge, Signed, Verified};
+use agon_protocol::session::ring::CertificateError;
 use agon_protocol::sign::{self, SignError};
 use thiserror::Error;
 use tonic::{Code, Status};
+
+use crate::sessions::Sessions;
 
 /// A challenge may be this old when it arrives, milliseconds.
 pub const AGE_MS_MAX: u64 = 30_000;
@@ -62,13 +65,33 @@ pub enum Refusal {
         now_ms: u64,
     },
     /// The sender may not ask on this subnet.
-    #[error("{sender} holds no validator permit on netuid {netuid}")]
+    #[error("{sender} holds no validator permit on netuid {netuid} and is no session that was introduced")]
     Permit {
         /// Who asked.
         sender: Hotkey,
         /// On which subnet.
         netuid: Netuid,
     },
+    /// The certificate of a session does not hold.
+    #[error(transparent)]
+    Certificate(CertificateError),
+    /// Nobody can introduce a session of that tempo here.
+    #[error(
+        "tempo {tempo} is not asked in sessions, or this miner does not know yet who may ask in it: ask again later"
+    )]
+    NoSessions {
+        /// Its tempo.
+        tempo: u64,
+    },
+    /// Another session of the same validator was introduced before.
+    #[error("another session of the same validator was introduced in tempo {tempo}: ask by that one")]
+    SecondSession {
+        /// The tempo.
+        tempo: u64,
+    },
+    /// There is no time left to verify certificates.
+    #[error("no time is left to verify certificates, introduce the session again later")]
+    IntroductionsFull,
     /// The tempo is not the running one or the one before.
     #[error("tempo {found} with beacon {beacon}; the ledger is in tempo {tempo}")]
     Tempo {
@@ -144,6 +167,10 @@ impl Refusal {
             Self::Subnet { .. } => "subnet",
             Self::Stale { .. } => "stale",
             Self::Permit { .. } => "permit",
+            Self::Certificate(_) => "certificate",
+            Self::NoSessions { .. } => "no_sessions",
+            Self::SecondSession { .. } => "second_session",
+            Self::IntroductionsFull => "introductions_full",
             Self::Tempo { .. } => "tempo",
             Self::Draw(_) => "draw",
             Self::Replayed { .. } => "replayed",
@@ -166,11 +193,11 @@ impl Refusal {
             Self::Receiver { .. } | Self::Forgotten { .. } | Self::Model { .. } => Code::NotFound,
             Self::Subnet { .. } | Self::Tempo { .. } | Self::Draw(_) => Code::FailedPrecondition,
             Self::Stale { .. } => Code::OutOfRange,
-            Self::Permit { .. } => Code::PermissionDenied,
-            Self::Replayed { .. } => Code::AlreadyExists,
-            Self::Busy | Self::SenderBusy { .. } => Code::ResourceExhausted,
+            Self::Permit { .. } | Self::Certificate(_) => Code::PermissionDenied,
+            Self::Replayed { .. } | Self::SecondSession { .. } => Code::AlreadyExists,
+            Self::Busy | Self::SenderBusy { .. } | Self::IntroductionsFull => Code::ResourceExhausted,
             Self::Late { .. } => Code::DeadlineExceeded,
-            Self::Unavailable { .. } => Code::Unavailable,
+            Self::Unavailable { .. } | Self::NoSessions { .. } => Code::Unavailable,
         }
     }
 }
@@ -198,6 +225,22 @@ pub struct SubnetSnapshot {
     pub beacons: BTreeMap<u64, Digest>,
     /// Hotkeys with a validator permit, and the share of each in the stake of them all, parts per million, rounded down.
     pub permitted: BTreeMap<Hotkey, u32>,
+    /// Sessions of permitted validators, by which they ask without saying who they are.
+    pub sessions: Sessions,
+}
+
+impl SubnetSnapshot {
+    /// A sender's share in the stake of all who may ask, parts per million; `None` for whoever may not.
+    #[must_use]
+    pub fn share_ppm(&self, sender: &Hotkey) -> Option<u32> {
+        let with_permit = self.permitted.get(sender).copied();
+        with_permit.or_else(|| self.sessions.share_ppm(sender))
+    }
+
+    /// Whether a sender may ask in `tempo`: a session in its own only.
+    fn may_ask_in(&self, sender: &Hotkey, tempo: u64) -> bool {
+        self.permitted.contains_key(sender) || self.sessions.tempo_of(sender) == Some(tempo)
+    }
 }
 
 /// Who this miner is; what a challenge must name.
@@ -245,7 +288,7 @@ impl Admission {
     ) -> Result<Verified<Challenge>, Refusal> {
         self.check_address(challenge.message())?;
         check_time(challenge.message(), now_ms)?;
-        self.check_permit(&challenge.message().sender, subnet)?;
+        self.check_permit_in(challenge.message(), subnet)?;
         check_tempo(challenge.message(), subnet)?;
         let verified = challenge.verify().map_err(Refusal::Signature)?;
         let message = verified.message();
@@ -269,13 +312,24 @@ impl Admission {
     ///
     /// [`Refusal::Permit`].
     pub fn check_permit(&self, sender: &Hotkey, subnet: &SubnetSnapshot) -> Result<(), Refusal> {
-        if subnet.permitted.contains_key(sender) {
-            return Ok(());
+        match subnet.share_ppm(sender) {
+            Some(_) => Ok(()),
+            None => Err(self.no_permit(sender)),
         }
-        Err(Refusal::Permit {
+    }
+
+    fn check_permit_in(&self, challenge: &Challenge, subnet: &SubnetSnapshot) -> Result<(), Refusal> {
+        match subnet.may_ask_in(&challenge.sender, challenge.tempo) {
+            true => Ok(()),
+            false => Err(self.no_permit(&challenge.sender)),
+        }
+    }
+
+    const fn no_permit(&self, sender: &Hotkey) -> Refusal {
+        Refusal::Permit {
             sender: *sender,
             netuid: self.netuid,
-        })
+        }
     }
 
     fn check_address(&self, challenge: &Challenge) -> Result<(), Refusal> {

@@ -3,23 +3,34 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use agon_ledger_client::LedgerClient;
 use agon_ledger_client::follow::{View, Views};
-use agon_protocol::id::Hotkey;
+use agon_protocol::id::{Digest, Hotkey};
 use agon_runtime::shutdown::Shutdown;
-use tokio::sync::watch;
+use tracing::warn;
 
 use crate::admission::SubnetSnapshot;
+use crate::serve::SubnetSender;
 
 /// Keeps `snapshots` in step with `views` until shutdown.
+///
+/// Where a tempo is asked in sessions, `client` is asked once who may introduce them, and again with the next block until
+/// it says so.
 pub async fn keep_snapshots(
+    (client, genesis): (LedgerClient, Digest),
     mut views: Views,
-    snapshots: watch::Sender<Option<Arc<SubnetSnapshot>>>,
+    snapshots: SubnetSender,
     shutdown: Shutdown,
 ) {
     loop {
         let view = views.borrow_and_update().clone();
         if let Some(view) = view {
             snapshots.send_if_modified(|before| update(before, &view));
+            tokio::select! {
+                biased;
+                () = shutdown.requested() => return,
+                () = learn_ring(&client, genesis, &view, &snapshots) => {}
+            }
         }
         tokio::select! {
             biased;
@@ -27,6 +38,32 @@ pub async fn keep_snapshots(
             alive = views.changed() => if alive.is_err() { return },
         }
     }
+}
+
+/// Asks the ledger who may introduce sessions in the running tempo, where that is not known yet.
+async fn learn_ring(client: &LedgerClient, genesis: Digest, view: &View, snapshots: &SubnetSender) {
+    let subnet = &view.subnet;
+    let is_wanted = |snapshot: &SubnetSnapshot| !snapshot.sessions.know(subnet.tempo);
+    let is_wanted = subnet.parameter("evidence_sessions") == Some(1)
+        && snapshots.borrow().as_deref().is_some_and(is_wanted);
+    if !is_wanted {
+        return;
+    }
+    let evidence = match client.evidence(subnet.netuid, subnet.tempo).await {
+        Ok(evidence) => evidence,
+        Err(error) => {
+            warn!(tempo = subnet.tempo, %error, "who may ask in sessions is not known");
+            return;
+        }
+    };
+    let Some(ring) = evidence.ring(genesis) else {
+        return;
+    };
+    snapshots.send_if_modified(|snapshot| {
+        let Some(snapshot) = snapshot else { return false };
+        Arc::make_mut(snapshot).sessions.learn(ring);
+        true
+    });
 }
 
 fn update(before: &mut Option<Arc<SubnetSnapshot>>, view: &View) -> bool {
@@ -46,12 +83,15 @@ fn snapshot(view: &View, before: Option<&SubnetSnapshot>) -> SubnetSnapshot {
     if let Some(beacon) = view.beacon() {
         beacons.insert(tempo, beacon);
     }
+    let mut sessions = before.map(|before| before.sessions.clone()).unwrap_or_default();
+    sessions.keep_only(|old| beacons.contains_key(&old));
     let permitted = view.metagraph.neurons.iter().filter(|neuron| neuron.permit);
     let stakes = permitted.map(|neuron| (neuron.hotkey, neuron.stake.base_units()));
     SubnetSnapshot {
         tempo,
         beacons,
         permitted: shares(&stakes.collect::<Vec<_>>()),
+        sessions,
     }
 }
 

@@ -6,6 +6,7 @@
 //! | [`replay`] | remembers used nonces, across restarts |
 //! | [`traces`] | codes of the newest answers, for audits |
 //! | [`serve`] | the gRPC service: gates, streaming, receipts |
+//! | [`sessions`] | keys of a tempo by which validators ask without saying who they are |
 //! | [`follow`] | keeps permits, tempo and beacons fresh from the ledger |
 //! | [`announce`] | keeps the axon on the ledger fresh |
 //! | [`backend`] | the seam to inference |
@@ -32,6 +33,7 @@ pub mod hub;
 pub mod models;
 pub mod replay;
 pub mod serve;
+pub mod sessions;
 pub mod shelf;
 pub mod traces;
 
@@ -147,6 +149,10 @@ pub const METRICS: &[Metric] = &[
         "Challenges by outcome: answered, abandoned, displaced, failed or a rule",
     ),
     Metric::counter(
+        "agon_miner_introductions_total",
+        "Introductions of sessions by outcome: introduced, known or a rule",
+    ),
+    Metric::counter(
         "agon_miner_tokens_total",
         "Tokens, by kind: of prompts or of answers",
     ),
@@ -216,7 +222,8 @@ pub async fn run<B: Backend>(
             netuid: config.netuid,
             miner: config.pair.hotkey(),
         },
-        subnet: snapshots.subscribe(),
+        subnet: snapshots.clone(),
+        budget: tokio::sync::Mutex::default(),
         replay: Mutex::new(open_replay(&config, world.clock.now_ms())?),
         traces: Mutex::default(),
         models: models.clone(),
@@ -229,7 +236,12 @@ pub async fn run<B: Backend>(
     tasks.spawn("ledger follower", follower.run(shutdown.clone()));
     tasks.spawn(
         "snapshots",
-        follow::keep_snapshots(views.clone(), snapshots, shutdown.clone()),
+        follow::keep_snapshots(
+            (client.clone(), genesis),
+            views.clone(),
+            snapshots,
+            shutdown.clone(),
+        ),
     );
     tasks.spawn("metrics", models.clone().keep_told(shutdown.clone()));
     let who = (config.pair, config.netuid, axon);

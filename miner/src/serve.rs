@@ -4,12 +4,17 @@
 //! meant for another miner, is refused at no cost. Then [`Admission`] decides on the challenge. Then the back end
 //! takes the prompt or says at once that its queue is full. What was admitted is answered under the challenge's
 //! deadline and closed with a signed receipt.
+//!
+//! Introductions of sessions have a service of their own, before the gates: see [`crate::sessions`].
+
+mod introductions;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use agon_protocol::grpc::trace::WINDOWS_MAX;
 use agon_protocol::grpc::v1::ask_reply::Part as WirePart;
+use agon_protocol::grpc::v1::introductions_server::IntroductionsServer;
 use agon_protocol::grpc::v1::{
     AskReply, AskRequest, OpenReply, OpenRequest, SignedReceipt, Tokens, miner_server,
 };
@@ -32,6 +37,7 @@ use crate::admission::{Admission, Refusal, SubnetSnapshot};
 use crate::backend::{Backend, BackendError, MadeOf, Part, Parts, Prompt};
 use crate::models::Models;
 use crate::replay::Replay;
+use crate::sessions::Budget;
 use crate::traces::Traces;
 use crate::{GRACE, RunError};
 
@@ -50,14 +56,19 @@ const STREAMS_MAX: u32 = 256;
 /// What the ledger says of the subnet, as the follower keeps it.
 pub type SubnetWatch = watch::Receiver<Option<Arc<SubnetSnapshot>>>;
 
+/// The same where it is written down.
+pub type SubnetSender = watch::Sender<Option<Arc<SubnetSnapshot>>>;
+
 /// Everything the service needs; shared by all requests.
 pub struct Service<B> {
     /// The hotkey, which signs receipts.
     pub pair: Keypair,
     /// Whose challenges are answered.
     pub admission: Admission,
-    /// What the ledger says.
-    pub subnet: SubnetWatch,
+    /// What the ledger says, and the sessions that were introduced.
+    pub subnet: SubnetSender,
+    /// Certificates that there is time to verify; whoever verifies one holds it.
+    pub budget: tokio::sync::Mutex<Budget>,
     /// Used nonces.
     pub replay: Mutex<Replay>,
     /// Codes of the newest answers.
@@ -90,8 +101,12 @@ pub async fn serve<B: Backend>(
 ) -> Result<(), RunError> {
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<miner_server::MinerServer<Handle<B>>>().await;
-    let gate = Gate::new(service.admission, service.subnet.clone());
-    let service = miner_server::MinerServer::new(Handle(Arc::new(service)))
+    let gate = Gate::new(service.admission, service.subnet.subscribe());
+    let service = Arc::new(service);
+    let introductions = IntroductionsServer::new(Handle(Arc::clone(&service)))
+        .max_decoding_message_size(grpc::INTRODUCTION_BYTES_MAX)
+        .max_encoding_message_size(grpc::INTRODUCTION_BYTES_MAX);
+    let service = miner_server::MinerServer::new(Handle(service))
         .max_decoding_message_size(grpc::MINER_MESSAGE_BYTES_MAX)
         .max_encoding_message_size(grpc::MINER_MESSAGE_BYTES_MAX);
     let gated = tower::ServiceBuilder::new()
@@ -100,6 +115,7 @@ pub async fn serve<B: Backend>(
     let server = net::server()
         .max_concurrent_streams(STREAMS_MAX)
         .add_service(health_service)
+        .add_service(introductions)
         .add_service(gated);
     let stopped = server.serve_with_incoming_shutdown(incoming, shutdown.requested());
     let overdue = async {
@@ -116,8 +132,8 @@ pub async fn serve<B: Backend>(
     }
 }
 
-fn snapshot(subnet: &SubnetWatch) -> Result<Arc<SubnetSnapshot>, Refusal> {
-    subnet.borrow().clone().ok_or_else(|| Refusal::Unavailable {
+fn known(snapshot: Option<Arc<SubnetSnapshot>>) -> Result<Arc<SubnetSnapshot>, Refusal> {
+    snapshot.ok_or_else(|| Refusal::Unavailable {
         reason: "this miner has not read the ledger yet, ask again later".to_owned(),
     })
 }
@@ -145,7 +161,8 @@ impl Gate {
             });
         }
         let sender = key(metadata, grpc::SENDER_METADATA)?;
-        self.admission.check_permit(&sender, &*snapshot(&self.subnet)?)
+        let subnet = known(self.subnet.borrow().clone())?;
+        self.admission.check_permit(&sender, &subnet)
     }
 }
 
@@ -216,14 +233,14 @@ impl<B: Backend> Service<B> {
         let challenge = Signed::<Challenge>::try_from(wire).map_err(|error| Refusal::Malformed {
             reason: error.to_string(),
         })?;
-        let subnet = snapshot(&self.subnet)?;
+        let subnet = known(self.subnet.borrow().clone())?;
         let backend = self.models.choose(&challenge.message().task)?;
         let challenge = {
             let mut replay = self.replay.lock().unwrap_or_else(PoisonError::into_inner);
             self.admission.admit(challenge, &subnet, &mut *replay, now_ms)?
         };
         let sender = challenge.message().sender;
-        let share_ppm = subnet.permitted.get(&sender).copied().unwrap_or(0);
+        let share_ppm = subnet.share_ppm(&sender).unwrap_or(0);
         let parts = backend
             .answer(prompt(challenge.message(), share_ppm, now_ms))
             .map_err(|error| match error {

@@ -1,5 +1,7 @@
 //! The service over real sockets, with a scripted back end: gates, receipts, refusals, cancellation, message rate.
 
+mod sessions;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,6 +23,7 @@ use tonic::{Code, Request, Status, Streaming};
 use super::*;
 use crate::admission::{RULE_METADATA, SubnetSnapshot};
 use crate::backend::{BackendError, MadeOf, ModelIdentity, Part, Parts, Prompt};
+use crate::sessions::Sessions;
 use agon_protocol::grpc;
 
 /// Pieces of the long answer: what a prompt of that many tokens would stream.
@@ -131,10 +134,13 @@ impl Bench {
             netuid: Netuid(1),
             miner: pair.hotkey(),
         };
+        let mut known = Sessions::default();
+        known.learn(sessions::ring(4));
         let snapshot = SubnetSnapshot {
             tempo: 4,
             beacons: BTreeMap::from([(4, Digest([5; 32]))]),
             permitted: BTreeMap::from([(validator.hotkey(), 250_000)]),
+            sessions: known,
         };
         let (dropped, shutdown) = (Arc::new(AtomicBool::new(false)), Shutdown::new());
         let environment = Environment {
@@ -150,7 +156,8 @@ impl Bench {
         let service = Service {
             pair,
             admission,
-            subnet: watch::Sender::new(Some(Arc::new(snapshot))).subscribe(),
+            subnet: watch::Sender::new(Some(Arc::new(snapshot))),
+            budget: tokio::sync::Mutex::default(),
             replay: Mutex::new(Replay::in_memory()),
             traces: Mutex::default(),
             models: Models::one(Scripted {

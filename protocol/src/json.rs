@@ -14,9 +14,11 @@ use crate::amount::Amount;
 use crate::codec;
 use crate::id::{Account, BlockNumber, Coldkey, ConsensusKey, Digest, Hotkey, Netuid, Uid};
 use crate::message::{Equivocation, EvidenceOpening, Forgery, Message, Transaction, WeightsCommit};
-use crate::sign::Signature;
+use crate::sign::{DrawProof, Signature};
 use crate::timelock::{PulseSignature, SealedWeights};
 
+/// Bytes of a draw's proof with the version byte.
+const DRAW_PROOF_BYTES: usize = 1 + 32 + 64;
 /// Most bytes of an equivocation's two votes.
 const EQUIVOCATION_BYTES_MAX: usize = 4_096;
 
@@ -124,7 +126,7 @@ impl<'de> Deserialize<'de> for WeightsCommit {
     }
 }
 
-/// Two votes in canonical bytes, hex: a node writes them so, and nobody writes them by hand.
+/// Canonical bytes as hex: programs write them so, and nobody writes them by hand.
 macro_rules! as_hex_of_bytes {
     ($($name:ident: $bytes_max:expr),*) => {
         $(impl Serialize for $name {
@@ -151,6 +153,7 @@ macro_rules! as_hex_of_bytes {
 }
 
 as_hex_of_bytes!(
+    DrawProof: DRAW_PROOF_BYTES,
     Equivocation: EQUIVOCATION_BYTES_MAX,
     EvidenceOpening: Transaction::BYTES_MAX,
     Forgery: Transaction::BYTES_MAX

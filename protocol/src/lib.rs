@@ -10,6 +10,7 @@
 //! | [`ss58`], [`mod@derive`] | addresses; mnemonics and derivation paths |
 //! | [`merkle`] | one digest for a list, and proofs of its leaves |
 //! | [`message`] | challenges, receipts, transactions, blocks, and what a node tells about its state |
+//! | [`session`] | keys by which a validator asks without saying who it is |
 //! | [`timelock`] | weights that open by themselves, by the pulses of a beacon |
 //! | [`light`] | following a ledger by its headers and the certificates of its committee |
 //! | [`proof`] | what is and what is not in a state, shown from its root |
@@ -29,6 +30,7 @@ pub mod light;
 pub mod merkle;
 pub mod message;
 pub mod proof;
+pub mod session;
 pub mod sign;
 pub mod ss58;
 pub mod timelock;

@@ -190,23 +190,24 @@ impl Keypair {
     /// Evaluates the draw over `input`: the 32 random bytes and their proof.
     #[must_use]
     pub fn draw(&self, input: &DrawInput) -> ([u8; 32], DrawProof) {
-        self.draw_of(input.transcript(DRAW_LABEL))
+        self.draw_of(input.transcript(DRAW_LABEL), DRAW_OUTPUT_CONTEXT)
     }
 
     /// Evaluates the draw of audits over `input`: what [`Keypair::draw`] tells says nothing about it.
     #[must_use]
     pub fn draw_audits(&self, input: &DrawInput) -> ([u8; 32], DrawProof) {
-        self.draw_of(input.transcript(AUDIT_LABEL))
+        self.draw_of(input.transcript(AUDIT_LABEL), DRAW_OUTPUT_CONTEXT)
     }
 
-    fn draw_of(&self, transcript: merlin::Transcript) -> ([u8; 32], DrawProof) {
+    /// Evaluates the VRF over `transcript`, and takes its bytes in the context `output`.
+    pub(crate) fn draw_of(&self, transcript: merlin::Transcript, output: &[u8]) -> ([u8; 32], DrawProof) {
         let extra = attach_rng(merlin::Transcript::new(b"VRF"), NoEntropy);
         let (in_out, proof, _) = self.0.vrf_sign_extra(transcript, extra);
         let proof = DrawProof {
             pre_output: in_out.to_preout().to_bytes(),
             proof: proof.to_bytes(),
         };
-        (in_out.make_bytes(DRAW_OUTPUT_CONTEXT), proof)
+        (in_out.make_bytes(output), proof)
     }
 
     pub(crate) fn schnorrkel(&self) -> &schnorrkel::Keypair {
@@ -311,7 +312,7 @@ impl fmt::Debug for DrawProof {
 ///
 /// [`SignError::PublicKey`] or [`SignError::Draw`].
 pub fn verify_draw(public: &[u8; 32], input: &DrawInput, draw: &DrawProof) -> Result<[u8; 32], SignError> {
-    verify_draw_of(public, input.transcript(DRAW_LABEL), draw)
+    verify_draw_of(public, input.transcript(DRAW_LABEL), draw, DRAW_OUTPUT_CONTEXT)
 }
 
 /// As [`verify_draw`], for the draw of audits.
@@ -324,13 +325,15 @@ pub fn verify_audit_draw(
     input: &DrawInput,
     draw: &DrawProof,
 ) -> Result<[u8; 32], SignError> {
-    verify_draw_of(public, input.transcript(AUDIT_LABEL), draw)
+    verify_draw_of(public, input.transcript(AUDIT_LABEL), draw, DRAW_OUTPUT_CONTEXT)
 }
 
-fn verify_draw_of(
+/// Checks what [`Keypair::draw_of`] made.
+pub(crate) fn verify_draw_of(
     public: &[u8; 32],
     transcript: merlin::Transcript,
     draw: &DrawProof,
+    output: &[u8],
 ) -> Result<[u8; 32], SignError> {
     let key = PublicKey::from_bytes(public).map_err(|_| SignError::PublicKey)?;
     let mismatch = SignError::Draw {
@@ -345,7 +348,7 @@ fn verify_draw_of(
     let (in_out, _) = key
         .vrf_verify(transcript, &pre_output, &proof)
         .map_err(|_| mismatch)?;
-    Ok(in_out.make_bytes(DRAW_OUTPUT_CONTEXT))
+    Ok(in_out.make_bytes(output))
 }
 
 /// A random source that adds nothing: what makes signing deterministic.

@@ -33,7 +33,7 @@ use self::places::Places;
 use crate::telemetry::Metric;
 
 pub use self::connection::Connection;
-pub use self::places::{Known, Limits};
+pub use self::places::{Known, Limits, host};
 
 const CONNECTIONS: Metric = Metric::gauge("agon_net_connections", "Accepted connections that are open");
 const CONNECTIONS_REFUSED: Metric = Metric::counter(

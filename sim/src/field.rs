@@ -143,6 +143,7 @@ impl Field {
             leaf_count: u32::try_from(leaves.len()).expect("at most 64 rounds of 256"),
             claimed_ppm,
             served_at: None,
+            session: None,
         };
         Some(Committed {
             tempo,

@@ -78,6 +78,7 @@ impl Tempo {
             tempo: self.number,
             beacon: self.beacon,
             validator: self.validator.hotkey(),
+            asker: self.validator.hotkey(),
             roster: &self.roster,
             at_once: &[],
             rounds: self.rounds,

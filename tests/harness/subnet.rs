@@ -15,7 +15,7 @@ use agon_miner::backend::{Backend, BackendError, ModelIdentity, Parts, Prompt};
 use agon_miner::models::Models;
 use agon_protocol::amount::Amount;
 use agon_protocol::id::{BlockNumber, Digest, Netuid};
-use agon_protocol::message::{Block, Call, Genesis, GenesisAccount, Metagraph, Preset};
+use agon_protocol::message::{Block, Call, EvidenceView, Genesis, GenesisAccount, Metagraph, Preset};
 use agon_protocol::sign::Keypair;
 use agon_runtime::clock::Clock;
 use agon_runtime::entropy::Entropy;
@@ -47,6 +47,8 @@ pub struct Cast {
     pub validators: Vec<u64>,
     /// Tempos after the first in which validators hold permits.
     pub tempos: u64,
+    /// Whether validators ask in sessions, which do not tell who they are.
+    pub in_sessions: bool,
     /// What happens to the links, told the height of each new block.
     pub weather: Box<dyn Fn(u64)>,
 }
@@ -57,6 +59,7 @@ impl std::fmt::Debug for Cast {
             .field("miners", &self.miners.len())
             .field("validators", &self.validators)
             .field("tempos", &self.tempos)
+            .field("in_sessions", &self.in_sessions)
             .finish_non_exhaustive()
     }
 }
@@ -70,6 +73,8 @@ pub struct Picture {
     pub state_root: Digest,
     /// All base units in existence.
     pub issuance: Amount,
+    /// Evidence of the last tempo that was opened in whole: the one before the last.
+    pub evidence: EvidenceView,
     /// Every block up to the picture.
     pub blocks: Vec<Block>,
     /// How many validators there are: the UID of the first miner.
@@ -293,7 +298,7 @@ async fn operate(
     dirs: Vec<PathBuf>,
 ) -> Result<Picture, Failure> {
     let client = LedgerClient::new(&Net::simulated(), &ledger())?;
-    create_subnet(&client).await?;
+    create_subnet(&client, cast.in_sessions).await?;
     let (miners, stakes) = (cast.miners.len(), &cast.validators);
     for index in 0..stakes.len() {
         register(&client, pair("validator hotkey", index)).await?;
@@ -322,8 +327,10 @@ async fn operate(
     for height in 1..=last.0 {
         blocks.push(client.block(BlockNumber(height)).await?.block);
     }
+    let tempo = client.subnet(NETUID).await?.tempo;
     Ok(Picture {
         blocks,
+        evidence: client.evidence(NETUID, tempo.saturating_sub(2)).await?,
         metagraph: client.metagraph(NETUID, Some(last)).await?,
         state_root: head.state_root,
         issuance: head.issuance,
@@ -332,7 +339,7 @@ async fn operate(
     })
 }
 
-async fn create_subnet(client: &LedgerClient) -> Result<(), Failure> {
+async fn create_subnet(client: &LedgerClient, in_sessions: bool) -> Result<(), Failure> {
     let owner = pair("owner", 0);
     let lock_max = Amount::from_units(1_000).ok_or("a lock too large")?;
     client
@@ -344,17 +351,18 @@ async fn create_subnet(client: &LedgerClient) -> Result<(), Failure> {
             },
         )
         .await?;
-    let name = "tempo_blocks".to_owned();
-    client
-        .send(
-            &owner,
-            Call::SetParameter {
-                netuid: NETUID,
-                name,
-                value: TEMPO_BLOCKS,
-            },
-        )
-        .await?;
+    let parameters = [
+        ("tempo_blocks", TEMPO_BLOCKS),
+        ("evidence_sessions", in_sessions.into()),
+    ];
+    for (name, value) in parameters {
+        let call = Call::SetParameter {
+            netuid: NETUID,
+            name: name.to_owned(),
+            value,
+        };
+        client.send(&owner, call).await?;
+    }
     client.send(&owner, Call::StartSubnet { netuid: NETUID }).await?;
     Ok(())
 }

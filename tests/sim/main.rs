@@ -10,9 +10,11 @@
 
 mod adversary;
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
 
-use agon_miner::backend::Backend;
+use agon_miner::backend::{Backend, BackendError, ModelIdentity, Parts, Prompt};
+use agon_protocol::id::Hotkey;
 use agon_tests::behave::{Behaviour, Misbehaving};
 use agon_tests::reader::Reader;
 use agon_tests::subnet::{Cast, Picture, simulate};
@@ -41,6 +43,7 @@ fn cast(miners: Vec<Arc<dyn Backend>>, tempos: u64) -> Cast {
         miners,
         validators: vec![500, 300, 200],
         tempos,
+        in_sessions: false,
         weather: Box::new(|_| ()),
     }
 }
@@ -103,6 +106,51 @@ fn a_miner_that_is_cut_off_loses_pay_and_nobody_hangs() {
     let (picture, _dir) = run(seed(), cast);
     let earned = picture.earned();
     assert!(earned[1] * 2 < earned[0], "{earned:?}");
+}
+
+/// A reader that writes down who asks it.
+struct Watchful {
+    reader: Reader,
+    senders: Arc<Mutex<BTreeSet<Hotkey>>>,
+}
+
+impl Backend for Watchful {
+    fn identity(&self) -> &ModelIdentity {
+        self.reader.identity()
+    }
+
+    fn answer(&self, prompt: Prompt) -> Result<Parts, BackendError> {
+        self.senders.lock().unwrap().insert(prompt.sender);
+        assert_eq!(prompt.sender_share_ppm, 1_000_000 / 3, "sessions are all alike");
+        self.reader.answer(prompt)
+    }
+}
+
+#[test]
+fn in_sessions_no_miner_sees_who_asks_and_evidence_is_paid_as_ever() {
+    let senders = Arc::new(Mutex::new(BTreeSet::new()));
+    let watchful = Watchful {
+        reader: Reader::new("large", 900_000),
+        senders: Arc::clone(&senders),
+    };
+    let miners = vec![Arc::new(watchful) as Arc<dyn Backend>, reader("small", 400_000)];
+    let mut cast = cast(miners, 4);
+    cast.in_sessions = true;
+    let (picture, _dir) = run(seed(), cast);
+    let senders = senders.lock().unwrap();
+    let hotkeys = picture.metagraph.neurons.iter().map(|neuron| neuron.hotkey);
+    assert!(hotkeys.into_iter().all(|hotkey| !senders.contains(&hotkey)));
+    assert_eq!(picture.evidence.validators.len(), 3);
+    for line in &picture.evidence.validators {
+        assert!(senders.contains(&line.asker), "{line:?}");
+        assert!(
+            line.asker != line.hotkey && line.is_opened && !line.is_forged,
+            "{line:?}"
+        );
+        assert!(line.coverage_ppm.is_some_and(|ppm| ppm > 900_000), "{line:?}");
+    }
+    let earned = picture.earned();
+    assert!(earned[0] > earned[1], "{earned:?}");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! | module | does |
 //! | --- | --- |
 //! | [`round`] | one round as a pure plan: whom to ask what, what to make of the answers |
+//! | [`asker`] | the key by which it asks in a tempo, and its introduction to miners |
 //! | [`query`] | asks one miner, under a deadline |
 //! | [`audit`] | checks answers against the model that the task pins |
 //! | [`calibration`] | what honest distances from a model are, as a file |
@@ -19,6 +20,7 @@
 //! never waits without a deadline, and whatever it cannot do it says in the log, in the evidence and in its status.
 
 pub mod args;
+pub mod asker;
 pub mod audit;
 pub mod bundles;
 pub mod calibration;

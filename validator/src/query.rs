@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -23,6 +24,7 @@ use futures::future::join_all;
 use tonic::transport::Channel;
 use tonic::{Code, Request, Status, Streaming};
 
+use crate::asker::Introductions;
 use crate::round::Plan;
 
 /// Most bytes of an answer that are read; a task's answers are far shorter.
@@ -91,8 +93,19 @@ impl Miners {
 }
 
 /// Asks, and waits until `deadline` at most.
-pub async fn ask(channel: Channel, challenge: &Signed<Challenge>, deadline: Duration) -> Outcome {
-    match tokio::time::timeout(deadline, converse(channel, challenge)).await {
+pub async fn ask(
+    channel: Channel,
+    challenge: &Signed<Challenge>,
+    introductions: Option<&Introductions>,
+    deadline: Duration,
+) -> Outcome {
+    let asked = async {
+        match introductions {
+            Some(introductions) => converse_in_session(channel, challenge, introductions).await,
+            None => converse(channel, challenge).await,
+        }
+    };
+    match tokio::time::timeout(deadline, asked).await {
         Ok(outcome) => outcome,
         Err(_) => no_answer(
             Failure::Late,
@@ -101,10 +114,12 @@ pub async fn ask(channel: Channel, challenge: &Signed<Challenge>, deadline: Dura
     }
 }
 
-/// Asks everything of a plan at once, each under `deadline`; gives one outcome for each ask.
+/// Asks everything of a plan at once, each under `deadline`; gives one outcome for each ask. A session that is yet to be
+/// introduced to a miner is introduced first, within the same deadline.
 pub fn ask_all(
     miners: &mut Miners,
     plan: &Plan,
+    introductions: Option<&Arc<Introductions>>,
     deadline: Duration,
 ) -> impl Future<Output = Vec<Outcome>> + Send + use<> {
     let asked = plan.asks.iter().map(|asked| {
@@ -112,9 +127,10 @@ pub fn ask_all(
         let channel = asked.miner.addr.ok_or_else(gone);
         let channel = channel.and_then(|addr| miners.channel(addr));
         let challenge = asked.challenge.clone();
+        let introductions = introductions.cloned();
         async move {
             match channel {
-                Ok(channel) => ask(channel, &challenge, deadline).await,
+                Ok(channel) => ask(channel, &challenge, introductions.as_deref(), deadline).await,
                 Err(reason) => no_answer(Failure::Unreachable, reason),
             }
         }
@@ -165,6 +181,24 @@ pub async fn open(
         return Err("other windows came than were asked for".to_owned());
     }
     Ok(opened)
+}
+
+/// As [`converse`], once the miner knows the session. What the introduction takes does not count as the answer's time.
+async fn converse_in_session(
+    channel: Channel,
+    challenge: &Signed<Challenge>,
+    introductions: &Introductions,
+) -> Outcome {
+    let miner = challenge.message().receiver;
+    if let Err(status) = introductions.meet(miner, channel.clone()).await {
+        return failed(&status);
+    }
+    let outcome = converse(channel, challenge).await;
+    let is_refused = |failure: &Failure| *failure == Failure::Refused;
+    if matches!(&outcome, Outcome::Failed { failure, .. } if is_refused(failure)) {
+        introductions.forget(miner);
+    }
+    outcome
 }
 
 async fn converse(channel: Channel, challenge: &Signed<Challenge>) -> Outcome {

@@ -48,7 +48,7 @@ pub struct Size {
 /// What a round is about.
 #[derive(Clone, Copy)]
 pub struct Setting<'a> {
-    /// The validator's key.
+    /// The key by which it draws and asks.
     pub pair: &'a Keypair,
     /// The ledger.
     pub genesis: Digest,

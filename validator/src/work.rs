@@ -365,7 +365,7 @@ impl Work {
             .keep_only(|addr| miners.iter().any(|miner| miner.addr == Some(*addr)));
         let (number, sequence) = (self.state.round, self.state.rounds);
         let setting = Setting {
-            pair: &self.config.pair,
+            pair: &terms.asker.pair,
             genesis: self.genesis,
             netuid: self.config.netuid,
             tempo: view.subnet.tempo,
@@ -374,12 +374,12 @@ impl Work {
             task: &*task,
         };
         let size = terms.size(&self.config.size);
-        let burst = terms.burst(&setting, &self.state.memory);
+        let burst = terms.burst(&setting, self.config.pair.hotkey(), &self.state.memory);
         let plan = round::plan(&setting, &size, &miners, burst, &mut self.nonces, now_ms);
         // Counted before anybody is asked, so that no draw is used twice, whatever happens meanwhile.
         self.state.count_round();
         self.save()?;
-        let outcomes = self.ask_all(&plan, views).await?;
+        let outcomes = self.ask_all(&plan, &terms, views).await?;
         let audits = match task.model() {
             Some(_) => self.audit(&plan, &outcomes).await,
             None => Audits::default(),
@@ -420,9 +420,19 @@ impl Work {
     }
 
     /// Asks everything at once, under one deadline; weights that fall due meanwhile do not wait for it.
-    async fn ask_all(&mut self, plan: &Plan, views: &mut Views) -> Result<Vec<Outcome>, RunError> {
+    async fn ask_all(
+        &mut self,
+        plan: &Plan,
+        terms: &Terms,
+        views: &mut Views,
+    ) -> Result<Vec<Outcome>, RunError> {
         let deadline = Duration::from_millis(self.config.size.deadline_ms);
-        let mut asking = std::pin::pin!(query::ask_all(&mut self.miners, plan, deadline));
+        let mut asking = std::pin::pin!(query::ask_all(
+            &mut self.miners,
+            plan,
+            terms.asker.introductions.as_ref(),
+            deadline
+        ));
         let outcomes = loop {
             tokio::select! {
                 biased;

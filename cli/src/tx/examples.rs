@@ -136,6 +136,7 @@ fn evidence() -> EvidenceCommit {
         leaf_count: 256,
         claimed_ppm: 1_000_000,
         served_at: Some(SocketAddr::from((Ipv4Addr::new(192, 0, 2, 1), 8_092))),
+        session: None,
     }
 }
 

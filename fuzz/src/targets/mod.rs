@@ -8,6 +8,7 @@
 //! | `wire` | gRPC messages as they become working types |
 //! | `text` | addresses, amounts, mnemonics, calls and epochs as JSON |
 //! | `ledger` | the rules, over any sequence of transactions; states from a store |
+//! | `session` | certificates of sessions |
 //! | `seal` | pulses of a beacon, and weights sealed to them |
 //! | `sample` | a small ledger that seeds are made of |
 
@@ -17,6 +18,7 @@ mod ledger;
 mod proofs;
 mod sample;
 mod seal;
+mod session;
 mod text;
 mod wire;
 
@@ -182,6 +184,14 @@ pub const TARGETS: &[Target] = &[
         quick_runs: 100,
         seeds: seal::seal_seeds,
         run: seal::seal,
+    },
+    Target {
+        name: "session",
+        about: "a certificate of a session: none holds but those that members made",
+        bytes_max: 512,
+        quick_runs: 1_000,
+        seeds: session::session_seeds,
+        run: session::session,
     },
     Target {
         name: "state_entries",

@@ -437,6 +437,7 @@ pub(super) fn evidence() -> EvidenceCommit {
         leaf_count: 2,
         claimed_ppm: 1_000_000,
         served_at: Some(([10, 0, 0, 1], 9_001).into()),
+        session: None,
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use agon_protocol::message::Sampling;
+use agon_protocol::session::{Ring, SessionInput};
 use agon_protocol::sign::{DrawInput, Keypair};
 
 use super::*;
@@ -41,6 +42,7 @@ fn subnet() -> SubnetSnapshot {
         tempo: 4,
         beacons: BTreeMap::from([(3, Digest([4; 32])), (4, BEACON)]),
         permitted: BTreeMap::from([(validator().hotkey(), 1_000_000)]),
+        ..SubnetSnapshot::default()
     }
 }
 
@@ -152,6 +154,41 @@ fn a_stranger_is_refused_before_its_signature_is_checked() {
         (refusal.rule(), refusal.code()),
         ("permit", Code::PermissionDenied)
     );
+}
+
+#[test]
+fn a_session_asks_in_its_own_tempo_only() {
+    let input = |tempo| SessionInput {
+        genesis: admission().genesis,
+        netuid: admission().netuid,
+        tempo,
+    };
+    let mut subnet = subnet();
+    let ring = Ring::new(input(4), [validator().hotkey()]).unwrap();
+    let session = validator().session(&input(4));
+    let certificate = ring.certify(&validator(), &session).unwrap();
+    let introduced = ring.verify(&certificate).unwrap();
+    subnet.sessions.learn(ring);
+    let asked = |subnet: &SubnetSnapshot, tempo: u64, beacon: Digest| {
+        let mut challenge = Challenge {
+            sender: session.pair.hotkey(),
+            tempo,
+            beacon,
+            ..challenge()
+        };
+        challenge.draw = session.pair.draw(&challenge.draw_input()).1;
+        let signed = Signed::sign(challenge, &session.pair);
+        let admitted = admission().admit(signed, subnet, &mut Seen::default(), NOW_MS);
+        admitted.err().map(|refusal| refusal.rule())
+    };
+    assert_eq!(
+        asked(&subnet, 4, BEACON),
+        Some("permit"),
+        "before it is introduced"
+    );
+    subnet.sessions.introduce(&introduced).unwrap();
+    assert_eq!(asked(&subnet, 4, BEACON), None);
+    assert_eq!(asked(&subnet, 3, Digest([4; 32])), Some("permit"));
 }
 
 #[test]

@@ -96,6 +96,7 @@ impl Bench {
             tempo: 4,
             beacons: BTreeMap::from([(4, BEACON)]),
             permitted: BTreeMap::from([(validator.hotkey(), 1_000_000)]),
+            ..SubnetSnapshot::default()
         };
         let identity = ModelIdentity {
             name: "scripted".into(),
@@ -113,7 +114,8 @@ impl Bench {
         let service = Service {
             pair,
             admission,
-            subnet: watch::Sender::new(Some(Arc::new(snapshot))).subscribe(),
+            subnet: watch::Sender::new(Some(Arc::new(snapshot))),
+            budget: tokio::sync::Mutex::default(),
             replay: Mutex::new(Replay::in_memory()),
             traces: Mutex::default(),
             models: Models::one(Paced {

@@ -3,10 +3,7 @@
 use super::{digest, key, list, narrow, netuid, text, uid, v1};
 use crate::codec;
 use crate::id::{Hotkey, Uid};
-use crate::message::{EvidenceLine, EvidenceView, MessageError};
-
-/// Most canonical bytes of a commit.
-const COMMIT_BYTES_MAX: usize = 128;
+use crate::message::{EvidenceCommit, EvidenceLine, EvidenceView, MessageError};
 
 impl From<EvidenceView> for v1::EvidenceReply {
     fn from(view: EvidenceView) -> Self {
@@ -25,8 +22,17 @@ impl From<EvidenceView> for v1::EvidenceReply {
             miners: view.miners,
             openings: view.openings,
             roster: roster.collect(),
+            in_sessions: view.in_sessions,
+            permitted: view.permitted.into_iter().map(permit).collect(),
             validators: view.validators.into_iter().map(Into::into).collect(),
         }
+    }
+}
+
+fn permit((uid, hotkey): (Uid, Hotkey)) -> v1::EvidencePermit {
+    v1::EvidencePermit {
+        uid: uid.0.into(),
+        hotkey: hotkey.0.to_vec(),
     }
 }
 
@@ -35,6 +41,7 @@ impl From<EvidenceLine> for v1::EvidenceLine {
         Self {
             uid: line.uid.0.into(),
             hotkey: line.hotkey.0.to_vec(),
+            asker: line.asker.0.to_vec(),
             commit: codec::encode(&line.commit),
             opened: line.is_opened,
             forged: line.is_forged,
@@ -48,6 +55,7 @@ impl TryFrom<v1::EvidenceReply> for EvidenceView {
 
     fn try_from(reply: v1::EvidenceReply) -> Result<Self, MessageError> {
         let lines: Vec<RosterLine> = list("roster", reply.roster)?;
+        let permits: Vec<Permit> = list("permitted", reply.permitted)?;
         let (roster, at_once) = lines.into_iter().map(|line| (line.miner, line.at_once)).unzip();
         Ok(Self {
             netuid: netuid(reply.netuid)?,
@@ -59,6 +67,8 @@ impl TryFrom<v1::EvidenceReply> for EvidenceView {
             openings: reply.openings,
             roster,
             at_once,
+            in_sessions: reply.in_sessions,
+            permitted: permits.into_iter().map(|line| line.0).collect(),
             validators: list("validators", reply.validators)?,
         })
     }
@@ -80,6 +90,16 @@ impl TryFrom<v1::EvidenceRosterLine> for RosterLine {
     }
 }
 
+struct Permit((Uid, Hotkey));
+
+impl TryFrom<v1::EvidencePermit> for Permit {
+    type Error = MessageError;
+
+    fn try_from(permit: v1::EvidencePermit) -> Result<Self, MessageError> {
+        Ok(Self((uid(permit.uid)?, Hotkey(key("hotkey", &permit.hotkey)?))))
+    }
+}
+
 impl TryFrom<v1::EvidenceLine> for EvidenceLine {
     type Error = MessageError;
 
@@ -87,7 +107,8 @@ impl TryFrom<v1::EvidenceLine> for EvidenceLine {
         Ok(Self {
             uid: uid(line.uid)?,
             hotkey: Hotkey(key("hotkey", &line.hotkey)?),
-            commit: codec::decode(&line.commit, COMMIT_BYTES_MAX)?,
+            asker: Hotkey(key("asker", &line.asker)?),
+            commit: codec::decode(&line.commit, EvidenceCommit::BYTES_MAX)?,
             is_opened: line.opened,
             is_forged: line.forged,
             coverage_ppm: line.coverage_ppm,

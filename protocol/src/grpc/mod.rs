@@ -16,6 +16,7 @@ pub mod trace;
 use crate::amount::Amount;
 use crate::id::{Digest, Netuid, Uid};
 use crate::message::{self, Message, MessageError, Signed, at_most};
+use crate::session::Certificate;
 use crate::sign::Signature;
 
 pub use self::proofs::proven;
@@ -36,6 +37,8 @@ pub const RECEIVER_METADATA: &str = "agon-receiver";
 
 /// Most bytes a message to or from a miner may have: a signed challenge and its framing.
 pub const MINER_MESSAGE_BYTES_MAX: usize = message::Challenge::BYTES_MAX + 1024;
+/// Most bytes a message of an introduction may have: a certificate and its framing.
+pub const INTRODUCTION_BYTES_MAX: usize = Certificate::BYTES_MAX + 64;
 /// Most bytes a message to or from a ledger node may have: a block, or a metagraph of 4,096 neurons.
 pub const LEDGER_MESSAGE_BYTES_MAX: usize = message::Block::BYTES_MAX + 1024;
 

@@ -10,6 +10,7 @@ use borsh::{BorshDeserialize, BorshSerialize};
 
 use super::{ChallengeHeader, MessageError, Receipt, Signed, at_most};
 use crate::id::{Digest, Hotkey, Netuid, Uid};
+use crate::session::{Ring, SessionInput};
 use crate::sign::DrawProof;
 use crate::{codec, merkle};
 
@@ -31,9 +32,14 @@ pub struct EvidenceCommit {
     pub claimed_ppm: u32,
     /// Where anyone can fetch all of it, if the validator serves it.
     pub served_at: Option<SocketAddr>,
+    /// What shows whose session asked, where the tempo is asked in sessions.
+    pub session: Option<DrawProof>,
 }
 
 impl EvidenceCommit {
+    /// Most canonical bytes.
+    pub const BYTES_MAX: usize = 256;
+
     pub(crate) fn validate(&self) -> Result<(), MessageError> {
         at_most("claimed_ppm", self.claimed_ppm as usize, 1_000_000)
     }
@@ -379,6 +385,10 @@ pub struct EvidenceView {
     pub roster: Vec<(Uid, Hotkey)>,
     /// Answers that each of them said it can give at once, in their order.
     pub at_once: Vec<u16>,
+    /// Whether validators ask in sessions, which do not tell who they are ([`crate::session`]), or with their hotkeys.
+    pub in_sessions: bool,
+    /// Who had a permit when the tempo opened, UIDs ascending: the ring of its sessions.
+    pub permitted: Vec<(Uid, Hotkey)>,
     /// The validators that committed to evidence, UIDs ascending.
     pub validators: Vec<EvidenceLine>,
 }
@@ -389,6 +399,24 @@ impl EvidenceView {
     pub fn of(&self, validator: Hotkey) -> Option<&EvidenceLine> {
         self.validators.iter().find(|line| line.hotkey == validator)
     }
+
+    /// The ring that sessions of the tempo are certified by; `None` where it is asked with hotkeys.
+    #[must_use]
+    pub fn ring(&self, genesis: Digest) -> Option<Ring> {
+        let input = self.session_input(genesis);
+        let permitted = self.permitted.iter().map(|(_, hotkey)| *hotkey);
+        self.in_sessions.then(|| Ring::new(input, permitted).ok())?
+    }
+
+    /// What sessions of the tempo are of.
+    #[must_use]
+    pub const fn session_input(&self, genesis: Digest) -> SessionInput {
+        SessionInput {
+            genesis,
+            netuid: self.netuid,
+            tempo: self.tempo,
+        }
+    }
 }
 
 /// What the ledger has of one validator's evidence of a tempo.
@@ -398,6 +426,8 @@ pub struct EvidenceLine {
     pub uid: Uid,
     /// Its key.
     pub hotkey: Hotkey,
+    /// The key that it drew and asked by: its session's, or its hotkey.
+    pub asker: Hotkey,
     /// Its commit.
     pub commit: EvidenceCommit,
     /// Whether the picked leaves were shown and hold.

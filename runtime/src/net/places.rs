@@ -54,8 +54,10 @@ impl Known {
         }
     }
 
-    fn has(&self, ip: IpAddr) -> bool {
-        self.lock().contains(&ip)
+    /// Whether `ip` is among them.
+    #[must_use]
+    pub fn has(&self, ip: IpAddr) -> bool {
+        self.lock().contains(&host(ip))
     }
 
     fn lock(&self) -> MutexGuard<'_, VecDeque<IpAddr>> {
@@ -140,7 +142,8 @@ fn lock(taken: &Mutex<BTreeMap<IpAddr, usize>>) -> MutexGuard<'_, BTreeMap<IpAdd
 }
 
 /// The part of an address that names a host's network: whoever has an IPv6 address has 2^64 of them.
-fn host(ip: IpAddr) -> IpAddr {
+#[must_use]
+pub fn host(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
         IpAddr::V4(ip) => ip.into(),
         IpAddr::V6(ip) => {

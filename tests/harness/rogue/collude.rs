@@ -15,9 +15,11 @@ use agon_evidence::slots::picks;
 use agon_ledger_client::follow::View;
 use agon_protocol::id::{Digest, Hotkey, Uid};
 use agon_protocol::message::{Call, EvidenceView, NeuronView};
+use agon_protocol::sign::Keypair;
 use agon_runtime::shutdown::{Shutdown, Tasks};
 use agon_scoring::compare::PPM;
 use agon_subnets::Task;
+use agon_validator::asker::Asker;
 use agon_validator::bundles::Bundles;
 use agon_validator::commit::{self, Due, Owed};
 use agon_validator::query::{self, Miners, Outcome};
@@ -50,6 +52,7 @@ pub async fn run(
         desk: Desk::open(config, world).await?,
         nonces: NonceCounter::default(),
         terms: None,
+        asker: None,
         rounds: Vec::new(),
         next_round: Instant::now(),
     };
@@ -90,6 +93,8 @@ struct Colluder {
     nonces: NonceCounter,
     /// What the ledger says of the running tempo.
     terms: Option<EvidenceView>,
+    /// The key that it is asked by.
+    asker: Option<Asker>,
     /// Judged rounds of the running tempo.
     rounds: Vec<Round>,
     next_round: Instant,
@@ -108,7 +113,10 @@ impl Colluder {
         };
         if self.terms.is_none() {
             match self.desk.client.evidence(view.subnet.netuid, tempo).await {
-                Ok(terms) => self.terms = Some(terms),
+                Ok(terms) => {
+                    self.asker = Some(Asker::of(&self.desk.config.pair, self.desk.genesis, &terms));
+                    self.terms = Some(terms);
+                }
                 Err(error) => warn!(%error, tempo, "who can be drawn is not known"),
             }
         }
@@ -128,7 +136,7 @@ impl Colluder {
         let tempo = view.subnet.tempo;
         let is_open = view.height > view.subnet.tempo_start && !self.desk.has_weighed(tempo);
         let is_due = Instant::now() >= self.next_round && self.desk.state.round < ROUNDS_MAX;
-        let (Some(terms), Some(beacon)) = (&self.terms, view.beacon()) else {
+        let (Some(terms), Some(asker), Some(beacon)) = (&self.terms, &self.asker, view.beacon()) else {
             return;
         };
         let Some(task) = task_of(terms).filter(|_| is_open && is_due) else {
@@ -144,13 +152,13 @@ impl Colluder {
         let (round, sequence) = (self.desk.state.round, self.desk.state.rounds);
         self.desk.state.count_round();
         let time_ms = self.desk.world.clock.now_ms();
-        let setting = setting(&self.desk, &*task, (tempo, beacon, round));
+        let setting = setting(&self.desk, &asker.pair, &*task, (tempo, beacon, round));
         let context = Context::of(terms, self.desk.genesis, ourselves);
         let (draw, _) = round::draw(&setting);
         let burst = burst(&context, &*task, &self.desk.state.memory.capacity, round, &draw);
         let plan = round::plan(&setting, &size, &drawable, burst, &mut self.nonces, time_ms);
         let deadline = Duration::from_millis(size.deadline_ms);
-        let asking = query::ask_all(&mut self.miners, &plan, deadline);
+        let asking = query::ask_all(&mut self.miners, &plan, asker.introductions.as_ref(), deadline);
         answering.spawn(async move {
             Answered {
                 round,
@@ -225,17 +233,19 @@ impl Colluder {
     }
 
     fn bundle(&mut self, view: &View, own_uid: Uid, weighed: Weighed) -> anyhow::Result<()> {
-        let Some((terms, task)) = self
-            .terms
-            .as_ref()
-            .and_then(|terms| Some((terms, task_of(terms)?)))
-        else {
+        let (Some(terms), Some(asker)) = (&self.terms, &self.asker) else {
+            return Ok(());
+        };
+        let Some(task) = task_of(terms) else {
             return Ok(());
         };
         let desk = &mut self.desk;
         let (tempo, hotkey) = (view.subnet.tempo, desk.config.pair.hotkey());
         let drawn = self.rounds.last().map_or(0, |round| round.round + 1);
-        let draws = round::draws(&setting(desk, &*task, (tempo, terms.beacon, 0)), drawn);
+        let draws = round::draws(
+            &setting(desk, &asker.pair, &*task, (tempo, terms.beacon, 0)),
+            drawn,
+        );
         let bundle = Bundle {
             genesis: desk.genesis,
             netuid: desk.config.netuid,
@@ -249,8 +259,8 @@ impl Colluder {
             standings: weighed.standings,
             row: weighed.row,
         };
-        let context = Context::of(terms, desk.genesis, hotkey);
-        let commit = bundle.commit(&context, desk.config.served_at);
+        let context = Context::of(terms, desk.genesis, hotkey).asked_by(asker.pair.hotkey());
+        let commit = bundle.commit(&context, desk.config.served_at, asker.proof);
         self.bundles.keep(&bundle)?;
         desk.state.owed.push(Owed {
             commit,
@@ -310,10 +320,10 @@ fn task_of(terms: &EvidenceView) -> Option<std::sync::Arc<dyn Task>> {
     agon_subnets::task(&terms.task)
 }
 
-fn setting<'a>(desk: &'a Desk, task: &'a dyn Task, of: (u64, Digest, u32)) -> Setting<'a> {
+fn setting<'a>(desk: &Desk, pair: &'a Keypair, task: &'a dyn Task, of: (u64, Digest, u32)) -> Setting<'a> {
     let (tempo, beacon, round) = of;
     Setting {
-        pair: &desk.config.pair,
+        pair,
         genesis: desk.genesis,
         netuid: desk.config.netuid,
         tempo,

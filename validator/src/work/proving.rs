@@ -7,24 +7,29 @@ use agon_evidence::fold::Memory;
 use agon_evidence::slots::picks;
 use agon_ledger_client::ClientError;
 use agon_ledger_client::follow::View;
+use agon_protocol::id::Hotkey;
 use agon_protocol::message::{Call, EvidenceView, NeuronView};
 use tracing::{info, warn};
 
 use super::Work;
 use crate::RunError;
+use crate::asker::Asker;
 use crate::commit::{self, Owed};
 use crate::evidence::{Record, Round};
 use crate::round::{self, Questions, Setting, Size};
 
-/// What the ledger says of one tempo: who can be drawn, and what is owed.
+/// What the ledger says of one tempo: who can be drawn, what is owed, and by which key it is asked.
 #[derive(Clone, Debug)]
-pub(super) struct Terms(EvidenceView);
+pub(super) struct Terms {
+    view: EvidenceView,
+    pub(super) asker: Asker,
+}
 
 impl std::ops::Deref for Terms {
     type Target = EvidenceView;
 
     fn deref(&self) -> &EvidenceView {
-        &self.0
+        &self.view
     }
 }
 
@@ -52,8 +57,13 @@ impl Terms {
     }
 
     /// Whom the round asks which items, if it is a burst; where nothing is owed there are none.
-    pub(super) fn burst(&self, setting: &Setting<'_>, memory: &Memory) -> Option<Questions> {
-        let context = Context::of(&self.0, setting.genesis, setting.pair.hotkey());
+    pub(super) fn burst(
+        &self,
+        setting: &Setting<'_>,
+        validator: Hotkey,
+        memory: &Memory,
+    ) -> Option<Questions> {
+        let context = Context::of(&self.view, setting.genesis, validator);
         let (draw, _) = round::draw(setting);
         self.is_owed()
             .then(|| burst(&context, setting.task, &memory.capacity, setting.round, &draw))?
@@ -67,7 +77,13 @@ impl Work {
         if let Some(terms) = self.terms.as_ref().filter(|terms| terms.tempo == tempo) {
             return Ok(terms.clone());
         }
-        let terms = Terms(self.client.evidence(self.config.netuid, tempo).await?);
+        let view = self.client.evidence(self.config.netuid, tempo).await?;
+        let asker = Asker::of(&self.config.pair, self.genesis, &view);
+        if asker.proof.is_some() {
+            // A connection that is kept would tell that two tempos' sessions are one validator's.
+            self.miners.keep_only(|_| false);
+        }
+        let terms = Terms { view, asker };
         self.terms = Some(terms.clone());
         Ok(terms)
     }
@@ -88,7 +104,7 @@ impl Work {
         let drawn = rounds.last().map_or(0, |round| round.round + 1);
         let draws = agon_subnets::task(&terms.task).map(|task| {
             let setting = Setting {
-                pair: &self.config.pair,
+                pair: &terms.asker.pair,
                 genesis: self.genesis,
                 netuid: self.config.netuid,
                 tempo,
@@ -111,8 +127,9 @@ impl Work {
             standings: outcome.standings,
             row: outcome.row,
         };
-        let context = Context::of(&terms, self.genesis, self.config.pair.hotkey());
-        let commit = bundle.commit(&context, self.config.served_at);
+        let Asker { pair, proof, .. } = &terms.asker;
+        let context = Context::of(&terms, self.genesis, self.config.pair.hotkey()).asked_by(pair.hotkey());
+        let commit = bundle.commit(&context, self.config.served_at, *proof);
         self.bundles.keep(&bundle)?;
         info!(tempo, leaves = commit.leaf_count, claimed_ppm = commit.claimed_ppm, root = %commit.root, "evidence");
         self.state.owed.push(Owed {
@@ -173,7 +190,7 @@ impl Work {
             return Ok(());
         };
         let terms = match self.client.evidence(netuid, owed.tempo).await {
-            Ok(terms) => Terms(terms),
+            Ok(terms) => terms,
             Err(error) => return self.note_evidence(view, index, "open", Err(error)),
         };
         let Some(bundle) = self.bundles.read(owed.tempo)? else {

@@ -57,6 +57,7 @@ impl Script<'_> {
             leaf_count: u32::try_from(tree.leaves.len()).unwrap_or(u32::MAX),
             claimed_ppm: u32::from(self.numbers.word()) * 16,
             served_at: None,
+            session: None,
         };
         self.trees.insert(number, tree);
         (number, Call::CommitEvidence { netuid, evidence })

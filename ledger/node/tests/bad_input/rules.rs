@@ -476,6 +476,7 @@ fn evidence() -> Vec<Rule> {
         leaf_count: 1,
         claimed_ppm: 0,
         served_at: None,
+        session: None,
     };
     let commit_of = |netuid, tempo| Call::CommitEvidence {
         netuid,

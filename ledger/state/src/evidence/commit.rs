@@ -7,9 +7,10 @@ use std::fmt;
 
 use agon_protocol::id::{BlockNumber, Hotkey, Netuid, Uid};
 use agon_protocol::message::EvidenceCommit;
+use agon_protocol::session::{SessionInput, session_key};
 use thiserror::Error;
 
-use super::EvidenceRecord;
+use super::{EvidenceRecord, Roster};
 use crate::State;
 use crate::refusal::{NotRegistered, UnknownSubnet};
 
@@ -71,6 +72,30 @@ pub enum CommitEvidenceRefusal {
         /// The tempo.
         tempo: u64,
     },
+    /// Asked by a key that the commit does not show, though the tempo is asked in sessions.
+    #[error("tempo {tempo} of subnet {netuid} is asked in sessions: commit with the proof of yours")]
+    Session {
+        /// Which subnet.
+        netuid: Netuid,
+        /// The tempo.
+        tempo: u64,
+    },
+    /// Asked in a session where that is not the rule.
+    #[error("tempo {tempo} of subnet {netuid} is asked with hotkeys: commit without the proof of a session")]
+    NoSession {
+        /// Which subnet.
+        netuid: Netuid,
+        /// The tempo.
+        tempo: u64,
+    },
+    /// A proof of something else.
+    #[error("the proof is not that of the session of {hotkey} in tempo {tempo}: make it with that hotkey")]
+    SessionProof {
+        /// The key that draws in the tempo.
+        hotkey: Hotkey,
+        /// The tempo.
+        tempo: u64,
+    },
     /// Fewer leaves than slots, or too many.
     #[error(
         "the evidence has {leaf_count} leaves: give one for each of the {slot_count} slots owed and {leaves_max} at \
@@ -98,6 +123,8 @@ impl CommitEvidenceRefusal {
             Self::Permit { .. } => "permit",
             Self::Committed { .. } => "evidence committed",
             Self::NothingOwed { .. } => "nothing owed",
+            Self::Session { .. } | Self::NoSession { .. } => "evidence session",
+            Self::SessionProof { .. } => "session proof",
             Self::Leaves { .. } => "evidence leaves",
         }
     }
@@ -112,8 +139,10 @@ pub struct AcceptedEvidence {
     pub uid: Uid,
     /// The name of its stake pools, by which its evidence goes.
     pub name: Hotkey,
-    /// The key that it draws by.
+    /// The key that it had when the tempo opened.
     pub hotkey: Hotkey,
+    /// The key that it draws and asks by.
+    pub asker: Hotkey,
     /// The commit.
     pub commit: EvidenceCommit,
     /// How many slots it owes.
@@ -159,23 +188,54 @@ impl State {
         if let Some(EvidenceRecord { height, .. }) = self.table.read(&(netuid, tempo, name)) {
             return Err(CommitEvidenceRefusal::Committed { tempo, height });
         }
-        let context = self.evidence_context((netuid, &subnet), &roster, tempo, drawer);
-        let slot_count = context.slot_count();
+        let slot_count = self
+            .evidence_context((netuid, &subnet), &roster, tempo, (drawer, drawer))
+            .slot_count();
         check_leaves(&commit, slot_count)?;
+        let asker = self.asker(netuid, &roster, drawer, &commit)?;
         Ok(AcceptedEvidence {
             netuid,
             uid,
             name,
             hotkey: drawer,
+            asker,
             commit,
             slot_count,
             height: now,
         })
     }
 
+    /// The key by which `drawer` asks in the tempo of its commit.
+    fn asker(
+        &self,
+        netuid: Netuid,
+        roster: &Roster,
+        drawer: Hotkey,
+        commit: &EvidenceCommit,
+    ) -> Result<Hotkey, CommitEvidenceRefusal> {
+        let tempo = commit.tempo;
+        let input = SessionInput {
+            genesis: self.genesis_digest(),
+            netuid,
+            tempo,
+        };
+        match (roster.in_sessions, &commit.session) {
+            (false, None) => Ok(drawer),
+            (false, Some(_)) => Err(CommitEvidenceRefusal::NoSession { netuid, tempo }),
+            (true, None) => Err(CommitEvidenceRefusal::Session { netuid, tempo }),
+            (true, Some(proof)) => {
+                session_key(drawer, &input, proof).map_err(|_| CommitEvidenceRefusal::SessionProof {
+                    hotkey: drawer,
+                    tempo,
+                })
+            }
+        }
+    }
+
     pub(crate) fn commit_evidence(&mut self, accepted: &AcceptedEvidence) {
         let record = EvidenceRecord {
             hotkey: accepted.hotkey,
+            asker: accepted.asker,
             commit: accepted.commit,
             height: accepted.height,
             shown: None,

@@ -156,7 +156,7 @@ impl State {
         if record.forged {
             return Err(ReportForgeryRefusal::Punished { validator, tempo });
         }
-        let context = self.evidence_context((netuid, &subnet), &roster, tempo, record.hotkey);
+        let context = self.evidence_context((netuid, &subnet), &roster, tempo, (record.hotkey, record.asker));
         let forged =
             forgery::check(&context, &record.commit, forgery).map_err(ReportForgeryRefusal::Forgery)?;
         Ok(self.penalty((netuid, tempo, name), &subnet, forged.to_string(), Some(reporter)))

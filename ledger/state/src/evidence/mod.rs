@@ -50,6 +50,8 @@ const KEPT_TEMPOS: u64 = 2;
 pub(crate) struct EvidenceRecord {
     /// The key that drew, asked and is in the roster; the validator may have replaced it since.
     pub(crate) hotkey: Hotkey,
+    /// The key that it asks by: that of the session which the commit shows, or the hotkey.
+    pub(crate) asker: Hotkey,
     pub(crate) commit: EvidenceCommit,
     /// Block of the commit.
     pub(crate) height: BlockNumber,
@@ -70,9 +72,12 @@ impl EvidenceRecord {
         let EvidenceCommit {
             leaf_count,
             claimed_ppm,
+            session,
             ..
         } = self.commit;
-        (1..=commit::LEAVES_MAX).contains(&leaf_count) && claimed_ppm <= COVERAGE_FULL_PPM
+        (session.is_some() || self.asker == self.hotkey)
+            && (1..=commit::LEAVES_MAX).contains(&leaf_count)
+            && claimed_ppm <= COVERAGE_FULL_PPM
     }
 }
 
@@ -87,7 +92,7 @@ impl State {
         (netuid, subnet): (Netuid, &'a Subnet),
         roster: &'a Roster,
         tempo: u64,
-        validator: Hotkey,
+        (validator, asker): (Hotkey, Hotkey),
     ) -> Context<'a> {
         Context {
             genesis: self.genesis_digest(),
@@ -96,6 +101,7 @@ impl State {
             tempo,
             beacon: roster.beacon,
             validator,
+            asker,
             roster: &roster.miners,
             at_once: &roster.at_once,
             rounds: roster.rounds,

@@ -167,7 +167,12 @@ impl State {
         (roster, record): (&Roster, &EvidenceRecord),
         opened: &EvidenceOpening,
     ) -> Result<Opened, OpeningError> {
-        let context = self.evidence_context((netuid, subnet), roster, opened.tempo, record.hotkey);
+        let context = self.evidence_context(
+            (netuid, subnet),
+            roster,
+            opened.tempo,
+            (record.hotkey, record.asker),
+        );
         let (beacon, root) = (subnet.schedule.beacon, record.commit.root);
         let picked = picks(beacon, root, context.slot_count(), roster.openings);
         opening::check(&context, &record.commit, &picked, opened)

@@ -2,6 +2,7 @@
 
 use agon_protocol::id::{Digest, Hotkey, Netuid, Uid};
 use agon_protocol::message::Axon;
+use agon_protocol::session::Ring;
 use borsh::{BorshDeserialize, BorshSerialize};
 
 use crate::State;
@@ -30,6 +31,8 @@ pub(crate) struct Roster {
     pub(crate) miners_per_round: u32,
     /// Slots that are picked of each validator's evidence; 0 = the tempo needs none.
     pub(crate) openings: u32,
+    /// Whether validators ask in sessions. Fixed before the beacon is known, so that nobody chooses between two draws.
+    pub(crate) in_sessions: bool,
 }
 
 impl Entry for Roster {
@@ -47,6 +50,8 @@ impl Roster {
                 .collect()
         };
         let count = |id| count_of(&subnet.parameters, id);
+        let validators: Vec<(Uid, Hotkey)> = pick(|neuron| neuron.permit);
+        let wants_sessions = subnet.parameters.is_on(ParameterId::EvidenceSessions);
         Self {
             beacon: subnet.schedule.beacon,
             miners: pick(|neuron| neuron.axon.is_some()),
@@ -54,7 +59,8 @@ impl Roster {
                 .iter()
                 .filter_map(|neuron| Some(neuron.axon.as_ref()?.at_once))
                 .collect(),
-            validators: pick(|neuron| neuron.permit),
+            in_sessions: wants_sessions && validators.len() <= Ring::MEMBERS_MAX,
+            validators,
             rounds: count(ParameterId::EvidenceRounds),
             miners_per_round: count(ParameterId::EvidenceMiners),
             openings: count(ParameterId::EvidenceOpenings),
@@ -75,6 +81,7 @@ impl Roster {
             && within(ParameterId::EvidenceRounds, self.rounds)
             && within(ParameterId::EvidenceMiners, self.miners_per_round)
             && within(ParameterId::EvidenceOpenings, self.openings)
+            && (!self.in_sessions || self.validators.len() <= Ring::MEMBERS_MAX)
     }
 
     /// The key by which the holder of a UID draws, if it had a permit when the tempo opened.

@@ -36,6 +36,8 @@ impl State {
             openings: roster.openings,
             roster: roster.miners,
             at_once: roster.at_once,
+            in_sessions: roster.in_sessions,
+            permitted: roster.validators,
             validators,
         })
     }
@@ -54,6 +56,7 @@ fn line(roster: &Roster, record: EvidenceRecord, coverage_ppm: Option<u32>) -> O
     Some(EvidenceLine {
         uid,
         hotkey,
+        asker: record.asker,
         commit: record.commit,
         is_opened: record.shown.is_some(),
         is_forged: record.forged,

@@ -8,6 +8,7 @@ mod forging;
 mod paying;
 mod random;
 mod rules;
+mod sessions;
 mod work;
 
 pub(super) use self::work::{Does, Work, serve};

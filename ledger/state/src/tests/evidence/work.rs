@@ -6,6 +6,7 @@ use agon_protocol::message::{
     EvidenceOpening, Failure, FinishReason, Forgery, Leaf, Message, OpenedLeaf, Receipt, Sampling, Trace,
     answer_digest,
 };
+use agon_protocol::session::SessionInput;
 use agon_protocol::sign::{DrawInput, DrawProof};
 use agon_protocol::{codec, merkle};
 use agon_scoring::draw::Draw;
@@ -36,6 +37,7 @@ pub(crate) struct Work {
     pub(crate) leaves: Vec<Leaf>,
     pub(crate) draws: Vec<DrawProof>,
     pub(crate) claimed_ppm: u32,
+    pub(crate) session: Option<DrawProof>,
 }
 
 /// An announcement of an axon.
@@ -60,7 +62,13 @@ impl Work {
         let inputs: Vec<DrawInput> = (0..roster.rounds)
             .map(|round| draw_input(ledger, &roster, tempo, round))
             .collect();
-        let (outputs, draws): (Vec<_>, Vec<_>) = inputs.iter().map(|input| pair(key).draw(input)).unzip();
+        let session = roster
+            .in_sessions
+            .then(|| pair(key).session(&session_input(ledger, tempo)));
+        let asker = session
+            .as_ref()
+            .map_or_else(|| pair(key), |session| session.pair.clone());
+        let (outputs, draws): (Vec<_>, Vec<_>) = inputs.iter().map(|input| asker.draw(input)).unzip();
         let others = roster.miners.iter().filter(|(_, miner)| *miner != hotkey(key));
         let candidates: Vec<Uid> = others.map(|(uid, _)| *uid).collect();
         let rounds = schedule(&candidates, &outputs, roster.miners_per_round as usize);
@@ -69,7 +77,7 @@ impl Work {
             for uid in drawn {
                 let slot = u32::try_from(leaves.len()).unwrap();
                 let place = roster.miners.iter().find(|(of, _)| of == uid).unwrap();
-                let header = header(input, proof, &Draw::new(*output), key, *place);
+                let header = header(input, proof, &Draw::new(*output), asker.hotkey(), *place);
                 leaves.push(leaf(header, key, *uid, does(slot, *uid)));
             }
         }
@@ -82,6 +90,7 @@ impl Work {
             leaves,
             draws,
             claimed_ppm: 1_000_000,
+            session: session.map(|session| session.proof),
         }
     }
 
@@ -92,6 +101,7 @@ impl Work {
             leaf_count: u32::try_from(self.leaves.len()).unwrap(),
             claimed_ppm: self.claimed_ppm,
             served_at: None,
+            session: self.session,
         }
     }
 
@@ -151,6 +161,15 @@ impl Work {
     }
 }
 
+/// What sessions of a tempo are of.
+pub(crate) fn session_input(ledger: &Ledger, tempo: u64) -> SessionInput {
+    SessionInput {
+        genesis: ledger.state.genesis_digest(),
+        netuid: SUBNET,
+        tempo,
+    }
+}
+
 fn draw_input(ledger: &Ledger, roster: &Roster, tempo: u64, round: u32) -> DrawInput {
     DrawInput {
         genesis: ledger.state.genesis_digest(),
@@ -165,7 +184,7 @@ fn header(
     input: &DrawInput,
     proof: &DrawProof,
     draw: &Draw,
-    sender: u8,
+    sender: Hotkey,
     (uid, receiver): (Uid, Hotkey),
 ) -> ChallengeHeader {
     ChallengeHeader {
@@ -177,7 +196,7 @@ fn header(
         round: input.round,
         draw: *proof,
         item_index: 0,
-        sender: hotkey(sender),
+        sender,
         receiver,
         nonce: 1,
         issued_ms: 0,
