@@ -237,6 +237,14 @@ fn honest_miners_that_fail_the_same_items_keep_their_own_voices() {
     }
 }
 
+/// The model's own answer, or with this chance another one.
+fn near_clone(model: Miner, own: Option<u8>, deviation: f64, random: &mut ChaCha20Rng) -> Option<u8> {
+    match unit(random) < deviation {
+        true => own.map(|own| (own + model.wrong_answer(random)) % 5),
+        false => own,
+    }
+}
+
 /// What eight near-clones earn together, in units of what their model earns alone: each gives the model's answer, but
 /// another one on this share of items.
 fn near_clones_pay(accuracy: f64, deviation: f64, seed: u64) -> f64 {
@@ -245,11 +253,8 @@ fn near_clones_pay(accuracy: f64, deviation: f64, seed: u64) -> f64 {
     let (mut models, mut copies) = (Answers::new(), Answers::new());
     for _ in 0..WINDOW_ITEMS_MAX {
         let own = model.answer(&mut random);
-        let copy = |random: &mut ChaCha20Rng| match unit(random) < deviation {
-            true => own.map(|own| (own + model.wrong_answer(random)) % 5),
-            false => own,
-        };
-        copies.push((0..8).map(|_| copy(&mut random)).collect());
+        let copies_of_it = (0..8).map(|_| near_clone(model, own, deviation, &mut random));
+        copies.push(copies_of_it.collect());
         models.push(vec![own]);
     }
     let paid = |standing: &Standing| pay(standing, &WeightPolicy::default()).expect("in range") as f64;
@@ -264,15 +269,38 @@ fn near_clones_that_seldom_differ_share_a_voice() {
             .sum::<f64>()
             / SEEDS as f64
     };
-    for deviation in [0.0, 0.01, 0.02, 0.03, 0.05, 0.08, 0.12] {
+    for deviation in [0.0, 0.01, 0.02, 0.03, 0.05, 0.08, 0.12, AS_HONEST_RUNS] {
         println!(
             "eight that differ on {deviation}: {:.2} x the pay of one",
             mean(deviation)
         );
     }
     assert!(mean(0.0) <= 1.01 && mean(0.02) <= 1.01);
-    // Today's behaviour, and the limit that the rule states: those who differ often enough are as good as strangers.
+    // Today's behaviour, and the limit that the rule states: those who differ often enough are as good as strangers,
+    // and pay for it by no more than what they get wrong.
     assert!(mean(0.12) > 2.0);
+    let right = 0.65 * (1.0 - AS_HONEST_RUNS) + 0.35 * AS_HONEST_RUNS / 4.0;
+    let unmerged = 8.0 * (right / 0.65_f64).powi(2);
+    let ratio = mean(AS_HONEST_RUNS) / unmerged;
+    assert!((0.95..1.05).contains(&ratio), "{ratio} of what strangers earn");
+}
+
+/// How often copies of a model right on 65 % have to differ to share and to differ as often as honest runs may.
+const AS_HONEST_RUNS: f64 = 0.143;
+
+#[test]
+fn copies_that_differ_on_one_item_in_seven_share_as_fair_coins_fall() {
+    let model = Miner::of_accuracy(0.65);
+    let mut random = ChaCha20Rng::seed_from_u64(1);
+    let (mut shared, mut different) = (0_u32, 0_u32);
+    for _ in 0..200_000 {
+        let own = model.answer(&mut random);
+        let [left, right] = [(); 2].map(|()| near_clone(model, own, AS_HONEST_RUNS, &mut random));
+        different += u32::from(left != right);
+        shared += u32::from(left == right && left != Some(RIGHT));
+    }
+    let of_telling = f64::from(shared) / f64::from(shared + different);
+    assert!((of_telling - 0.5).abs() < 0.01, "{of_telling} are shared");
 }
 
 /// Judged answers of some items, each by a few of the UIDs.

@@ -1,6 +1,6 @@
 //! A subnet on the real state machine: blocks of signed transactions, one after the other.
 //!
-//! Height is the only time. A block's hash is taken to be a digest of its height, since no header is made of it.
+//! Height is the only time, a millisecond a block unless a ledger says otherwise. A block's hash is taken to be a digest of its height, since no header is made of it.
 
 use std::collections::BTreeMap;
 
@@ -12,6 +12,7 @@ use agon_protocol::message::{
     Call, Genesis, GenesisAccount, Preset, Signed, SubnetView, Transaction, Weights,
 };
 use agon_protocol::sign::Keypair;
+use agon_protocol::timelock::Beacon;
 
 /// The subnet.
 pub const SUBNET: Netuid = Netuid(1);
@@ -52,6 +53,8 @@ pub fn pair(seed: u64, number: u64, purpose: &str) -> Keypair {
 pub struct Ledger {
     state: State,
     queue: Vec<Signed<Transaction>>,
+    /// From one block to the next.
+    block_ms: u64,
     /// Bytes of each entry of the state.
     entry_bytes: BTreeMap<Vec<u8>, usize>,
     /// Transactions that were applied, and their bytes.
@@ -67,6 +70,21 @@ impl Ledger {
     /// simulation's own mistake.
     #[must_use]
     pub fn new(actors: &[Actor], parameters: &[(&str, u64)]) -> Self {
+        Self::timed(actors, parameters, None, 1)
+    }
+
+    /// The same with a beacon for weights that open by themselves, and a block each `block_ms`.
+    ///
+    /// # Panics
+    ///
+    /// As [`Ledger::new`], and when the beacon cannot be one.
+    #[must_use]
+    pub fn timed(
+        actors: &[Actor],
+        parameters: &[(&str, u64)],
+        beacon: Option<Beacon>,
+        block_ms: u64,
+    ) -> Self {
         let genesis = Genesis {
             name: String::from("simulation"),
             preset: Preset::Localnet,
@@ -74,11 +92,12 @@ impl Ledger {
             block_emission: units(1),
             committee: Vec::new(),
             accounts: actors.iter().map(account).collect(),
-            beacon: None,
+            beacon,
         };
         let mut ledger = Self {
-            state: State::genesis(&genesis).expect("funds are within the supply"),
+            state: State::genesis(&genesis).expect("funds are within the supply, and the beacon is one"),
             queue: Vec::new(),
+            block_ms,
             entry_bytes: BTreeMap::new(),
             applied: (0, 0),
         };
@@ -154,7 +173,7 @@ impl Ledger {
         let applied = self.state.apply(BlockInput {
             height: height.next(),
             parent: hash_of(height, &self.state),
-            time_ms: height.0,
+            time_ms: height.0 * self.block_ms,
             forms_committee: false,
             transactions: &transactions,
         });

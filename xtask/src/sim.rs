@@ -12,8 +12,8 @@ Usage: cargo xtask sim [--full] [arguments of `agon sim`]
 
 Builds `agon` in release and runs every simulated attack: the quick cut by default (200 epochs,
 12 seeds), with --full all of it (200 epochs, 50 seeds, other stakes and sizes of subnets), which
-takes about an hour on two cores. Exit code 1 where a bound is missed or an attack does not pay
-with its defence off. Other arguments are those of `agon sim`.
+takes a quarter of an hour on two cores that have nothing else to do. Exit code 1 where a bound is
+missed or an attack does not pay with its defence off. Other arguments are those of `agon sim`.
 
 Examples:
   cargo xtask sim

@@ -30,7 +30,7 @@ use schnorrkel::PublicKey;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use super::{Session, SessionInput};
+use super::{Session, SessionInput, TAG_LABEL};
 use crate::codec::{self, CodecError};
 use crate::id::{Digest, Hotkey};
 use crate::sign::{Keypair, NoEntropy};
@@ -173,7 +173,7 @@ impl Member {
     fn of(hotkey: Hotkey, input: &SessionInput) -> Option<Self> {
         let public = PublicKey::from_bytes(&hotkey.0).ok()?;
         let key = *public.as_point();
-        let base = public.vrf_hash(input.transcript()).into_point();
+        let base = public.vrf_hash(input.transcript(TAG_LABEL)).into_point();
         (!key.is_identity()).then_some(Self { hotkey, key, base })
     }
 }
@@ -244,14 +244,14 @@ impl Ring {
     ///
     /// # Errors
     ///
-    /// [`CertificateError::NotAMember`]; [`CertificateError::Encoding`] when the session's proof is not one.
+    /// [`CertificateError::NotAMember`]; [`CertificateError::Encoding`] when the session's tag is no point.
     pub fn certify(&self, pair: &Keypair, session: &Session) -> Result<Certificate, CertificateError> {
         let own = self.place(pair.hotkey());
         let own = own.ok_or_else(|| CertificateError::NotAMember {
             hotkey: pair.hotkey(),
             tempo: self.input.tempo,
         })?;
-        let (key, tag) = (session.pair.hotkey(), session.proof.pre_output);
+        let (key, tag) = (session.pair.hotkey(), session.tag);
         let walk = Walk::new(self, key, tag)?;
         let secret_bytes = pair.secret_bytes();
         let secret = Zeroizing::new(scalar_of(&secret_bytes));

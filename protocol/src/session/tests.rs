@@ -1,5 +1,7 @@
 use proptest::prelude::*;
 
+use schnorrkel::vrf::VRFPreOut;
+
 use super::ring::{CertificateError, RingError};
 use super::*;
 use crate::sign::{DrawInput, Purpose, verify, verify_draw};
@@ -92,7 +94,7 @@ fn every_member_certifies_its_session_and_is_told_from_no_other_member() {
     for (certificate, session) in (1..6).map(of) {
         let introduced = ring(1..6).verify(&certificate).unwrap();
         assert_eq!(introduced.key(), session.pair.hotkey());
-        assert_eq!(introduced.tag(), session.proof.pre_output, "tag and proof agree");
+        assert_eq!(introduced.tag(), session.tag);
         assert_eq!(introduced.tempo(), INPUT.tempo);
         let bytes = certificate.to_bytes();
         assert_eq!(bytes.len(), length);
@@ -134,10 +136,30 @@ fn two_sessions_of_one_member_and_tempo_have_one_tag() {
 #[test]
 fn tags_of_two_tempos_have_nothing_in_common() {
     let next = SessionInput { tempo: 4, ..INPUT };
-    assert_ne!(
-        pair(1).session(&INPUT).proof.pre_output,
-        pair(1).session(&next).proof.pre_output
-    );
+    assert_ne!(pair(1).session(&INPUT).tag, pair(1).session(&next).tag);
+}
+
+/// The key that `hotkey`'s session would have if `shown` were the pre-output of its VRF under `label`.
+fn guess(hotkey: Hotkey, label: &'static [u8], shown: [u8; 32]) -> Hotkey {
+    let key = PublicKey::from_bytes(&hotkey.0).unwrap();
+    let pre_output = VRFPreOut::from_bytes(&shown).unwrap();
+    let in_out = pre_output.attach_input_hash(&key, INPUT.transcript(label)).unwrap();
+    let code = ChainCode(in_out.make_bytes(SESSION_OUTPUT_CONTEXT));
+    Hotkey(key.derived_key_simple(code, SESSION_INDEX).0.to_bytes())
+}
+
+#[test]
+fn nobody_learns_from_a_certificate_whose_session_it_is_by_trying_all_members() {
+    let certificate = certificate(2);
+    for seed in 1..6 {
+        for label in [SESSION_LABEL, TAG_LABEL] {
+            let guessed = guess(pair(seed).hotkey(), label, certificate.tag);
+            assert_ne!(guessed, certificate.key);
+        }
+    }
+    // What is shown with the commit is what the guess lacks.
+    let shown = pair(2).session(&INPUT).proof.pre_output;
+    assert_eq!(guess(pair(2).hotkey(), SESSION_LABEL, shown), certificate.key);
 }
 
 #[test]

@@ -3,8 +3,9 @@
 //! Off: a miner's score is its rate of wins over all others, so worthless entries lift whoever they lose to; the
 //! figures to be met are those of the score of the main miner, in the middle of 32. Copies are paid each.
 //! On: an answer's value depends on its own score and the anchor's alone, and those who answer as one share one pay.
-//! Copies that differ on one item in twelve are strangers to that rule: where tasks allow copies, the bound does not
-//! hold for them (`agon_scoring::rating` says why); where they do not, pay follows proven work.
+//! Copies that differ on one item in twelve are strangers to that rule, and at one item in seven to every rule about
+//! pairs (`agon_scoring::rating` has the arithmetic): where tasks allow copies, the bound does not hold for them; where
+//! they do not, pay follows proven work.
 
 use agon_scoring::rating::{Ratings, WINDOW_ITEMS_MAX};
 use agon_scoring::weights::WeightPolicy;
@@ -53,8 +54,8 @@ impl Attack for Decoys {
 }
 
 /// Why copies that differ often enough are paid each.
-const STRANGERS: &str = "copies that differ on one item in twelve cannot be told from honest runs of one model by \
-                         their answers; tasks that check the work of each pay by bursts";
+const STRANGERS: &str = "copies of a model right on 65 % that differ on one item in seven share and differ as often as \
+                         two honest runs may; tasks that check the work of each pay by bursts";
 
 fn clones_case((count, differing_percent, open): (usize, u8, Option<&'static str>)) -> Case {
     let label = match differing_percent {

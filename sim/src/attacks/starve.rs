@@ -147,7 +147,7 @@ impl Seen {
         };
         let sessions = self.hotkeys.iter().map(|hotkey| {
             let session = hotkey.session(&input);
-            [session.pair.public(), session.proof.pre_output]
+            [session.pair.public(), session.tag]
         });
         let sessions: Vec<[[u8; 32]; 2]> = sessions.collect();
         let known = |bytes: &[u8; 32]| self.linked.get(bytes).copied();
