@@ -398,7 +398,8 @@ impl Transaction {
 impl Message for Transaction {
     const PURPOSE: Purpose = Purpose::Transaction;
     const DIGEST_CONTEXT: &'static str = "agon 2026-11 transaction digest";
-    const BYTES_MAX: usize = 64 * 1024;
+    /// The longest is the opening of evidence, with as many slots and as long windows as there may be.
+    const BYTES_MAX: usize = 256 * 1024;
 
     fn signer(&self) -> Account {
         self.signer

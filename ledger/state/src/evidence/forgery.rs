@@ -157,8 +157,9 @@ impl State {
             return Err(ReportForgeryRefusal::Punished { validator, tempo });
         }
         let context = self.evidence_context((netuid, &subnet), &roster, tempo, record.hotkey);
-        let forged =
-            forgery::check(&context, &record.commit, forgery).map_err(ReportForgeryRefusal::Forgery)?;
+        let foundation = self.foundation((netuid, tempo, name), &roster, &record);
+        let forged = forgery::check(&context, &foundation.committed(), forgery)
+            .map_err(ReportForgeryRefusal::Forgery)?;
         Ok(self.penalty((netuid, tempo, name), &subnet, forged.to_string(), Some(reporter)))
     }
 

@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | t opens | the roster fixes beacon, miners, validators and what each validator owes |
 //! | t | a validator asks the miners it draws, and commits to a Merkle root over what came of it, once |
-//! | t + 1 | the new beacon and the root pick slots; the validator shows their leaves, once |
+//! | t + 1 | the new beacon and the root pick slots and trails; the validator shows their leaves, once |
 //! | end of t + 1 | what was shown of t is each validator's coverage, by which its dividends are multiplied |
 //! | until t + reveal period + 2 ends | anyone shows a step of the evidence that does not follow, and it is punished |
 //!
@@ -26,7 +26,8 @@ mod view;
 
 use agon_evidence::Context;
 use agon_evidence::opening::Shown;
-use agon_protocol::id::{BlockNumber, Hotkey, Netuid};
+use agon_evidence::trail::Committed;
+use agon_protocol::id::{BlockNumber, Hotkey, Netuid, Uid};
 use agon_protocol::message::EvidenceCommit;
 use borsh::{BorshDeserialize, BorshSerialize};
 
@@ -76,6 +77,23 @@ impl EvidenceRecord {
     }
 }
 
+/// What evidence is checked against.
+struct Foundation {
+    commit: EvidenceCommit,
+    before: Option<EvidenceCommit>,
+    settled: Vec<Uid>,
+}
+
+impl Foundation {
+    fn committed(&self) -> Committed<'_> {
+        Committed {
+            commit: &self.commit,
+            before: self.before.as_ref(),
+            settled: &self.settled,
+        }
+    }
+}
+
 impl State {
     pub(crate) fn roster(&self, netuid: Netuid, tempo: u64) -> Option<Roster> {
         self.table.read(&(netuid, tempo))
@@ -99,6 +117,26 @@ impl State {
             roster: &roster.miners,
             rounds: roster.rounds,
             miners: roster.miners_per_round,
+        }
+    }
+
+    /// What a validator committed to of a tempo and of the one before, and who has held its UID since the older of the two
+    /// opened.
+    fn foundation(
+        &self,
+        (netuid, tempo, name): (Netuid, u64, Hotkey),
+        roster: &Roster,
+        record: &EvidenceRecord,
+    ) -> Foundation {
+        let earlier = tempo.checked_sub(1);
+        let before = earlier.and_then(|earlier| self.table.read::<EvidenceRecord>(&(netuid, earlier, name)));
+        let opened = earlier
+            .and_then(|earlier| self.roster(netuid, earlier))
+            .filter(|_| before.is_some());
+        Foundation {
+            commit: record.commit,
+            before: before.map(|before| before.commit),
+            settled: self.settled(netuid, opened.as_ref().unwrap_or(roster)),
         }
     }
 

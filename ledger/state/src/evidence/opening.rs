@@ -1,13 +1,13 @@
-//! Openings: the picked leaves of the evidence of the tempo before.
+//! Openings: the picked slots and trails of the evidence of the tempo before.
 //!
-//! What does not show what was asked for is refused, and may be sent again. A leaf that was committed to and breaks a
-//! rule is no mistake of sending: the opening is applied as a forgery. An opening costs no fee, since it is owed; there
+//! What does not show what was asked for is refused, and may be sent again. A step that was committed to and does not
+//! follow is no mistake of sending: the opening is applied as a forgery. An opening costs no fee, since it is owed; there
 //! is one for each commit, and only whoever made the commit sends it.
 
 use std::fmt;
 
 use agon_evidence::opening::{self, Opened, OpeningError, Shown};
-use agon_evidence::slots::picks;
+use agon_evidence::slots::Picks;
 use agon_protocol::id::{Hotkey, Netuid, Uid};
 use agon_protocol::message::EvidenceOpening;
 use thiserror::Error;
@@ -57,7 +57,7 @@ pub enum OpenEvidenceRefusal {
         tempo: u64,
     },
     /// It does not show what was asked for.
-    #[error("{0}: show exactly the picked leaves of what was committed")]
+    #[error("{0}: show exactly what was picked of what was committed")]
     Opening(OpeningError),
 }
 
@@ -96,7 +96,7 @@ pub struct AcceptedOpening {
 pub enum OpeningOutcome {
     /// What each picked slot shows, in their order.
     Holds(Vec<Shown>),
-    /// A leaf that breaks a rule, and what that costs.
+    /// A step that does not follow, and what that costs.
     Forged(Penalty),
 }
 
@@ -142,12 +142,12 @@ impl State {
             return Err(OpenEvidenceRefusal::Opened { uid, tempo });
         }
         let opened = self
-            .opened((netuid, &subnet), (&roster, &record), opening)
+            .opened((netuid, &subnet, name), (&roster, &record), opening)
             .map_err(OpenEvidenceRefusal::Opening)?;
         let outcome = match opened {
             Opened::Holds(shown) => OpeningOutcome::Holds(shown),
-            Opened::Forged { slot, broken } => {
-                let step = format!("slot {slot}: {broken}");
+            Opened::Forged(forged) => {
+                let step = forged.to_string();
                 OpeningOutcome::Forged(self.penalty((netuid, tempo, name), &subnet, step, None))
             }
         };
@@ -160,17 +160,22 @@ impl State {
         })
     }
 
-    /// Checks what is opened in the running tempo, whose beacon picks the slots.
+    /// Checks what is opened in the running tempo, whose beacon picks slots and trails.
     fn opened(
         &self,
-        (netuid, subnet): (Netuid, &Subnet),
+        (netuid, subnet, name): (Netuid, &Subnet, Hotkey),
         (roster, record): (&Roster, &EvidenceRecord),
         opened: &EvidenceOpening,
     ) -> Result<Opened, OpeningError> {
         let context = self.evidence_context((netuid, subnet), roster, opened.tempo, record.hotkey);
-        let (beacon, root) = (subnet.schedule.beacon, record.commit.root);
-        let picked = picks(beacon, root, context.slot_count(), roster.openings);
-        opening::check(&context, &record.commit, &picked, opened)
+        let picked = Picks::of(
+            &context,
+            subnet.schedule.beacon,
+            record.commit.root,
+            roster.openings,
+        );
+        let foundation = self.foundation((netuid, opened.tempo, name), roster, record);
+        opening::check(&context, &foundation.committed(), &picked, opened)
     }
 
     pub(crate) fn open_evidence(&mut self, accepted: &AcceptedOpening) {

@@ -1,6 +1,6 @@
 //! The roster: who can be drawn in a tempo, who draws, and how much is owed.
 
-use agon_protocol::id::{Digest, Hotkey, Netuid, Uid};
+use agon_protocol::id::{BlockNumber, Digest, Hotkey, Netuid, Uid};
 use borsh::{BorshDeserialize, BorshSerialize};
 
 use crate::State;
@@ -17,6 +17,8 @@ use crate::table::Entry;
 pub(crate) struct Roster {
     /// The tempo's beacon.
     pub(crate) beacon: Digest,
+    /// Height of the block that opened the tempo.
+    pub(crate) height: BlockNumber,
     /// Neurons that serve, UIDs ascending.
     pub(crate) miners: Vec<(Uid, Hotkey)>,
     /// Neurons with a permit, UIDs ascending.
@@ -46,6 +48,7 @@ impl Roster {
         let count = |id| count_of(&subnet.parameters, id);
         Self {
             beacon: subnet.schedule.beacon,
+            height: subnet.schedule.tempo_start,
             miners: pick(|neuron| neuron.axon.is_some()),
             validators: pick(|neuron| neuron.permit),
             rounds: count(ParameterId::EvidenceRounds),
@@ -72,11 +75,29 @@ impl Roster {
     }
 }
 
+impl Roster {
+    /// Whether `neuron` has certainly held `uid` with the same key since the tempo opened: it registered before, and its
+    /// key is in the roster or was never put in the place of another.
+    fn has_settled(&self, uid: Uid, neuron: &Neuron, was_swapped: bool) -> bool {
+        let is_in_roster = self.miners.binary_search(&(uid, neuron.hotkey)).is_ok();
+        neuron.registered < self.height && (is_in_roster || !was_swapped)
+    }
+}
+
 fn count_of(parameters: &Parameters, id: ParameterId) -> u32 {
     u32::try_from(parameters.value(id)).expect("the table bounds it by 256")
 }
 
 impl State {
+    /// UIDs that have certainly not changed hands since the tempo of `roster` opened, ascending.
+    pub(super) fn settled(&self, netuid: Netuid, roster: &Roster) -> Vec<Uid> {
+        let was_swapped = |neuron: &Neuron| self.pool_name(neuron.hotkey) != Some(neuron.hotkey);
+        let neurons = self.neurons(netuid);
+        let slots = (0..=u16::MAX).map(Uid).zip(&neurons);
+        let settled = slots.filter(|(uid, neuron)| roster.has_settled(*uid, neuron, was_swapped(neuron)));
+        settled.map(|(uid, _)| uid).collect()
+    }
+
     /// Writes the roster of the tempo that was just opened.
     pub(crate) fn open_roster(&mut self, netuid: Netuid, subnet: &Subnet, neurons: &[Neuron]) {
         let roster = Roster::of(subnet, neurons);

@@ -35,12 +35,22 @@ fn conduct() -> impl Strategy<Value = Conduct> {
         prop::bool::ANY,
     );
     (does, claimed_ppm, chances).prop_map(|(does, claimed_ppm, (commits, opens, is_reported))| Conduct {
-        does,
+        does: whole_rounds(does),
         claimed_ppm,
         commits,
         opens,
         is_reported,
     })
+}
+
+/// A round of which a slot is skipped is skipped as a whole.
+fn whole_rounds(mut does: Vec<Does>) -> Vec<Does> {
+    for round in does.chunks_mut(SLOTS as usize / 2) {
+        if round.contains(&Does::Skips) {
+            round.fill(Does::Skips);
+        }
+    }
+    does
 }
 
 /// Carries out one validator's evidence of a tempo that is over; gives whether it may be covered.

@@ -1,20 +1,31 @@
-//! What a validator did in a tempo, as leaves, and the calls that commit to them and show them.
+//! What a validator did in a tempo, and the calls that commit to it and show it.
+//!
+//! Each drawn miner is asked [`ITEMS`] items in each round, so that all have a standing. What a validator does with a
+//! slot is about the first of them, unless it says otherwise.
 
-use agon_evidence::slots::{picks, schedule};
+use agon_evidence::Context;
+use agon_evidence::bundle::{Bundle, Outcome as Weighed, policy};
+use agon_evidence::fold::Memory;
+use agon_evidence::record::{AnswerRecord, ItemRecord, MinerRecord, Outcome, Round};
+use agon_evidence::slots::{Picks, schedule};
+use agon_evidence::tree::Tree;
 use agon_protocol::message::{
-    AnswerLeaf, AnswerResult, Axon, AxonModel, ChallengeHeader, Environment, EvidenceCommit, EvidenceOf,
-    EvidenceOpening, Failure, FinishReason, Forgery, Leaf, Message, OpenedLeaf, Receipt, Sampling, Trace,
-    answer_digest,
+    Axon, AxonModel, Challenge, Environment, EvidenceCommit, EvidenceOf, EvidenceView, Failure, FinishReason,
+    Forgery, Leaf, Message, OpenedLeaf, Receipt, Sampling, Trace, answer_digest,
 };
 use agon_protocol::sign::{DrawInput, DrawProof};
 use agon_protocol::{codec, merkle};
 use agon_scoring::draw::Draw;
+use agon_subnets::{Item, Task};
 
 use super::*;
-use crate::evidence::Roster;
 
-/// The text of every answer.
-pub(crate) const TEXT: &str = "the answer";
+/// Items that each drawn miner is asked in a round: enough that it has earned a weight without its slot.
+pub(crate) const ITEMS: u32 = 5;
+/// A text that answers nothing.
+pub(crate) const WRONG: &str = "the answer";
+/// The task.
+const TASK: agon_subnets::reading::Reading = agon_subnets::reading::Reading;
 
 /// What a validator does with a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,10 +34,14 @@ pub(crate) enum Does {
     Asks,
     /// Asks the miner, or says so, and is not answered.
     Fails,
-    /// Asks nobody.
+    /// Asks nobody in the whole round.
     Skips,
     /// Asks nobody, and signs a receipt by its own key.
     Forges,
+    /// Asks the miner, and judges a wrong answer as perfect.
+    Flatters,
+    /// Asks the miner, and judges wrong answers to all other items of the round as perfect.
+    FlattersBeside,
 }
 
 /// A validator's evidence of one tempo.
@@ -36,6 +51,11 @@ pub(crate) struct Work {
     pub(crate) leaves: Vec<Leaf>,
     pub(crate) draws: Vec<DrawProof>,
     pub(crate) claimed_ppm: u32,
+    genesis: Digest,
+    view: EvidenceView,
+    bundle: Bundle,
+    memory: Memory,
+    before: Option<Box<Work>>,
 }
 
 /// An announcement of an axon.
@@ -54,34 +74,71 @@ pub(crate) fn serve() -> Call {
 impl Work {
     /// What validator `key` has to show of the running tempo, when it does this with each slot and its miner.
     pub(crate) fn of(ledger: &Ledger, key: u8, does: impl Fn(u32, Uid) -> Does) -> Self {
+        Self::made(ledger, key, None, does)
+    }
+
+    /// As [`Work::of`], for the tempo after this one.
+    pub(crate) fn go_on(&self, ledger: &Ledger, key: u8, does: impl Fn(u32, Uid) -> Does) -> Self {
+        Self::made(ledger, key, Some(self), does)
+    }
+
+    fn made(ledger: &Ledger, key: u8, before: Option<&Self>, does: impl Fn(u32, Uid) -> Does) -> Self {
         let tempo = ledger.subnet().tempo;
-        let roster = ledger.state.roster(SUBNET, tempo).unwrap();
-        let inputs: Vec<DrawInput> = (0..roster.rounds)
-            .map(|round| draw_input(ledger, &roster, tempo, round))
-            .collect();
-        let (outputs, draws): (Vec<_>, Vec<_>) = inputs.iter().map(|input| pair(key).draw(input)).unzip();
-        let others = roster.miners.iter().filter(|(_, miner)| *miner != hotkey(key));
-        let candidates: Vec<Uid> = others.map(|(uid, _)| *uid).collect();
-        let rounds = schedule(&candidates, &outputs, roster.miners_per_round as usize);
-        let mut leaves = Vec::new();
-        for ((input, drawn), (output, proof)) in inputs.iter().zip(&rounds).zip(outputs.iter().zip(&draws)) {
-            for uid in drawn {
-                let slot = u32::try_from(leaves.len()).unwrap();
-                let place = roster.miners.iter().find(|(of, _)| of == uid).unwrap();
-                let header = header(input, proof, &Draw::new(*output), key, *place);
-                leaves.push(leaf(header, key, *uid, does(slot, *uid)));
-            }
-        }
+        let view = ledger.state.evidence_view(SUBNET, tempo).unwrap();
+        let genesis = ledger.state.genesis_digest();
+        let context = Context::of(&view, genesis, hotkey(key));
+        let mut memory = before.map(|before| before.memory.clone()).unwrap_or_default();
+        let carried = memory.clone();
+        let mut asked = Asked::by(&context, key);
+        let rounds = asked.rounds(&mut memory, does);
+        let own_uid = ledger.state.uid_of(SUBNET, hotkey(key)).unwrap_or(Uid(u16::MAX));
+        let weighed = weighed(&memory, own_uid);
+        let bundle = Bundle {
+            genesis,
+            netuid: SUBNET,
+            tempo,
+            validator: hotkey(key),
+            own_uid,
+            carried,
+            draws: asked.draws.clone(),
+            rounds,
+            forgotten: Vec::new(),
+            standings: weighed.standings,
+            windows: weighed.windows,
+            row: weighed.row,
+        };
         Self {
             of: EvidenceOf {
                 netuid: SUBNET,
                 validator: hotkey(key),
                 tempo,
             },
-            leaves,
-            draws,
+            leaves: Tree::of(&context, &bundle).leaves().to_vec(),
+            draws: asked.draws,
             claimed_ppm: 1_000_000,
+            genesis,
+            view,
+            bundle,
+            memory,
+            before: before.cloned().map(Box::new),
         }
+    }
+
+    /// The same, as if it went on from `before`.
+    pub(crate) fn after(self, before: &Self) -> Self {
+        Self {
+            before: Some(Box::new(before.clone())),
+            ..self
+        }
+    }
+
+    /// Forgets a UID that changed hands after its tempo.
+    pub(crate) fn forget(&mut self, uid: Uid) {
+        self.memory.forget(uid);
+    }
+
+    fn context(&self) -> Context<'_> {
+        Context::of(&self.view, self.genesis, self.of.validator)
     }
 
     pub(crate) fn evidence(&self) -> EvidenceCommit {
@@ -101,25 +158,36 @@ impl Work {
         }
     }
 
+    /// What the running tempo picks.
+    pub(crate) fn picks(&self, ledger: &Ledger) -> Picks {
+        let beacon = ledger.subnet().beacon;
+        Picks::of(&self.context(), beacon, self.evidence().root, self.view.openings)
+    }
+
     /// The slots that the running tempo picks.
     pub(crate) fn picked(&self, ledger: &Ledger) -> Vec<u32> {
-        let roster = ledger.state.roster(SUBNET, self.of.tempo).unwrap();
-        let slot_count = u32::try_from(self.leaves.len()).unwrap();
-        let root = self.evidence().root;
-        picks(ledger.subnet().beacon, root, slot_count, roster.openings)
+        self.picks(ledger).slots
     }
 
     pub(crate) fn opening(&self, ledger: &Ledger) -> Call {
-        self.opening_of(&self.picked(ledger))
+        self.opening_of(ledger, &self.picked(ledger))
     }
 
-    /// Shows these leaves, whichever were picked.
-    pub(crate) fn opening_of(&self, slots: &[u32]) -> Call {
-        let opening = EvidenceOpening {
-            tempo: self.of.tempo,
-            draws: self.draws.clone(),
-            leaves: slots.iter().map(|slot| self.opened(*slot)).collect(),
+    /// Shows these slots, whichever were picked, and the trails that were.
+    pub(crate) fn opening_of(&self, ledger: &Ledger, slots: &[u32]) -> Call {
+        let picks = Picks {
+            slots: slots.to_vec(),
+            ..self.picks(ledger)
         };
+        let context = self.before.as_ref().map(|before| before.context());
+        let before = self.before.as_ref().zip(context.as_ref());
+        let before = before.map(|(before, context)| Tree::of(context, &before.bundle));
+        let mut opening = self
+            .bundle
+            .open(&self.context(), &picks, before.as_ref())
+            .unwrap();
+        opening.draws.clone_from(&self.draws);
+        opening.leaves = slots.iter().map(|slot| self.opened(*slot)).collect();
         Call::OpenEvidence {
             netuid: SUBNET,
             opening: Box::new(opening),
@@ -150,72 +218,170 @@ impl Work {
     }
 }
 
-fn draw_input(ledger: &Ledger, roster: &Roster, tempo: u64, round: u32) -> DrawInput {
+/// What a memory is weighed as; nothing where nobody has earned a weight.
+fn weighed(memory: &Memory, own_uid: Uid) -> Weighed {
+    Weighed::of(memory, own_uid, &policy(&TASK)).unwrap_or(Weighed {
+        standings: Vec::new(),
+        windows: Vec::new(),
+        row: Vec::new(),
+    })
+}
+
+/// The questions of a tempo.
+struct Asked<'a> {
+    context: &'a Context<'a>,
+    key: u8,
+    draws: Vec<DrawProof>,
+    outputs: Vec<[u8; 32]>,
+    schedule: Vec<Vec<Uid>>,
+}
+
+impl<'a> Asked<'a> {
+    fn by(context: &'a Context<'a>, key: u8) -> Self {
+        let inputs = (0..context.rounds).map(|round| input(context, round));
+        let (outputs, draws): (Vec<_>, Vec<_>) = inputs.map(|input| pair(key).draw(&input)).unzip();
+        let schedule = schedule(&context.candidates(), &outputs, context.miners as usize);
+        Self {
+            context,
+            key,
+            draws,
+            outputs,
+            schedule,
+        }
+    }
+
+    /// The rounds that were not skipped, folded into `memory`.
+    fn rounds(&mut self, memory: &mut Memory, does: impl Fn(u32, Uid) -> Does) -> Vec<Round> {
+        let mut rounds = Vec::new();
+        for (number, drawn) in (0..).zip(&self.schedule) {
+            let slots = (number * self.context.miners_per_round()..).zip(drawn);
+            let does: Vec<(Uid, Does)> = slots.map(|(slot, uid)| (*uid, does(slot, *uid))).collect();
+            if does.iter().any(|(_, does)| *does == Does::Skips) {
+                continue;
+            }
+            let mut round = self.round(number, &does);
+            assert_eq!(memory.fold(&mut round), []);
+            rounds.push(round);
+        }
+        rounds
+    }
+
+    fn item(&self, round: u32, index: u32) -> Item {
+        TASK.item(Draw::new(self.outputs[round as usize]).item_seed(index))
+    }
+
+    fn round(&self, number: u32, does: &[(Uid, Does)]) -> Round {
+        let item = |index| {
+            let Item { kind, reference, .. } = self.item(number, index);
+            ItemRecord {
+                seed: Draw::new(self.outputs[number as usize]).item_seed(index),
+                kind: kind.to_owned(),
+                reference,
+            }
+        };
+        let miner = |(uid, _): &(Uid, Does)| MinerRecord {
+            uid: *uid,
+            hotkey: self.context.holder(*uid).unwrap(),
+            rating_ppm: 0,
+        };
+        let asks = (0..ITEMS).flat_map(|item| does.iter().map(move |(uid, does)| (*uid, *does, item)));
+        Round {
+            netuid: SUBNET,
+            tempo: self.context.tempo,
+            round: number,
+            sequence: number.into(),
+            time_ms: 1,
+            is_burst: false,
+            forgotten: Vec::new(),
+            beacon: self.context.beacon,
+            draw: self.draws[number as usize],
+            audit_draw: pair(self.key).draw_audits(&input(self.context, number)).1,
+            items: (0..ITEMS).map(item).collect(),
+            miners: does.iter().map(miner).collect(),
+            answers: asks
+                .map(|(uid, does, item)| self.answer(number, uid, item, does))
+                .collect(),
+        }
+    }
+
+    fn answer(&self, round: u32, uid: Uid, item_index: u32, does: Does) -> AnswerRecord {
+        let item = self.item(round, item_index);
+        let challenge = self.challenge(round, uid, item_index, &item);
+        let receiver = challenge.message().receiver;
+        let miner = (1..=u8::MAX).find(|key| hotkey(*key) == receiver).unwrap();
+        let right = || answered(&challenge, miner, &item.reference);
+        let wrong = || answered(&challenge, miner, WRONG);
+        let outcome = match (does, item_index) {
+            (Does::Fails, 0) => Outcome::Failed {
+                failure: Failure::Late,
+                reason: String::new(),
+            },
+            (Does::Forges, 0) => answered(&challenge, self.key, &item.reference),
+            (Does::Flatters, 0) => wrong(),
+            (Does::FlattersBeside, 1..) => wrong(),
+            _ => right(),
+        };
+        AnswerRecord {
+            uid,
+            score_ppm: if matches!(outcome, Outcome::Failed { .. }) {
+                0
+            } else {
+                1_000_000
+            },
+            challenge,
+            outcome,
+            audit: None,
+            reason: String::new(),
+            strength_ppm: 0,
+        }
+    }
+
+    fn challenge(&self, round: u32, uid: Uid, item_index: u32, item: &Item) -> Signed<Challenge> {
+        let context = self.context;
+        let challenge = Challenge {
+            genesis: context.genesis,
+            netuid: context.netuid,
+            task: context.task.to_owned(),
+            tempo: context.tempo,
+            beacon: context.beacon,
+            round,
+            draw: self.draws[round as usize],
+            item_index,
+            sender: hotkey(self.key),
+            receiver: context.holder(uid).unwrap(),
+            nonce: 1,
+            issued_ms: 0,
+            deadline_ms: 1_000,
+            prompt: item.prompt.clone(),
+            sampling: Sampling {
+                temperature_milli: 1_000,
+                top_p_ppm: 1_000_000,
+                top_k: 0,
+                seed: Draw::new(self.outputs[round as usize]).sampling_seed(uid.0, item_index),
+            },
+            tokens_max: item.tokens_max,
+            tokens_min: item.tokens_min,
+        };
+        Signed::sign(challenge, &pair(self.key))
+    }
+}
+
+fn input(context: &Context<'_>, round: u32) -> DrawInput {
     DrawInput {
-        genesis: ledger.state.genesis_digest(),
-        netuid: SUBNET,
-        tempo,
-        beacon: roster.beacon,
+        genesis: context.genesis,
+        netuid: context.netuid,
+        tempo: context.tempo,
+        beacon: context.beacon,
         round,
     }
 }
 
-fn header(
-    input: &DrawInput,
-    proof: &DrawProof,
-    draw: &Draw,
-    sender: u8,
-    (uid, receiver): (Uid, Hotkey),
-) -> ChallengeHeader {
-    ChallengeHeader {
-        genesis: input.genesis,
-        netuid: input.netuid,
-        task: String::from("reading"),
-        tempo: input.tempo,
-        beacon: input.beacon,
-        round: input.round,
-        draw: *proof,
-        item_index: 0,
-        sender: hotkey(sender),
-        receiver,
-        nonce: 1,
-        issued_ms: 0,
-        deadline_ms: 1_000,
-        prompt: Digest([5; 32]),
-        sampling: Sampling {
-            temperature_milli: 1_000,
-            top_p_ppm: 1_000_000,
-            top_k: 0,
-            seed: draw.sampling_seed(uid.0, 0),
-        },
-        tokens_max: 8,
-        tokens_min: 0,
-    }
-}
-
-fn leaf(header: ChallengeHeader, key: u8, uid: Uid, does: Does) -> Leaf {
-    let miner = (1..=u8::MAX).find(|key| hotkey(*key) == header.receiver).unwrap();
-    let (result, score_ppm) = match does {
-        Does::Asks => (answered(&header, miner), 1_000_000),
-        Does::Forges => (answered(&header, key), 1_000_000),
-        Does::Fails => (AnswerResult::Failed(Failure::Late), 0),
-        Does::Skips => return Leaf::NotAsked,
-    };
-    Leaf::Answer(Box::new(AnswerLeaf {
-        uid,
-        header,
-        result,
-        audit: None,
-        score_ppm,
-    }))
-}
-
 /// An answer whose receipt `signer` signs, in the miner's name.
-fn answered(header: &ChallengeHeader, signer: u8) -> AnswerResult {
+fn answered(challenge: &Signed<Challenge>, signer: u8, text: &str) -> Outcome {
     let receipt = Receipt {
-        challenge: header.digest(),
-        answer: answer_digest(TEXT),
-        miner: header.receiver,
+        challenge: challenge.digest(),
+        answer: answer_digest(text),
+        miner: challenge.message().receiver,
         prompt_tokens: 20,
         answer_tokens: 2,
         trace: Trace::of(&[1, 2], &[[0; 16], [1; 16]]),
@@ -230,10 +396,12 @@ fn answered(header: &ChallengeHeader, signer: u8) -> AnswerResult {
             libtorch: String::from("2.7"),
         },
     };
-    AnswerResult::Answered {
-        receipt: Box::new(signed_by(&receipt, signer)),
+    Outcome::Answered {
+        text: text.to_owned(),
+        tokens: vec![1, 2],
         first_ms: 20,
         total_ms: 40,
+        receipt: Box::new(signed_by(&receipt, signer)),
     }
 }
 
