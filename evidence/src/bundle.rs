@@ -49,6 +49,23 @@ pub struct Bundle {
     pub row: Vec<(Uid, u16)>,
 }
 
+/// Where a tempo does not go on from the one before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BreaksOff {
+    /// Its items are not numbered on.
+    FirstItem {
+        /// The first number.
+        found: u64,
+        /// The one after the last before.
+        expected: u64,
+    },
+    /// It begins with another window than the one before ended with.
+    Window {
+        /// Whose.
+        uid: Uid,
+    },
+}
+
 /// What a tempo ends with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
@@ -136,6 +153,29 @@ impl Bundle {
         before: Option<&Tree<'_>>,
     ) -> Option<EvidenceOpening> {
         Tree::of(context, self).opening(context, picked, before)
+    }
+
+    /// What does not go on from the evidence of the tempo before, if something does not: the number of the first item, or
+    /// the window of a UID. Who changed hands in between begins with nothing.
+    #[must_use]
+    pub fn breaks_off(&self, before: &Self) -> Option<BreaksOff> {
+        let rounds = before.rounds.iter().filter(|round| !round.is_burst);
+        let items: usize = rounds.map(|round| round.items.len()).sum();
+        let expected = before
+            .carried
+            .ratings
+            .items_recorded()
+            .saturating_add(items as u64);
+        let carried = &self.carried.ratings;
+        if carried.items_recorded() != expected {
+            return Some(BreaksOff::FirstItem {
+                found: carried.items_recorded(),
+                expected,
+            });
+        }
+        let mut windows = carried.windows().iter();
+        let other = windows.find(|(uid, window)| before.window(Uid(**uid)) != Some(window));
+        other.map(|(uid, _)| BreaksOff::Window { uid: Uid(*uid) })
     }
 
     /// The window of a UID, where it has a standing.

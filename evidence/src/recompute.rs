@@ -15,7 +15,7 @@ use agon_subnets::{Given, Item, Task};
 
 use crate::Context;
 use crate::answer::{self, Draws};
-use crate::bundle::{Bundle, Outcome, policy};
+use crate::bundle::{BreaksOff, Bundle, Outcome, policy};
 use crate::burst::burst;
 use crate::fold::Memory;
 use crate::forgery;
@@ -281,36 +281,27 @@ impl Subject<'_> {
 
     /// Whether the tempo begins with what the one before ended with. Who changed hands in between begins with nothing.
     fn check_carried(&self, before: &Before<'_>) -> Result<(), Box<Difference>> {
-        let before_bundle = before.bundle;
         if self.before.map(Tree::root) != Some(before.commit.root) {
             let (line, found) = ("the evidence of the tempo before", "another");
             return Err(Difference::at(line, found, "that which was committed to"));
         }
-        let carried = &self.bundle.carried.ratings;
-        let rounds = before_bundle.rounds.iter().filter(|round| !round.is_burst);
-        let items: usize = rounds.map(|round| round.items.len()).sum();
-        let next = before_bundle
-            .carried
-            .ratings
-            .items_recorded()
-            .saturating_add(items as u64);
         let report = |uid| self.tree.trail_of(self.context, uid, None, self.before);
-        if carried.items_recorded() != next {
-            let difference = Difference::at("the first item", carried.items_recorded(), next);
-            let first = self.bundle.standings.first();
-            return Err(self.proven(difference, [first.and_then(|standing| report(standing.uid))]));
-        }
-        let goes_on = |uid: &Uid| {
-            let window = carried.windows().get(&uid.0);
-            window.is_none_or(|window| before_bundle.window(*uid) == Some(window))
+        let (difference, report) = match self.bundle.breaks_off(before.bundle) {
+            None => return Ok(()),
+            Some(BreaksOff::FirstItem { found, expected }) => {
+                let any = self.bundle.standings.first();
+                let difference = Difference::at("the first item", found, expected);
+                (difference, any.and_then(|standing| report(standing.uid)))
+            }
+            Some(BreaksOff::Window { uid }) => {
+                let line = format!("uid {uid}: the window that is carried over");
+                (
+                    Difference::at(line, "another", "that of the tempo before"),
+                    report(uid),
+                )
+            }
         };
-        let mut uids = carried.windows().keys().copied().map(Uid);
-        let Some(uid) = uids.find(|uid| !goes_on(uid)) else {
-            return Ok(());
-        };
-        let line = format!("uid {uid}: the window that is carried over");
-        let difference = Difference::at(line, "another", "that of the tempo before");
-        Err(self.proven(difference, [report(uid)]))
+        Err(self.proven(difference, [report]))
     }
 
     fn check_answer(

@@ -3,15 +3,14 @@
 //! Evidence is real: draws and receipts are signed, leaves are under a root, and the ledger picks, checks and counts.
 //! Modelled is what each validator does about the slots that it owes ([`Conduct`]).
 
-use agon_evidence::slots::picks;
+use agon_evidence::bundle::Bundle;
+use agon_evidence::fold::Memory;
+use agon_evidence::slots::Picks;
+use agon_evidence::tree::Tree;
 use agon_ledger_state::EpochRecord;
 use agon_protocol::id::Digest;
 use agon_protocol::id::Uid;
-use agon_protocol::merkle;
-use agon_protocol::message::{
-    AnswerResult, Axon, AxonModel, Call, EvidenceCommit, EvidenceOpening, Failure, Leaf, OpenedLeaf,
-    SubnetView, Weights,
-};
+use agon_protocol::message::{Axon, AxonModel, Call, EvidenceCommit, SubnetView, Weights};
 
 use crate::epochs::FULL_PPM;
 use crate::evidence::Conduct;
@@ -36,9 +35,12 @@ pub struct Field {
 #[derive(Clone, Debug)]
 struct Committed {
     tempo: Tempo,
-    leaves: Vec<Leaf>,
-    digests: Vec<Digest>,
+    bundle: Bundle,
     commit: EvidenceCommit,
+    /// What the validator remembers after it.
+    memory: Memory,
+    /// The tempo before and its evidence, where there is some.
+    before: Option<(Tempo, Bundle)>,
 }
 
 impl Field {
@@ -113,9 +115,10 @@ impl Field {
                 self.ledger.submit(&actor.hotkey, opening(committed, &subnet));
             }
         }
+        let mut before = std::mem::take(&mut self.evidence).into_iter();
         let made = self.validators.iter().zip(conducts);
         self.evidence = made
-            .map(|(actor, conduct)| self.work(&subnet, actor, conduct))
+            .map(|(actor, conduct)| self.work(&subnet, actor, conduct, before.next().flatten()))
             .collect();
         for (actor, committed) in self.validators.iter().zip(&self.evidence) {
             if let Some(committed) = committed {
@@ -129,26 +132,39 @@ impl Field {
     }
 
     /// A validator's evidence of the running tempo; `None` when it makes none.
-    fn work(&self, subnet: &SubnetView, validator: &Actor, conduct: &Conduct) -> Option<Committed> {
+    fn work(
+        &self,
+        subnet: &SubnetView,
+        validator: &Actor,
+        conduct: &Conduct,
+        before: Option<Committed>,
+    ) -> Option<Committed> {
         let first = u16::try_from(self.validators.len()).expect("few UIDs");
         let miners: Vec<(Uid, Actor)> = (first..).map(Uid).zip(self.miners.iter().cloned()).collect();
         let owed = ["evidence_rounds", "evidence_miners"].map(|name| parameter(subnet, name));
         let of = (self.ledger.state().genesis_digest(), subnet.tempo, subnet.beacon);
         let tempo = Tempo::draw(of, validator, &miners, (owed[0], owed[1]));
-        let (leaves, claimed_ppm) = leaves(&tempo, conduct, first)?;
-        let digests: Vec<Digest> = leaves.iter().map(Leaf::digest).collect();
+        let (rounds, claimed_ppm) = asked(conduct, owed[0])?;
+        let fails = |uid: Uid| match conduct {
+            Conduct::Idle => true,
+            Conduct::Accuses(accused) => accused.contains(&usize::from(uid.0 - first)),
+            Conduct::Honest | Conduct::Part(_) | Conduct::Silent => false,
+        };
+        let carried = before
+            .as_ref()
+            .map(|before| before.memory.clone())
+            .unwrap_or_default();
+        let (bundle, memory) = tempo.evidence(&carried, rounds, fails);
         let commit = EvidenceCommit {
-            tempo: subnet.tempo,
-            root: merkle::root(&digests),
-            leaf_count: u32::try_from(leaves.len()).expect("at most 64 rounds of 256"),
             claimed_ppm,
-            served_at: None,
+            ..bundle.commit(&tempo.context(), None)
         };
         Some(Committed {
             tempo,
-            leaves,
-            digests,
+            bundle,
             commit,
+            memory,
+            before: before.map(|before| (before.tempo, before.bundle)),
         })
     }
 }
@@ -158,55 +174,37 @@ fn parameter(subnet: &SubnetView, name: &str) -> u32 {
     u32::try_from(value).expect("the table bounds it by 256")
 }
 
-/// What a validator of this conduct has to show, slot by slot, and what it claims.
-fn leaves(tempo: &Tempo, conduct: &Conduct, first_miner: u16) -> Option<(Vec<Leaf>, u32)> {
-    let (draws, context) = (tempo.draws(), tempo.context());
-    let slot_count = context.slot_count();
-    let (asked, claimed_ppm) = match conduct {
-        Conduct::Silent => return None,
-        Conduct::Part(share) => (
-            (share * f64::from(slot_count)) as u32,
+/// In how many of the rounds owed a validator of this conduct asks, and what it claims.
+fn asked(conduct: &Conduct, owed: u32) -> Option<(u32, u32)> {
+    match conduct {
+        Conduct::Silent => None,
+        Conduct::Part(share) => Some((
+            (share * f64::from(owed)) as u32,
             (share * f64::from(FULL_PPM)) as u32,
-        ),
-        Conduct::Honest | Conduct::Accuses(_) | Conduct::Idle => (slot_count, FULL_PPM),
-    };
-    let leaf = |slot: u32| {
-        let Some(mut leaf) = tempo.slot(&draws, slot).filter(|_| slot < asked) else {
-            return Leaf::NotAsked;
-        };
-        let miner = usize::from(leaf.uid.0 - first_miner);
-        let fails = match conduct {
-            Conduct::Idle => true,
-            Conduct::Accuses(accused) => accused.contains(&miner),
-            Conduct::Honest | Conduct::Part(_) | Conduct::Silent => false,
-        };
-        if fails {
-            leaf.result = AnswerResult::Failed(Failure::Late);
-            leaf.score_ppm = 0;
-        }
-        Leaf::Answer(Box::new(leaf))
-    };
-    Some(((0..slot_count).map(leaf).collect(), claimed_ppm))
+        )),
+        Conduct::Honest | Conduct::Accuses(_) | Conduct::Idle => Some((owed, FULL_PPM)),
+    }
 }
 
 /// The call that shows what the running tempo's beacon picked.
 fn opening(committed: &Committed, subnet: &SubnetView) -> Call {
     let Committed {
         tempo,
-        leaves,
-        digests,
+        bundle,
         commit,
+        before,
+        ..
     } = committed;
+    let context = tempo.context();
     let count = parameter(subnet, "evidence_openings");
-    let picked = picks(subnet.beacon, commit.root, tempo.context().slot_count(), count);
-    let open = |index: &u32| OpenedLeaf::open(leaves, digests, *index).expect("a leaf for each slot");
+    let picked = Picks::of(&context, subnet.beacon, commit.root, count);
+    let before = before
+        .as_ref()
+        .map(|(tempo, bundle)| Tree::of(&tempo.context(), bundle));
+    let opening = bundle.open(&context, &picked, before.as_ref());
     Call::OpenEvidence {
         netuid: SUBNET,
-        opening: Box::new(EvidenceOpening {
-            tempo: commit.tempo,
-            draws: tempo.proofs().to_vec(),
-            leaves: picked.iter().map(open).collect(),
-        }),
+        opening: Box::new(opening.expect("made by the rules")),
     }
 }
 

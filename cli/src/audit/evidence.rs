@@ -4,13 +4,13 @@ use std::path::Path;
 
 use agon_evidence::Context;
 use agon_evidence::bundle::Bundle;
-use agon_evidence::recompute::{Difference, Equal, OnLedger, recompute};
+use agon_evidence::recompute::{Before, Difference, Equal, OnLedger, recompute};
 use agon_ledger_client::{ClientError, LedgerClient};
 use agon_ledger_state::{EpochRecord, State};
 use agon_protocol::codec;
 use agon_protocol::grpc::EPOCH_BYTES_MAX;
 use agon_protocol::id::{Digest, Hotkey, Netuid, Uid};
-use agon_protocol::message::{Call, EvidenceLine, EvidenceOf, EvidenceView};
+use agon_protocol::message::{Call, EvidenceCommit, EvidenceLine, EvidenceOf, EvidenceView};
 use agon_runtime::net::Net;
 use agon_validator::{bundles, fetch};
 use anyhow::Context as _;
@@ -236,8 +236,20 @@ pub(crate) async fn recomputed(
             }
         };
         let revealed = source.revealed(netuid, tempo, line).await?;
+        let before = earlier(source, (netuid, tempo), line, file).await;
+        let context_before = before
+            .as_ref()
+            .map(|before| Context::of(&before.view, genesis, line.hotkey));
         let on_ledger = OnLedger {
             commit: &line.commit,
+            before: before
+                .as_ref()
+                .zip(context_before.as_ref())
+                .map(|(before, context)| Before {
+                    context,
+                    commit: &before.commit,
+                    bundle: &before.bundle,
+                }),
             revealed: revealed.as_deref(),
         };
         let context = Context::of(&view, genesis, line.hotkey);
@@ -258,6 +270,28 @@ pub(crate) async fn recomputed(
         }
     }
     Ok((verdicts, report))
+}
+
+/// The evidence of a validator of the tempo before.
+struct Earlier {
+    view: EvidenceView,
+    commit: EvidenceCommit,
+    bundle: Bundle,
+}
+
+/// The evidence of the tempo before, by which is seen what windows were carried over: where the validator committed to
+/// it, and serves it. A file has one tempo only.
+async fn earlier(
+    source: &Source,
+    (netuid, tempo): (Netuid, u64),
+    line: &EvidenceLine,
+    file: Option<&Path>,
+) -> Option<Earlier> {
+    let tempo = tempo.checked_sub(1).filter(|_| file.is_none())?;
+    let view = source.view(netuid, tempo).await.ok()?;
+    let line = view.of(line.hotkey)?;
+    let (commit, bundle) = (line.commit, bundle(None, line, tempo).await.ok()?);
+    Some(Earlier { view, commit, bundle })
 }
 
 async fn bundle(file: Option<&Path>, line: &EvidenceLine, tempo: u64) -> anyhow::Result<Bundle> {

@@ -6,7 +6,7 @@ use agon_protocol::amount::Amount;
 use agon_protocol::id::{BlockNumber, Coldkey, Digest, Hotkey, Uid};
 use agon_protocol::message::{
     Axon, AxonModel, Call, Equivocation, EvidenceCommit, EvidenceOf, EvidenceOpening, Forgery, Leaf,
-    OpenedLeaf, Signed, Vote, VoteKind, Weights, WeightsCommit,
+    OpenedLeaf, Signed, TrailRest, Vote, VoteKind, Weights, WeightsCommit,
 };
 use agon_protocol::sign::{Keypair, Signature};
 use agon_protocol::timelock::{PulseSignature, SealedWeights};
@@ -97,6 +97,13 @@ pub(super) fn calls() -> Vec<Call> {
                 tempo: 12,
                 draws: Vec::new(),
                 leaves: vec![leaf()],
+                texts: Vec::new(),
+                weights: leaf(),
+                rest: TrailRest {
+                    best: None,
+                    before: None,
+                },
+                trails: Vec::new(),
             }),
         },
         Call::ReportForgery {

@@ -5,7 +5,7 @@ use agon_protocol::codec;
 use agon_protocol::id::{Account, BlockNumber, Coldkey, Digest, Hotkey, Netuid, Uid};
 use agon_protocol::message::{
     Axon, AxonModel, Call, Equivocation, EvidenceCommit, EvidenceOf, EvidenceOpening, Forgery, Leaf,
-    OpenedLeaf, Signed, Statement, Transaction, Vote, VoteKind, Weights, WeightsCommit,
+    OpenedLeaf, Signed, Statement, TrailRest, Transaction, Vote, VoteKind, Weights, WeightsCommit,
 };
 use agon_protocol::sign::{Purpose, Signature};
 use agon_protocol::timelock::{PulseSignature, SealedWeights};
@@ -486,6 +486,13 @@ fn evidence() -> Vec<Rule> {
             tempo,
             draws: Vec::new(),
             leaves: vec![leaf.clone()],
+            texts: Vec::new(),
+            weights: leaf.clone(),
+            rest: TrailRest {
+                best: None,
+                before: None,
+            },
+            trails: Vec::new(),
         }),
     };
     let report = |netuid| Call::ReportForgery {
