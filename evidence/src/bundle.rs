@@ -7,7 +7,8 @@ use std::collections::BTreeSet;
 
 use agon_protocol::id::{Digest, Hotkey, Netuid, Uid};
 use agon_protocol::message::{
-    AnswerLeaf, EvidenceCommit, EvidenceOpening, Leaf, OpenedLeaf, StandingLeaf, WeightsLeaf, WindowEntry,
+    AnswerLeaf, EvidenceCommit, EvidenceOpening, Leaf, OpenedDigest, OpenedLeaf, StandingLeaf, WeightsLeaf,
+    WindowEntry,
 };
 use agon_protocol::sign::DrawProof;
 use agon_protocol::{codec, merkle};
@@ -180,7 +181,11 @@ impl Bundle {
         }
     }
 
-    /// The leaves at `picked`, with their paths.
+    /// The leaves at `picked` with their paths, and the place of the weights.
+    ///
+    /// # Panics
+    ///
+    /// Never: the weights are a leaf of every bundle.
     #[must_use]
     pub fn open(&self, context: &Context<'_>, picked: &[u32]) -> EvidenceOpening {
         let leaves = self.leaves(context);
@@ -193,6 +198,7 @@ impl Bundle {
                 .iter()
                 .filter_map(|index| OpenedLeaf::open(&leaves, &digests, *index))
                 .collect(),
+            weights: OpenedDigest::last(&digests).expect("the weights are a leaf"),
         }
     }
 }

@@ -49,6 +49,14 @@ pub enum OpeningError {
         /// Its slot.
         slot: u32,
     },
+    /// Weights that the commit does not end with.
+    #[error(
+        "the weights that are shown are not the last of the {leaf_count} leaves under the committed root"
+    )]
+    Weights {
+        /// How many leaves were committed to.
+        leaf_count: u32,
+    },
 }
 
 /// What came of an opening that is accepted.
@@ -92,6 +100,11 @@ pub fn check(
     }
     if let Some(leaf) = opening.leaves.iter().find(|leaf| !leaf.is_of(commit)) {
         return Err(OpeningError::Root { slot: leaf.index });
+    }
+    if !opening.weights.is_last_of(commit) {
+        return Err(OpeningError::Weights {
+            leaf_count: commit.leaf_count,
+        });
     }
     let draws = Draws::check(context, &opening.draws)?;
     let lacks_draw = |round: u32| round < context.rounds && !draws.have(round);

@@ -340,6 +340,14 @@ fn an_opening_of_other_slots_or_other_leaves_is_refused() {
         opening::check(&context, &commit, &picked, &without_draws),
         Err(OpeningError::Draws { .. })
     ));
+    let mut misplaced = opening.clone();
+    misplaced.weights.digest = Leaf::NotAsked.digest();
+    assert_eq!(
+        opening::check(&context, &commit, &picked, &misplaced),
+        Err(OpeningError::Weights {
+            leaf_count: commit.leaf_count
+        })
+    );
     let mut foreign = opening;
     foreign.draws.swap(0, 1);
     assert!(matches!(

@@ -261,7 +261,9 @@ pub(super) fn decided() -> &'static Sample {
 
 /// One call of each kind, with its signer.
 pub(super) fn calls() -> Vec<(u8, Call)> {
-    use agon_protocol::message::{Equivocation, EvidenceOf, EvidenceOpening, Forgery, Statement};
+    use agon_protocol::message::{
+        Equivocation, EvidenceOf, EvidenceOpening, Forgery, OpenedDigest, Statement,
+    };
     let (netuid, amount) = (Netuid(1), units(3));
     let genesis = solo().genesis.digest();
     let join = Statement::Join {
@@ -411,6 +413,10 @@ pub(super) fn calls() -> Vec<(u8, Call)> {
                     tempo: 1,
                     draws: Vec::new(),
                     leaves: vec![leaf()],
+                    weights: OpenedDigest {
+                        digest: Leaf::NotAsked.digest(),
+                        path: vec![Leaf::NotAsked.digest()],
+                    },
                 }),
             },
         ),

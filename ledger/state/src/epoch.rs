@@ -9,9 +9,12 @@
 //! to the next block, which shows as an `epoch_due` in the past and a `next_epoch` that is not. A subnet without neurons only opens
 //! its next tempo; what is pending stays pending.
 
+use std::collections::BTreeSet;
+
 use agon_protocol::amount::Amount;
 use agon_protocol::id::{BlockNumber, Coldkey, Digest, Hotkey, Netuid, Uid};
 use agon_protocol::message::EpochView;
+use agon_scoring::contest;
 use agon_scoring::epoch::{self, EpochInputs, EpochOutputs, PendingCommit};
 use borsh::{BorshDeserialize, BorshSerialize};
 
@@ -46,7 +49,8 @@ pub struct EpochRecord {
     /// Who held each UID.
     pub holders: Vec<(Hotkey, Coldkey)>,
     /// By what each UID's dividends are multiplied, in parts per million: what it has shown of the evidence of the
-    /// tempo before this one, or 0 where it did not reveal the newest of its commits that were due. See [`covered`].
+    /// tempo before this one, or 0 where it did not reveal the newest of its commits that were due, or revealed another
+    /// row than its evidence shows. See [`covered`].
     pub coverage_ppm: Vec<u32>,
     /// Take of each UID's coldkey, in parts per million; 0 where nobody had stake.
     pub takes_ppm: Vec<u64>,
@@ -56,7 +60,8 @@ pub struct EpochRecord {
     pub miners_held_before: Amount,
     /// Held from earlier tempos for validators.
     pub validators_held_before: Amount,
-    /// What the epoch was computed from. Weight rows of UIDs without permit are left out: it would drop them.
+    /// What the epoch was computed from. Weight rows of UIDs without permit are left out: it would drop them. What rows
+    /// say of contested miners is replaced already; see [`contest`].
     pub inputs: EpochInputs,
     /// What it gave.
     pub outputs: EpochOutputs,
@@ -88,12 +93,13 @@ impl State {
 
     fn run_epoch(&mut self, netuid: Netuid, now: BlockNumber, parent: Digest) -> EpochView {
         let mut subnet = self.expect_subnet(netuid);
+        let others = self.settle_rows(netuid, &subnet);
         let mut neurons = self.neurons(netuid);
         let tempo = subnet.schedule.tempo;
         let payouts = if neurons.is_empty() {
             Payouts::default()
         } else {
-            let mut record = self.compute(netuid, now, &subnet, &neurons);
+            let mut record = self.compute(netuid, now, &subnet, &neurons, &others);
             self.pay(netuid, &mut subnet, &neurons, &mut record.payouts);
             self.store_results(netuid, &subnet, &mut neurons, &record);
             record.payouts
@@ -117,12 +123,20 @@ impl State {
         }
     }
 
-    fn compute(&self, netuid: Netuid, now: BlockNumber, subnet: &Subnet, neurons: &[Neuron]) -> EpochRecord {
+    /// The epoch, in which `others` showed other rows than they revealed.
+    fn compute(
+        &self,
+        netuid: Netuid,
+        now: BlockNumber,
+        subnet: &Subnet,
+        neurons: &[Neuron],
+        others: &BTreeSet<Uid>,
+    ) -> EpochRecord {
         let halves = halves_of(subnet);
         let inputs = self.epoch_inputs(netuid, now, subnet, neurons, halves.emission());
         let outputs = epoch::run(&inputs).expect("entries give lists of one length and rows of known UIDs");
         let takes_ppm = self.takes_ppm(netuid, neurons);
-        let coverage_ppm = self.paid_coverage_ppm(netuid, subnet, neurons);
+        let coverage_ppm = self.paid_coverage_ppm(netuid, subnet, neurons, others);
         let dividends = covered(&outputs.validator_emission, &coverage_ppm);
         let payouts = Payouts::of(&halves, &outputs, &dividends, subnet, neurons, &takes_ppm);
         let Pots {
@@ -151,10 +165,17 @@ impl State {
         }
     }
 
-    /// Coverage by which dividends are multiplied: none for whoever held back weights that it had committed to.
-    fn paid_coverage_ppm(&self, netuid: Netuid, subnet: &Subnet, neurons: &[Neuron]) -> Vec<u32> {
+    /// Coverage by which dividends are multiplied: none for whoever held back weights that it had committed to, or is
+    /// among `others`, who revealed other weights than their evidence shows.
+    fn paid_coverage_ppm(
+        &self,
+        netuid: Netuid,
+        subnet: &Subnet,
+        neurons: &[Neuron],
+        others: &BTreeSet<Uid>,
+    ) -> Vec<u32> {
         let mut coverage_ppm = self.coverage_ppm(netuid, subnet, neurons);
-        for uid in self.unrevealed(netuid, subnet) {
+        for uid in self.unrevealed(netuid, subnet).union(others) {
             coverage_ppm[usize::from(uid.0)] = 0;
         }
         coverage_ppm
@@ -174,18 +195,19 @@ impl State {
         let owner_uid = owner_uids(subnet, neurons).first().copied();
         let owner_uid = owner_uid.filter(|uid| !is_barred(&neurons[usize::from(uid.0)]));
         let stake = |neuron: &Neuron| self.pool(netuid, neuron.hotkey).total.base_units();
+        let stakes: Vec<u64> = neurons.iter().map(stake).collect();
         EpochInputs {
             neuron_count: neurons.len(),
             block: now.0,
             tempo: parameters.value(ParameterId::TempoBlocks),
             activity_cutoff_blocks: activity_cutoff_blocks(parameters),
             last_mechanism_step_block: subnet.schedule.epoch_last.0,
-            stake: neurons.iter().map(stake).collect(),
             stake_threshold: parameters.value(ParameterId::StakeThreshold),
             last_update: neurons.iter().map(|neuron| neuron.last_update.0).collect(),
             block_at_registration: neurons.iter().map(|neuron| neuron.registered.0).collect(),
             validator_permit: neurons.iter().map(|neuron| neuron.permit).collect(),
-            weights: self.permitted_rows(netuid, neurons, owner_uid),
+            weights: self.permitted_rows(netuid, (neurons, &stakes), owner_uid),
+            stake: stakes,
             bonds: self.bond_rows(netuid, neurons.len()),
             kappa: parameters.value_u16(ParameterId::Kappa),
             bonds_penalty: parameters.value_u16(ParameterId::BondsPenalty),
@@ -205,15 +227,23 @@ impl State {
         }
     }
 
-    fn permitted_rows(&self, netuid: Netuid, neurons: &[Neuron], owner: Option<Uid>) -> Vec<Vec<(u16, u16)>> {
+    /// The rows of those who may weigh, with what they say of contested miners replaced by what `stakes` say.
+    fn permitted_rows(
+        &self,
+        netuid: Netuid,
+        (neurons, stakes): (&[Neuron], &[u64]),
+        owner: Option<Uid>,
+    ) -> Vec<Vec<(u16, u16)>> {
         let mut rows = vec![Vec::new(); neurons.len()];
-        for ((_, uid), WeightRow(row)) in self.table.scan::<WeightRow>(netuid) {
+        let mut contested = BTreeSet::new();
+        for ((_, uid), row) in self.table.scan::<WeightRow>(netuid) {
             let index = usize::from(uid.0);
             if neurons[index].permit || owner == Some(uid) {
-                rows[index] = plain(row);
+                contested.extend(row.contested.iter().map(|miner| (uid.0, miner.0)));
+                rows[index] = plain(row.counting);
             }
         }
-        rows
+        contest::fill(&rows, stakes, &contested)
     }
 
     fn bond_rows(&self, netuid: Netuid, neuron_count: usize) -> Vec<Vec<(u16, u16)>> {

@@ -192,6 +192,14 @@ pub struct WeightsLeaf {
     pub row: Vec<(Uid, u16)>,
 }
 
+impl WeightsLeaf {
+    /// The digest of the leaf that holds this row, as the tree has it.
+    #[must_use]
+    pub fn digest_of(row: Vec<(Uid, u16)>) -> Digest {
+        Leaf::Weights(Self { row }).digest()
+    }
+}
+
 /// A leaf with the way from it to the root.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct OpenedLeaf {
@@ -226,6 +234,40 @@ impl OpenedLeaf {
     }
 }
 
+/// A leaf by its digest, with the way from it to the root: for whoever knows what the leaf says.
+#[derive(Clone, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct OpenedDigest {
+    /// The leaf's digest.
+    pub digest: Digest,
+    /// The siblings on the way.
+    pub path: Vec<Digest>,
+}
+
+impl OpenedDigest {
+    /// Opens the last leaf; `None` when there is none.
+    #[must_use]
+    pub fn last(digests: &[Digest]) -> Option<Self> {
+        let index = digests.len().checked_sub(1)?;
+        Some(Self {
+            digest: *digests.get(index)?,
+            path: merkle::path(digests, index)?,
+        })
+    }
+
+    /// Whether the commit covers this leaf as its last.
+    #[must_use]
+    pub fn is_last_of(&self, commit: &EvidenceCommit) -> bool {
+        let count = u64::from(commit.leaf_count);
+        let index = count.checked_sub(1);
+        let root = index.and_then(|index| merkle::root_of(count, index, self.digest, &self.path));
+        root == Some(commit.root)
+    }
+
+    fn validate(&self) -> Result<(), MessageError> {
+        at_most("path digests", self.path.len(), merkle::PATH_MAX)
+    }
+}
+
 /// The leaves that a tempo's beacon picked, and the proofs of the draws that they rest on.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct EvidenceOpening {
@@ -236,6 +278,9 @@ pub struct EvidenceOpening {
     pub draws: Vec<DrawProof>,
     /// The leaves, indexes ascending.
     pub leaves: Vec<OpenedLeaf>,
+    /// The last leaf of the evidence, which holds its weights. Its digest is enough: the ledger has the row that was
+    /// revealed, and knows by it whether the evidence gives the same.
+    pub weights: OpenedDigest,
 }
 
 impl EvidenceOpening {
@@ -247,6 +292,7 @@ impl EvidenceOpening {
     pub(crate) fn validate(&self) -> Result<(), MessageError> {
         at_most("draws", self.draws.len(), Self::ROUNDS_MAX)?;
         at_most("leaves", self.leaves.len(), Self::LEAVES_MAX)?;
+        self.weights.validate()?;
         self.leaves.iter().try_for_each(OpenedLeaf::validate)
     }
 }
@@ -342,7 +388,22 @@ impl Forgery {
     }
 }
 
-/// Whose evidence of which tempo a report is about.
+/// A miner's answer to a failure that is claimed of it.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Contest {
+    /// The leaf that claims it.
+    pub answer: OpenedLeaf,
+    /// What the miner signed for the same challenge.
+    pub receipt: Signed<Receipt>,
+}
+
+impl Contest {
+    pub(crate) fn validate(&self) -> Result<(), MessageError> {
+        self.answer.validate()
+    }
+}
+
+/// Whose evidence of which tempo a report or a contest is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 #[cfg_attr(
     feature = "serde",

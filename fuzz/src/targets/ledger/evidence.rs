@@ -6,7 +6,7 @@ use agon_protocol::id::{Digest, Netuid, Uid};
 use agon_protocol::merkle;
 use agon_protocol::message::{
     AnswerLeaf, AnswerResult, Call, ChallengeHeader, EvidenceCommit, EvidenceOf, EvidenceOpening,
-    EvidenceView, Failure, Forgery, Leaf, OpenedLeaf, Sampling,
+    EvidenceView, Failure, Forgery, Leaf, OpenedDigest, OpenedLeaf, Sampling,
 };
 use agon_protocol::sign::{DrawInput, DrawProof};
 
@@ -142,6 +142,7 @@ impl Script<'_> {
             tempo: tree.tempo,
             draws: tree.draws.clone(),
             leaves: picked.into_iter().filter_map(|slot| tree.opened(slot)).collect(),
+            weights: OpenedDigest::last(&tree.digests()).unwrap_or_default(),
         };
         let call = Call::OpenEvidence {
             netuid: tree.netuid,

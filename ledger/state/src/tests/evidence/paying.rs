@@ -37,8 +37,9 @@ fn work_that_is_shown_is_paid_in_full() {
 #[test]
 fn a_copier_without_receipts_earns_nothing_whatever_its_weights_and_stake() {
     let mut ledger = ledger();
+    paid(&mut ledger, [ASKS; 3]);
     let honest = paid(&mut ledger.clone(), [ASKS; 3]);
-    // The largest stake copies.
+    // The largest stake copies; the row that it worked for stands.
     let record = paid(&mut ledger, [None, ASKS, ASKS]);
     assert_eq!(coverage(&record), [0, FULL, FULL]);
     assert!(record.outputs.validator_emission[0] > record.outputs.validator_emission[1]);
@@ -109,6 +110,7 @@ fn a_part_of_the_work_earns_that_part() {
 #[test]
 fn where_nobody_shows_work_the_half_is_held_and_goes_to_those_who_show_it_next() {
     let mut ledger = ledger();
+    paid(&mut ledger, [ASKS; 3]);
     let record = paid(&mut ledger, [None; 3]);
     assert!(record.outputs.validator_emission.iter().any(|pay| *pay > 0));
     let held = record.payouts.validators_held;

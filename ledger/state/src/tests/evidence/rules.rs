@@ -1,6 +1,6 @@
 //! Who may commit to what, show it, and when.
 
-use agon_protocol::message::{EvidenceOpening, Leaf, Message};
+use agon_protocol::message::{EvidenceOpening, Leaf, Message, OpenedDigest};
 
 use super::work::signed_by;
 use super::*;
@@ -66,7 +66,7 @@ fn evidence_is_committed_once_in_its_own_tempo_by_who_has_a_permit() {
     let tempo = work.of.tempo;
     assert_eq!(
         effect,
-        format!("commits UID 0 on subnet 1 to 6 leaves of evidence of tempo {tempo}, of which 6 are owed")
+        format!("commits UID 0 on subnet 1 to 7 leaves of evidence of tempo {tempo}, of which 6 are owed")
     );
     ledger.transact(101, work.commit()).unwrap();
     let sentence = ledger.refused(101, work.commit(), "evidence committed");
@@ -79,7 +79,7 @@ fn evidence_is_committed_once_in_its_own_tempo_by_who_has_a_permit() {
 fn there_is_a_leaf_for_every_slot_and_more_may_follow() {
     let mut ledger = ledger();
     let mut work = work(&ledger);
-    work.leaves.pop();
+    work.leaves.truncate(5);
     let sentence = ledger.refused_now(101, work.commit(), "evidence leaves");
     assert!(sentence.starts_with("the evidence has 5 leaves"), "{sentence}");
     work.leaves.extend([Leaf::NotAsked, Leaf::NotAsked]);
@@ -151,6 +151,15 @@ fn an_opening_shows_exactly_what_was_picked_or_is_refused_and_may_be_sent_again(
     let mut other = work.clone();
     other.leaves[picked[0] as usize] = Leaf::NotAsked;
     ledger.refused_now(101, other.opening_of(&picked), "opening");
+    // Weights that are not under the root, or not its last leaf.
+    let other = work.clone().with_row(&[(3, 1)]);
+    let mut opening = match work.opening_of(&picked) {
+        Call::OpenEvidence { opening, .. } => opening,
+        _ => unreachable!("an opening is made"),
+    };
+    opening.weights = OpenedDigest::last(&other.digests()).unwrap();
+    let netuid = SUBNET;
+    ledger.refused_now(101, Call::OpenEvidence { netuid, opening }, "opening");
     // Draws of another key, or too few of them.
     let mut other = work.clone();
     other.draws = Work::of(&ledger, 102, |_, _| Does::Asks).draws;
@@ -204,6 +213,10 @@ fn the_largest_opening_fits_into_a_transaction() {
         tempo: u64::MAX,
         draws: vec![work(&ledger).draws[0]; EvidenceOpening::ROUNDS_MAX],
         leaves: vec![opened; usize::try_from(openings_max).unwrap()],
+        weights: OpenedDigest {
+            digest: Digest::default(),
+            path: vec![Digest::default(); 20],
+        },
     };
     let tx = ledger.tx(
         101,

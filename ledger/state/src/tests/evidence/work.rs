@@ -2,9 +2,9 @@
 
 use agon_evidence::slots::{picks, schedule};
 use agon_protocol::message::{
-    AnswerLeaf, AnswerResult, Axon, AxonModel, ChallengeHeader, Environment, EvidenceCommit, EvidenceOf,
-    EvidenceOpening, Failure, FinishReason, Forgery, Leaf, Message, OpenedLeaf, Receipt, Sampling, Trace,
-    answer_digest,
+    AnswerLeaf, AnswerResult, Axon, AxonModel, ChallengeHeader, Contest, Environment, EvidenceCommit,
+    EvidenceOf, EvidenceOpening, Failure, FinishReason, Forgery, Leaf, Message, OpenedDigest, OpenedLeaf,
+    Receipt, Sampling, Trace, WeightsLeaf, answer_digest,
 };
 use agon_protocol::sign::{DrawInput, DrawProof};
 use agon_protocol::{codec, merkle};
@@ -29,7 +29,7 @@ pub(crate) enum Does {
     Forges,
 }
 
-/// A validator's evidence of one tempo.
+/// A validator's evidence of one tempo: its slots, and a row that weights all miners alike.
 #[derive(Clone, Debug)]
 pub(crate) struct Work {
     pub(crate) of: EvidenceOf,
@@ -72,6 +72,8 @@ impl Work {
                 leaves.push(leaf(header, key, *uid, does(slot, *uid)));
             }
         }
+        let row = roster.miners.iter().map(|(uid, _)| (*uid, u16::MAX)).collect();
+        leaves.push(Leaf::Weights(WeightsLeaf { row }));
         Self {
             of: EvidenceOf {
                 netuid: SUBNET,
@@ -82,6 +84,13 @@ impl Work {
             draws,
             claimed_ppm: 1_000_000,
         }
+    }
+
+    /// The same with another row.
+    pub(crate) fn with_row(mut self, row: &[(u16, u16)]) -> Self {
+        let row = row.iter().map(|(uid, weight)| (Uid(*uid), *weight)).collect();
+        *self.leaves.last_mut().unwrap() = Leaf::Weights(WeightsLeaf { row });
+        self
     }
 
     pub(crate) fn evidence(&self) -> EvidenceCommit {
@@ -104,7 +113,7 @@ impl Work {
     /// The slots that the running tempo picks.
     pub(crate) fn picked(&self, ledger: &Ledger) -> Vec<u32> {
         let roster = ledger.state.roster(SUBNET, self.of.tempo).unwrap();
-        let slot_count = u32::try_from(self.leaves.len()).unwrap();
+        let slot_count = u32::try_from(self.leaves.len()).unwrap() - 1;
         let root = self.evidence().root;
         picks(ledger.subnet().beacon, root, slot_count, roster.openings)
     }
@@ -119,6 +128,7 @@ impl Work {
             tempo: self.of.tempo,
             draws: self.draws.clone(),
             leaves: slots.iter().map(|slot| self.opened(*slot)).collect(),
+            weights: OpenedDigest::last(&self.digests()).unwrap(),
         };
         Call::OpenEvidence {
             netuid: SUBNET,
@@ -145,7 +155,28 @@ impl Work {
         }
     }
 
-    fn digests(&self) -> Vec<Digest> {
+    /// The key of the miner that was asked in a slot.
+    pub(crate) fn miner(&self, slot: u32) -> u8 {
+        let Leaf::Answer(answer) = &self.leaves[slot as usize] else {
+            panic!("nobody was asked in slot {slot}");
+        };
+        key_of(answer.header.receiver)
+    }
+
+    /// A contest of what a slot claims, with a receipt that `signer` signs in the miner's name.
+    pub(crate) fn contest(&self, slot: u32, signer: u8) -> Call {
+        let answer = self.opened(slot);
+        let Leaf::Answer(claim) = &answer.leaf else {
+            panic!("nobody was asked in slot {slot}");
+        };
+        let receipt = signed_by(&receipt(&claim.header), signer);
+        Call::ContestFailure {
+            of: self.of,
+            contest: Box::new(Contest { answer, receipt }),
+        }
+    }
+
+    pub(crate) fn digests(&self) -> Vec<Digest> {
         self.leaves.iter().map(Leaf::digest).collect()
     }
 }
@@ -194,7 +225,7 @@ fn header(
 }
 
 fn leaf(header: ChallengeHeader, key: u8, uid: Uid, does: Does) -> Leaf {
-    let miner = (1..=u8::MAX).find(|key| hotkey(*key) == header.receiver).unwrap();
+    let miner = key_of(header.receiver);
     let (result, score_ppm) = match does {
         Does::Asks => (answered(&header, miner), 1_000_000),
         Does::Forges => (answered(&header, key), 1_000_000),
@@ -210,9 +241,21 @@ fn leaf(header: ChallengeHeader, key: u8, uid: Uid, does: Does) -> Leaf {
     }))
 }
 
+fn key_of(miner: Hotkey) -> u8 {
+    (1..=u8::MAX).find(|key| hotkey(*key) == miner).unwrap()
+}
+
 /// An answer whose receipt `signer` signs, in the miner's name.
 fn answered(header: &ChallengeHeader, signer: u8) -> AnswerResult {
-    let receipt = Receipt {
+    AnswerResult::Answered {
+        receipt: Box::new(signed_by(&receipt(header), signer)),
+        first_ms: 20,
+        total_ms: 40,
+    }
+}
+
+fn receipt(header: &ChallengeHeader) -> Receipt {
+    Receipt {
         challenge: header.digest(),
         answer: answer_digest(TEXT),
         miner: header.receiver,
@@ -229,11 +272,6 @@ fn answered(header: &ChallengeHeader, signer: u8) -> AnswerResult {
             device: String::from("cpu"),
             libtorch: String::from("2.7"),
         },
-    };
-    AnswerResult::Answered {
-        receipt: Box::new(signed_by(&receipt, signer)),
-        first_ms: 20,
-        total_ms: 40,
     }
 }
 
