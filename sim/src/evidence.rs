@@ -23,6 +23,8 @@ pub enum Conduct {
     Part(f64),
     /// Asks in every slot, and says that these miners failed whatever they answered.
     Accuses(Vec<usize>),
+    /// As [`Conduct::Accuses`], and lets nobody fetch its evidence.
+    AccusesUnseen(Vec<usize>),
     /// Asks nobody, and says that everybody failed.
     Idle,
     /// Commits to nothing.
@@ -34,19 +36,22 @@ pub enum Conduct {
 /// `fails` says how likely a miner is to fail one request of whoever asks; miners are the UIDs from 0 on.
 #[must_use]
 pub fn coverage_of(conducts: &[Conduct], fails: &[f64], random: &mut Random) -> Vec<u32> {
+    coverage(&accounts_of(conducts, fails, random))
+}
+
+/// What each validator claims and shows of a tempo, as [`coverage_of`] counts it.
+#[must_use]
+pub fn accounts_of(conducts: &[Conduct], fails: &[f64], random: &mut Random) -> Vec<Account> {
     let beacon = Digest(random.bytes());
-    let accounts: Vec<Account> = conducts
-        .iter()
-        .map(|conduct| account(conduct, fails, beacon, random))
-        .collect();
-    coverage(&accounts)
+    let account = |conduct: &Conduct| account(conduct, fails, beacon, random);
+    conducts.iter().map(account).collect()
 }
 
 fn account(conduct: &Conduct, fails: &[f64], beacon: Digest, random: &mut Random) -> Account {
     let claimed_ppm = match conduct {
         Conduct::Part(share) => (share * f64::from(PPM)) as u32,
         Conduct::Silent => 0,
-        Conduct::Honest | Conduct::Accuses(_) | Conduct::Idle => PPM,
+        Conduct::Honest | Conduct::Accuses(_) | Conduct::AccusesUnseen(_) | Conduct::Idle => PPM,
     };
     let shown = match conduct {
         Conduct::Silent => Vec::new(),
@@ -77,14 +82,18 @@ fn picked_miners(miner_count: usize, beacon: Digest, random: &mut Random) -> Vec
 fn shown(conduct: &Conduct, miner: Uid, fails: f64, random: &mut Random) -> Shown {
     let asks = match conduct {
         Conduct::Part(share) => random.chance(*share),
-        Conduct::Honest | Conduct::Accuses(_) => true,
+        Conduct::Honest | Conduct::Accuses(_) | Conduct::AccusesUnseen(_) => true,
         Conduct::Idle | Conduct::Silent => false,
     };
     let is_up = !random.chance(fails);
     match conduct {
         Conduct::Idle => Shown::Failed(miner),
         _ if !asks => Shown::NotAsked,
-        Conduct::Accuses(accused) if accused.contains(&usize::from(miner.0)) => Shown::Failed(miner),
+        Conduct::Accuses(accused) | Conduct::AccusesUnseen(accused)
+            if accused.contains(&usize::from(miner.0)) =>
+        {
+            Shown::Failed(miner)
+        }
         _ if is_up => Shown::Answered(miner),
         _ => Shown::Failed(miner),
     }

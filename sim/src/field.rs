@@ -9,8 +9,8 @@ use agon_protocol::id::Digest;
 use agon_protocol::id::Uid;
 use agon_protocol::merkle;
 use agon_protocol::message::{
-    AnswerResult, Axon, AxonModel, Call, EvidenceCommit, EvidenceOpening, Failure, Leaf, OpenedLeaf,
-    SubnetView, Weights,
+    AnswerResult, Axon, AxonModel, Call, EvidenceCommit, EvidenceOpening, Failure, Leaf, OpenedDigest,
+    OpenedLeaf, SubnetView, Weights, WeightsLeaf,
 };
 
 use crate::epochs::FULL_PPM;
@@ -90,8 +90,18 @@ impl Field {
         rows: &[Vec<(u16, u16)>],
         conducts: &[Conduct],
     ) -> Option<EpochRecord> {
+        self.tempo_beside_evidence(rows, rows, conducts)
+    }
+
+    /// As [`Field::tempo_with_evidence`], where the evidence gives the rows of `shown`.
+    pub fn tempo_beside_evidence(
+        &mut self,
+        rows: &[Vec<(u16, u16)>],
+        shown: &[Vec<(u16, u16)>],
+        conducts: &[Conduct],
+    ) -> Option<EpochRecord> {
         self.submit_rows(rows);
-        self.submit_evidence(conducts);
+        self.submit_evidence(shown, conducts);
         self.ledger.close_tempo()
     }
 
@@ -106,16 +116,16 @@ impl Field {
         }
     }
 
-    fn submit_evidence(&mut self, conducts: &[Conduct]) {
+    fn submit_evidence(&mut self, shown: &[Vec<(u16, u16)>], conducts: &[Conduct]) {
         let subnet = self.ledger.subnet();
         for (actor, committed) in self.validators.iter().zip(&self.evidence) {
             if let Some(committed) = committed {
                 self.ledger.submit(&actor.hotkey, opening(committed, &subnet));
             }
         }
-        let made = self.validators.iter().zip(conducts);
+        let made = self.validators.iter().zip(shown.iter().zip(conducts));
         self.evidence = made
-            .map(|(actor, conduct)| self.work(&subnet, actor, conduct))
+            .map(|(actor, (row, conduct))| self.work(&subnet, actor, row, conduct))
             .collect();
         for (actor, committed) in self.validators.iter().zip(&self.evidence) {
             if let Some(committed) = committed {
@@ -129,13 +139,21 @@ impl Field {
     }
 
     /// A validator's evidence of the running tempo; `None` when it makes none.
-    fn work(&self, subnet: &SubnetView, validator: &Actor, conduct: &Conduct) -> Option<Committed> {
+    fn work(
+        &self,
+        subnet: &SubnetView,
+        validator: &Actor,
+        row: &[(u16, u16)],
+        conduct: &Conduct,
+    ) -> Option<Committed> {
         let first = u16::try_from(self.validators.len()).expect("few UIDs");
         let miners: Vec<(Uid, Actor)> = (first..).map(Uid).zip(self.miners.iter().cloned()).collect();
         let owed = ["evidence_rounds", "evidence_miners"].map(|name| parameter(subnet, name));
         let of = (self.ledger.state().genesis_digest(), subnet.tempo, subnet.beacon);
         let tempo = Tempo::draw(of, validator, &miners, (owed[0], owed[1]));
-        let (leaves, claimed_ppm) = leaves(&tempo, conduct, first)?;
+        let (mut leaves, claimed_ppm) = leaves(&tempo, conduct, first)?;
+        let row = row.iter().map(|(uid, weight)| (Uid(*uid), *weight)).collect();
+        leaves.push(Leaf::Weights(WeightsLeaf { row }));
         let digests: Vec<Digest> = leaves.iter().map(Leaf::digest).collect();
         let commit = EvidenceCommit {
             tempo: subnet.tempo,
@@ -168,7 +186,9 @@ fn leaves(tempo: &Tempo, conduct: &Conduct, first_miner: u16) -> Option<(Vec<Lea
             (share * f64::from(slot_count)) as u32,
             (share * f64::from(FULL_PPM)) as u32,
         ),
-        Conduct::Honest | Conduct::Accuses(_) | Conduct::Idle => (slot_count, FULL_PPM),
+        Conduct::Honest | Conduct::Accuses(_) | Conduct::AccusesUnseen(_) | Conduct::Idle => {
+            (slot_count, FULL_PPM)
+        }
     };
     let leaf = |slot: u32| {
         let Some(mut leaf) = tempo.slot(&draws, slot).filter(|_| slot < asked) else {
@@ -177,7 +197,7 @@ fn leaves(tempo: &Tempo, conduct: &Conduct, first_miner: u16) -> Option<(Vec<Lea
         let miner = usize::from(leaf.uid.0 - first_miner);
         let fails = match conduct {
             Conduct::Idle => true,
-            Conduct::Accuses(accused) => accused.contains(&miner),
+            Conduct::Accuses(accused) | Conduct::AccusesUnseen(accused) => accused.contains(&miner),
             Conduct::Honest | Conduct::Part(_) | Conduct::Silent => false,
         };
         if fails {
@@ -206,6 +226,7 @@ fn opening(committed: &Committed, subnet: &SubnetView) -> Call {
             tempo: commit.tempo,
             draws: tempo.proofs().to_vec(),
             leaves: picked.iter().map(open).collect(),
+            weights: OpenedDigest::last(digests).expect("the weights are a leaf"),
         }),
     }
 }
@@ -270,7 +291,14 @@ mod tests {
             let stored: Vec<_> = rows.iter().map(|row| upscaled(row, VALIDATORS)).collect();
             let record = field.tempo_with_evidence(&stored, conducts).unwrap();
             coverage = record.coverage_ppm[..VALIDATORS].to_vec();
-            if let Some(rows) = &revealed {
+            if let Some(rows) = &mut revealed {
+                for (row, _) in rows
+                    .iter_mut()
+                    .zip(conducts)
+                    .filter(|(_, it)| **it == Conduct::Silent)
+                {
+                    row.clear();
+                }
                 let paid = epochs.step_covered(rows, &coverage);
                 let payouts = record.payouts;
                 for (uid, share) in shares(&payouts.validators).iter().enumerate().take(VALIDATORS) {
@@ -314,20 +342,37 @@ mod tests {
         assert!((200_000..=500_000).contains(&coverage[3]), "{coverage:?}");
     }
 
-    /// Today's behaviour, and what the open cases of the attacks on weights rest on: the ledger does not ask whether
-    /// the row that is revealed is the one that the evidence gives. Here the evidence has no weights at all.
+    /// What the cases of attacks on weights rest on that reveal another row than the evidence gives.
     #[test]
-    fn a_row_counts_whatever_the_evidence_says_of_it() {
+    fn a_row_counts_only_if_the_evidence_shows_it() {
         let mut field = field(3, 16);
-        let row = vec![(u16::try_from(VALIDATORS).unwrap(), 1)];
-        let rows = vec![row; VALIDATORS];
-        let conducts = [const { Conduct::Honest }; VALIDATORS];
+        let fair = upscaled(&[1.0; MINERS], VALIDATORS);
+        let mut rows = vec![fair.clone(); VALIDATORS];
+        // The largest stake favours one miner, and has true evidence all the same.
+        rows[VALIDATORS - 1] = vec![(u16::try_from(VALIDATORS).unwrap(), u16::MAX)];
+        let (shown, conducts) = (vec![fair; VALIDATORS], [const { Conduct::Honest }; VALIDATORS]);
+        let records: Vec<_> = (0..3)
+            .filter_map(|_| field.tempo_beside_evidence(&rows, &shown, &conducts))
+            .collect();
+        let last = records.last().unwrap();
+        assert_eq!(
+            last.coverage_ppm[..VALIDATORS],
+            [FULL_PPM, FULL_PPM, FULL_PPM, FULL_PPM, 0]
+        );
+        assert!(last.inputs.weights[VALIDATORS - 1].is_empty());
+        let incentive = &last.outputs.incentive[VALIDATORS..];
+        assert!(
+            incentive.iter().all(|share| *share == incentive[0]),
+            "{incentive:?}"
+        );
+
+        // Who shows what it reveals is counted.
         let records: Vec<_> = (0..3)
             .filter_map(|_| field.tempo_with_evidence(&rows, &conducts))
             .collect();
         let last = records.last().unwrap();
         assert_eq!(last.coverage_ppm[..VALIDATORS], [FULL_PPM; VALIDATORS]);
-        assert_eq!(last.outputs.incentive[VALIDATORS], u16::MAX);
+        assert_eq!(last.inputs.weights[VALIDATORS - 1].len(), 1);
     }
 
     #[test]

@@ -57,15 +57,19 @@ impl Lift {
         let mut honest = Epochs::new(&self.bloc.stakes(), self.miners, trial.defence);
         let mut lifting = honest.clone();
         let mut court = Court::new(honest.clone());
-        let forged = self.bloc.forged(self.falsehood);
+        let falsehoods = self.bloc.falsehoods(self.falsehood);
         let conducts = vec![Conduct::Honest; self.bloc.count()];
         let mut lifted = Lifted::default();
+        // An epoch before the lift leaves everybody a row that its evidence shows.
+        let rows = miners.measured_by(self.bloc.count(), &mut random);
+        let _ = court.step(&rows, &conducts, &vec![None; self.bloc.count()], &mut evidence);
+        let _ = (honest.step(&rows), lifting.step(&rows));
         for _ in 0..trial.epochs {
             let rows = miners.measured_by(self.bloc.count(), &mut random);
             let with = self.lift(&rows);
             let fair = honest.step(&rows);
             let paid = if trial.defence.is_on() {
-                court.step(&with, &conducts, &forged, &mut evidence)
+                court.step(&with, &conducts, &falsehoods, &mut evidence)
             } else {
                 lifting.step(&with)
             };
