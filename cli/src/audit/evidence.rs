@@ -5,6 +5,7 @@ use std::path::Path;
 use agon_evidence::Context;
 use agon_evidence::bundle::Bundle;
 use agon_evidence::recompute::{Difference, Equal, OnLedger, recompute};
+use agon_ledger_client::evidence::fetch;
 use agon_ledger_client::{ClientError, LedgerClient};
 use agon_ledger_state::{EpochRecord, State};
 use agon_protocol::codec;
@@ -12,7 +13,7 @@ use agon_protocol::grpc::EPOCH_BYTES_MAX;
 use agon_protocol::id::{Digest, Hotkey, Netuid, Uid};
 use agon_protocol::message::{Call, EvidenceLine, EvidenceOf, EvidenceView};
 use agon_runtime::net::Net;
-use agon_validator::{bundles, fetch};
+use agon_validator::bundles;
 use anyhow::Context as _;
 use serde::Serialize;
 
@@ -267,7 +268,7 @@ async fn bundle(file: Option<&Path>, line: &EvidenceLine, tempo: u64) -> anyhow:
     let served_at = line.commit.served_at;
     let addr =
         served_at.context("it serves its evidence nowhere: ask for a file and give it with --bundle")?;
-    Ok(fetch::fetch(&Net::tcp(), addr, tempo).await?)
+    Ok(fetch(&Net::tcp(), addr, tempo).await?)
 }
 
 fn text(report: &Report) -> String {
