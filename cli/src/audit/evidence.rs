@@ -50,18 +50,26 @@ impl Source {
         }
     }
 
-    /// The row of weights by which `line` was counted at the epoch in which those of `tempo` were, if it has run.
+    /// The row of weights by which `line` was counted at the epoch in which those of `tempo` were, if it has run. A row
+    /// whose evidence was not opened does not count, and one with contested weights counts with what others say: neither is
+    /// compared.
     async fn revealed(&self, netuid: Netuid, tempo: u64, line: &EvidenceLine) -> anyhow::Result<Option<Row>> {
+        if !line.is_opened {
+            return Ok(None);
+        }
         let mut epoch = tempo + 1;
         let Some(mut record) = self.epoch(netuid, epoch).await? else {
             return Ok(None);
         };
-        if record.inputs.reveal_period > 1 {
+        if record.inputs.commit_reveal && record.inputs.reveal_period > 1 {
             epoch = tempo + record.inputs.reveal_period;
             let Some(later) = self.epoch(netuid, epoch).await? else {
                 return Ok(None);
             };
             record = later;
+        }
+        if record.filled.contains(&line.uid) {
+            return Ok(None);
         }
         let row = record.inputs.weights.get(usize::from(line.uid.0));
         Ok(row.map(|row| row.iter().map(|(uid, weight)| (Uid(*uid), *weight)).collect()))

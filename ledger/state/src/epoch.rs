@@ -52,6 +52,8 @@ pub struct EpochRecord {
     /// tempo before this one, or 0 where it did not reveal the newest of its commits that were due, or revealed another
     /// row than its evidence shows. See [`covered`].
     pub coverage_ppm: Vec<u32>,
+    /// UIDs in whose rows `inputs` has what the others say of contested miners, ascending; see [`contest`].
+    pub filled: Vec<Uid>,
     /// Take of each UID's coldkey, in parts per million; 0 where nobody had stake.
     pub takes_ppm: Vec<u64>,
     /// Created for the subnet in the tempo.
@@ -60,8 +62,7 @@ pub struct EpochRecord {
     pub miners_held_before: Amount,
     /// Held from earlier tempos for validators.
     pub validators_held_before: Amount,
-    /// What the epoch was computed from. Weight rows of UIDs without permit are left out: it would drop them. What rows
-    /// say of contested miners is replaced already; see [`contest`].
+    /// What the epoch was computed from. Weight rows of UIDs without permit are left out: it would drop them.
     pub inputs: EpochInputs,
     /// What it gave.
     pub outputs: EpochOutputs,
@@ -133,7 +134,8 @@ impl State {
         others: &BTreeSet<Uid>,
     ) -> EpochRecord {
         let halves = halves_of(subnet);
-        let inputs = self.epoch_inputs(netuid, now, subnet, neurons, halves.emission());
+        let mut inputs = self.epoch_inputs(netuid, now, subnet, neurons, halves.emission());
+        let filled = self.fill_contested(netuid, &mut inputs);
         let outputs = epoch::run(&inputs).expect("entries give lists of one length and rows of known UIDs");
         let takes_ppm = self.takes_ppm(netuid, neurons);
         let coverage_ppm = self.paid_coverage_ppm(netuid, subnet, neurons, others);
@@ -155,6 +157,7 @@ impl State {
                 .map(|neuron| (neuron.hotkey, neuron.coldkey))
                 .collect(),
             coverage_ppm,
+            filled,
             takes_ppm,
             pending,
             miners_held_before: miners_held,
@@ -195,19 +198,18 @@ impl State {
         let owner_uid = owner_uids(subnet, neurons).first().copied();
         let owner_uid = owner_uid.filter(|uid| !is_barred(&neurons[usize::from(uid.0)]));
         let stake = |neuron: &Neuron| self.pool(netuid, neuron.hotkey).total.base_units();
-        let stakes: Vec<u64> = neurons.iter().map(stake).collect();
         EpochInputs {
             neuron_count: neurons.len(),
             block: now.0,
             tempo: parameters.value(ParameterId::TempoBlocks),
             activity_cutoff_blocks: activity_cutoff_blocks(parameters),
             last_mechanism_step_block: subnet.schedule.epoch_last.0,
+            stake: neurons.iter().map(stake).collect(),
             stake_threshold: parameters.value(ParameterId::StakeThreshold),
             last_update: neurons.iter().map(|neuron| neuron.last_update.0).collect(),
             block_at_registration: neurons.iter().map(|neuron| neuron.registered.0).collect(),
             validator_permit: neurons.iter().map(|neuron| neuron.permit).collect(),
-            weights: self.permitted_rows(netuid, (neurons, &stakes), owner_uid),
-            stake: stakes,
+            weights: self.permitted_rows(netuid, neurons, owner_uid),
             bonds: self.bond_rows(netuid, neurons.len()),
             kappa: parameters.value_u16(ParameterId::Kappa),
             bonds_penalty: parameters.value_u16(ParameterId::BondsPenalty),
@@ -227,23 +229,33 @@ impl State {
         }
     }
 
-    /// The rows of those who may weigh, with what they say of contested miners replaced by what `stakes` say.
-    fn permitted_rows(
-        &self,
-        netuid: Netuid,
-        (neurons, stakes): (&[Neuron], &[u64]),
-        owner: Option<Uid>,
-    ) -> Vec<Vec<(u16, u16)>> {
+    fn permitted_rows(&self, netuid: Netuid, neurons: &[Neuron], owner: Option<Uid>) -> Vec<Vec<(u16, u16)>> {
         let mut rows = vec![Vec::new(); neurons.len()];
-        let mut contested = BTreeSet::new();
         for ((_, uid), row) in self.table.scan::<WeightRow>(netuid) {
             let index = usize::from(uid.0);
             if neurons[index].permit || owner == Some(uid) {
-                contested.extend(row.contested.iter().map(|miner| (uid.0, miner.0)));
                 rows[index] = plain(row.counting);
             }
         }
-        contest::fill(&rows, stakes, &contested)
+        rows
+    }
+
+    /// Replaces what rows say of contested miners where most others contradict it; gives the UIDs whose rows change.
+    fn fill_contested(&self, netuid: Netuid, inputs: &mut EpochInputs) -> Vec<Uid> {
+        let pairs = |((_, uid), row): ((Netuid, Uid), WeightRow)| {
+            let miners = row.contested.into_iter();
+            miners.map(move |miner| (uid.0, miner.0))
+        };
+        let contested = self.table.scan::<WeightRow>(netuid).flat_map(pairs).collect();
+        let filled = contest::fill(&inputs.weights, &inputs.stake, &contested);
+        let rows = filled.iter().zip(&inputs.weights);
+        let changed = (0..=u16::MAX)
+            .map(Uid)
+            .zip(rows)
+            .filter(|(_, (after, before))| after != before);
+        let changed = changed.map(|(uid, _)| uid).collect();
+        inputs.weights = filled;
+        changed
     }
 
     fn bond_rows(&self, netuid: Netuid, neuron_count: usize) -> Vec<Vec<(u16, u16)>> {

@@ -76,6 +76,7 @@ fn a_failure_that_most_stake_did_not_see_is_replaced_by_what_the_others_say() {
     assert_eq!(effect, expected);
     ledger.transact(ACCUSED.0, work.contest(slot, ACCUSED.0)).unwrap();
     assert_eq!(counted(&mut ledger), Some(MAX));
+    assert_eq!(record(&ledger).filled, [Uid(1)]);
     // It stays while the row counts, and the accuser says nothing new.
     assert_eq!(counted(&mut ledger), Some(MAX));
 }
@@ -94,6 +95,7 @@ fn a_failure_that_most_stake_saw_stays() {
     let (mut ledger, work, slot) = accused(SLOTS.into(), [&OTHERS, &OTHERS, &fair]);
     ledger.transact(ACCUSED.0, work.contest(slot, ACCUSED.0)).unwrap();
     assert_eq!(counted(&mut ledger), None);
+    assert_eq!(record(&ledger).filled, []);
 }
 
 #[test]
