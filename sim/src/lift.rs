@@ -60,8 +60,9 @@ impl Lift {
         let falsehoods = self.bloc.falsehoods(self.falsehood);
         let conducts = vec![Conduct::Honest; self.bloc.count()];
         let mut lifted = Lifted::default();
-        // An epoch before the lift leaves everybody a row that its evidence shows.
-        let rows = miners.measured_by(self.bloc.count(), &mut random);
+        // An epoch before the lift leaves everybody a row that its evidence shows. It is measured without noise, since one
+        // draw of it would decide the whole run.
+        let rows = vec![vec![1.0; self.miners]; self.bloc.count()];
         let _ = court.step(&rows, &conducts, &vec![None; self.bloc.count()], &mut evidence);
         let _ = (honest.step(&rows), lifting.step(&rows));
         for _ in 0..trial.epochs {

@@ -136,14 +136,19 @@ pub(super) fn emission(setting: &Setting, trial: Trial) -> f64 {
     let falsehoods = bloc.falsehoods(setting.falsehood);
     let mut sum = 0.0;
     if setting.falsehood == Falsehood::BesidesEvidence {
-        // An epoch before the game leaves everybody a row that its evidence shows.
+        // An epoch before the game leaves everybody a row that its evidence shows. It is measured without noise, since
+        // one draw of it would decide the whole run.
+        let exact = Setting {
+            noise: 0.0,
+            ..*setting
+        };
         let all = Bloc {
             honest: bloc.count(),
             allied: 0,
             ..bloc
         };
         let _ = court.step(
-            &rows(setting, &all, &mut random),
+            &rows(&exact, &all, &mut random),
             &conducts,
             &vec![None; bloc.count()],
             &mut random,
