@@ -94,8 +94,13 @@ pub enum OpeningError {
 /// What came of an opening that is accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Opened {
-    /// Every leaf holds: what each picked slot shows, in their order.
-    Holds(Vec<Shown>),
+    /// Every step holds.
+    Holds {
+        /// What each picked slot shows, in their order.
+        shown: Vec<Shown>,
+        /// The weights, UIDs ascending.
+        row: Vec<(Uid, u16)>,
+    },
     /// A step that was committed to does not follow.
     Forged(Forged),
 }
@@ -134,7 +139,7 @@ pub fn check(
     opening: &EvidenceOpening,
 ) -> Result<Opened, OpeningError> {
     match check_all(context, committed, picked, opening) {
-        Ok(shown) => Ok(Opened::Holds(shown)),
+        Ok((shown, row)) => Ok(Opened::Holds { shown, row }),
         Err(End::Forged(forged)) => Ok(Opened::Forged(forged)),
         Err(End::Refused(error)) => Err(error),
     }
@@ -145,7 +150,7 @@ fn check_all(
     committed: &Committed<'_>,
     picked: &Picks,
     opening: &EvidenceOpening,
-) -> Result<Vec<Shown>, End> {
+) -> Result<(Vec<Shown>, Vec<(Uid, u16)>), End> {
     check_leaves(committed.commit, &picked.slots, opening)?;
     let draws = Draws::check(context, &opening.draws).map_err(OpeningError::from)?;
     let lacks_draw = |round: u32| round < context.rounds && !draws.have(round);
@@ -160,7 +165,7 @@ fn check_all(
         .map_err(|stop| End::of(stop, OpeningError::Ground))?;
     let shown = check_slots(context, &draws, &ground, opening)?;
     check_trails(&ground, &picked.trails, opening)?;
-    Ok(shown)
+    Ok((shown, ground.sections().weights().row.clone()))
 }
 
 fn check_leaves(

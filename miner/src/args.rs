@@ -107,6 +107,9 @@ pub struct MinerArgs {
     /// Folder of the miner's own state [default: miner-NETUID-HOTKEY beside the wallets]
     #[arg(long, value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
+    /// Do not contest failures that validators claim in their evidence; each contest costs a fee
+    #[arg(long)]
+    pub no_contest: bool,
     /// Metrics.
     #[command(flatten)]
     pub metrics: MetricsFlags,
@@ -211,6 +214,7 @@ impl MinerArgs {
             listen: self.listen,
             announce: self.announce,
             state_dir: Some(state_dir),
+            contests: !self.no_contest,
         })
     }
 }

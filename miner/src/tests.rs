@@ -153,6 +153,7 @@ impl Bench {
             subnet: watch::Sender::new(Some(Arc::new(snapshot))).subscribe(),
             replay: Mutex::new(Replay::in_memory()),
             traces: Mutex::default(),
+            receipts: Arc::default(),
             models: Models::one(Scripted {
                 identity,
                 dropped: Arc::clone(&dropped),

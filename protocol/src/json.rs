@@ -13,7 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::amount::Amount;
 use crate::codec;
 use crate::id::{Account, BlockNumber, Coldkey, ConsensusKey, Digest, Hotkey, Netuid, Uid};
-use crate::message::{Equivocation, EvidenceOpening, Forgery, Message, Transaction, WeightsCommit};
+use crate::message::{Contest, Equivocation, EvidenceOpening, Forgery, Message, Transaction, WeightsCommit};
 use crate::sign::Signature;
 use crate::timelock::{PulseSignature, SealedWeights};
 
@@ -124,7 +124,7 @@ impl<'de> Deserialize<'de> for WeightsCommit {
     }
 }
 
-/// Two votes in canonical bytes, hex: a node writes them so, and nobody writes them by hand.
+/// Canonical bytes, hex: programs write them so, and nobody writes them by hand.
 macro_rules! as_hex_of_bytes {
     ($($name:ident: $bytes_max:expr),*) => {
         $(impl Serialize for $name {
@@ -151,6 +151,7 @@ macro_rules! as_hex_of_bytes {
 }
 
 as_hex_of_bytes!(
+    Contest: Transaction::BYTES_MAX,
     Equivocation: EQUIVOCATION_BYTES_MAX,
     EvidenceOpening: Transaction::BYTES_MAX,
     Forgery: Transaction::BYTES_MAX

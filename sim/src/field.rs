@@ -15,7 +15,7 @@ use agon_protocol::message::{Axon, AxonModel, Call, EvidenceCommit, SubnetView, 
 use crate::epochs::FULL_PPM;
 use crate::evidence::Conduct;
 use crate::ledger::{Actor, Ledger, SUBNET, commit, register, reveal, stake, units, weights};
-use crate::work::Tempo;
+use crate::work::{Answering, Tempo};
 
 /// A subnet of validators and miners.
 #[derive(Clone, Debug)]
@@ -27,6 +27,7 @@ pub struct Field {
     /// Hold the UIDs after.
     pub miners: Vec<Actor>,
     rows: Vec<Weights>,
+    made: Vec<Vec<(u16, u16)>>,
     /// What each validator committed to of the tempo before.
     evidence: Vec<Option<Committed>>,
 }
@@ -69,6 +70,7 @@ impl Field {
             validators: validators.to_vec(),
             miners: miners.to_vec(),
             rows: Vec::new(),
+            made: Vec::new(),
             evidence: Vec::new(),
         }
     }
@@ -87,14 +89,45 @@ impl Field {
     }
 
     /// As [`Field::tempo`], and each validator opens its evidence of the tempo before and commits to that of this one.
+    ///
+    /// Miners answer each validator so that its evidence gives about the row that is asked for; that row is then the
+    /// one it commits to ([`Field::rows`]). Who has no evidence commits to the row that is asked for.
     pub fn tempo_with_evidence(
         &mut self,
         rows: &[Vec<(u16, u16)>],
         conducts: &[Conduct],
     ) -> Option<EpochRecord> {
-        self.submit_rows(rows);
-        self.submit_evidence(conducts);
+        self.tempo_beside_evidence(rows, rows, conducts)
+    }
+
+    /// As [`Field::tempo_with_evidence`], where the evidence gives about the rows of `shown`, and who is asked for
+    /// another row commits to that.
+    pub fn tempo_beside_evidence(
+        &mut self,
+        rows: &[Vec<(u16, u16)>],
+        shown: &[Vec<(u16, u16)>],
+        conducts: &[Conduct],
+    ) -> Option<EpochRecord> {
+        self.make_evidence(shown, conducts);
+        let made = rows.iter().zip(shown).zip(&self.evidence);
+        let rows: Vec<Vec<(u16, u16)>> = made
+            .map(|((row, shown), evidence)| match evidence {
+                Some(evidence) if row == shown && !evidence.bundle.row.is_empty() => {
+                    plain(&evidence.bundle.row)
+                }
+                _ => row.clone(),
+            })
+            .collect();
+        self.submit_rows(&rows);
+        self.made = rows;
+        self.commit_evidence();
         self.ledger.close_tempo()
+    }
+
+    /// The rows that validators committed to in the tempo before the running one.
+    #[must_use]
+    pub fn rows(&self) -> &[Vec<(u16, u16)>] {
+        &self.made
     }
 
     fn submit_rows(&mut self, rows: &[Vec<(u16, u16)>]) {
@@ -108,7 +141,8 @@ impl Field {
         }
     }
 
-    fn submit_evidence(&mut self, conducts: &[Conduct]) {
+    /// Opens the evidence of the tempo before, and makes that of this one.
+    fn make_evidence(&mut self, shown: &[Vec<(u16, u16)>], conducts: &[Conduct]) {
         let subnet = self.ledger.subnet();
         for (actor, committed) in self.validators.iter().zip(&self.evidence) {
             if let Some(committed) = committed {
@@ -116,10 +150,13 @@ impl Field {
             }
         }
         let mut before = std::mem::take(&mut self.evidence).into_iter();
-        let made = self.validators.iter().zip(conducts);
+        let made = self.validators.iter().zip(shown.iter().zip(conducts));
         self.evidence = made
-            .map(|(actor, conduct)| self.work(&subnet, actor, conduct, before.next().flatten()))
+            .map(|(actor, asked)| self.work(&subnet, actor, asked, before.next().flatten()))
             .collect();
+    }
+
+    fn commit_evidence(&mut self) {
         for (actor, committed) in self.validators.iter().zip(&self.evidence) {
             if let Some(committed) = committed {
                 let call = Call::CommitEvidence {
@@ -136,7 +173,7 @@ impl Field {
         &self,
         subnet: &SubnetView,
         validator: &Actor,
-        conduct: &Conduct,
+        (row, conduct): (&Vec<(u16, u16)>, &Conduct),
         before: Option<Committed>,
     ) -> Option<Committed> {
         let first = u16::try_from(self.validators.len()).expect("few UIDs");
@@ -145,16 +182,23 @@ impl Field {
         let of = (self.ledger.state().genesis_digest(), subnet.tempo, subnet.beacon);
         let tempo = Tempo::draw(of, validator, &miners, (owed[0], owed[1]));
         let (rounds, claimed_ppm) = asked(conduct, owed[0])?;
-        let fails = |uid: Uid| match conduct {
+        let fails = |uid: &Uid| match conduct {
             Conduct::Idle => true,
-            Conduct::Accuses(accused) => accused.contains(&usize::from(uid.0 - first)),
+            Conduct::Accuses(accused) | Conduct::AccusesUnseen(accused) => {
+                accused.contains(&usize::from(uid.0 - first))
+            }
             Conduct::Honest | Conduct::Part(_) | Conduct::Silent => false,
+        };
+        let uids = || miners.iter().map(|(uid, _)| *uid);
+        let answering = Answering {
+            fails: uids().filter(fails).collect(),
+            shares: uids().map(|uid| (uid, share_for(row, uid))).collect(),
         };
         let carried = before
             .as_ref()
             .map(|before| before.memory.clone())
             .unwrap_or_default();
-        let (bundle, memory) = tempo.evidence(&carried, rounds, fails);
+        let (bundle, memory) = tempo.evidence(&carried, rounds, &answering);
         let commit = EvidenceCommit {
             claimed_ppm,
             ..bundle.commit(&tempo.context(), None)
@@ -174,6 +218,17 @@ fn parameter(subnet: &SubnetView, name: &str) -> u32 {
     u32::try_from(value).expect("the table bounds it by 256")
 }
 
+/// The share of right answers that gives a miner about this weight, since pay goes by the square of it.
+fn share_for(row: &[(u16, u16)], uid: Uid) -> f64 {
+    let weight = row.iter().find(|cell| cell.0 == uid.0).map_or(0, |cell| cell.1);
+    let largest = row.iter().map(|cell| cell.1).max().unwrap_or(1).max(1);
+    (f64::from(weight) / f64::from(largest)).sqrt()
+}
+
+fn plain(row: &[(Uid, u16)]) -> Vec<(u16, u16)> {
+    row.iter().map(|(uid, weight)| (uid.0, *weight)).collect()
+}
+
 /// In how many of the rounds owed a validator of this conduct asks, and what it claims.
 fn asked(conduct: &Conduct, owed: u32) -> Option<(u32, u32)> {
     match conduct {
@@ -182,7 +237,9 @@ fn asked(conduct: &Conduct, owed: u32) -> Option<(u32, u32)> {
             (share * f64::from(owed)) as u32,
             (share * f64::from(FULL_PPM)) as u32,
         )),
-        Conduct::Honest | Conduct::Accuses(_) | Conduct::Idle => Some((owed, FULL_PPM)),
+        Conduct::Honest | Conduct::Accuses(_) | Conduct::AccusesUnseen(_) | Conduct::Idle => {
+            Some((owed, FULL_PPM))
+        }
     }
 }
 
@@ -268,7 +325,12 @@ mod tests {
             let stored: Vec<_> = rows.iter().map(|row| upscaled(row, VALIDATORS)).collect();
             let record = field.tempo_with_evidence(&stored, conducts).unwrap();
             coverage = record.coverage_ppm[..VALIDATORS].to_vec();
-            if let Some(rows) = &revealed {
+            if let Some(rows) = &mut revealed {
+                let silent = rows
+                    .iter_mut()
+                    .zip(conducts)
+                    .filter(|(_, it)| **it == Conduct::Silent);
+                silent.for_each(|(row, _)| row.clear());
                 let paid = epochs.step_covered(rows, &coverage);
                 let payouts = record.payouts;
                 for (uid, share) in shares(&payouts.validators).iter().enumerate().take(VALIDATORS) {
@@ -280,7 +342,7 @@ mod tests {
                     assert!((share - expected).abs() < 2e-4, "tempo {tempo}, miner {uid}");
                 }
             }
-            revealed = Some(rows);
+            revealed = Some(field.rows().iter().map(|row| over_miners(row)).collect());
         }
         coverage
     }
@@ -312,20 +374,49 @@ mod tests {
         assert!((200_000..=500_000).contains(&coverage[3]), "{coverage:?}");
     }
 
-    /// Today's behaviour, and what the open cases of the attacks on weights rest on: the ledger does not ask whether
-    /// the row that is revealed is the one that the evidence gives. Here the evidence has no weights at all.
+    fn over_miners(row: &[(u16, u16)]) -> Vec<f64> {
+        let weight = |uid: usize| {
+            row.iter()
+                .find(|cell| usize::from(cell.0) == uid)
+                .map_or(0, |cell| cell.1)
+        };
+        (VALIDATORS..VALIDATORS + MINERS)
+            .map(|uid| weight(uid).into())
+            .collect()
+    }
+
+    /// What the cases of attacks on weights rest on that reveal another row than the evidence gives.
     #[test]
-    fn a_row_counts_whatever_the_evidence_says_of_it() {
+    fn a_row_counts_only_if_the_evidence_shows_it() {
+        let mut beside = field(3, 16);
+        let fair = upscaled(&[1.0; MINERS], VALIDATORS);
+        let mut rows = vec![fair.clone(); VALIDATORS];
+        // The largest stake favours one miner, and has true evidence all the same.
+        rows[VALIDATORS - 1] = vec![(u16::try_from(VALIDATORS).unwrap(), u16::MAX)];
+        let (shown, conducts) = (vec![fair; VALIDATORS], [const { Conduct::Honest }; VALIDATORS]);
+        let records: Vec<_> = (0..3)
+            .filter_map(|_| beside.tempo_beside_evidence(&rows, &shown, &conducts))
+            .collect();
+        let last = records.last().unwrap();
+        assert_eq!(
+            last.coverage_ppm[..VALIDATORS],
+            [FULL_PPM, FULL_PPM, FULL_PPM, FULL_PPM, 0]
+        );
+        assert!(last.inputs.weights[VALIDATORS - 1].is_empty());
+        let incentive = &last.outputs.incentive[VALIDATORS..];
+        assert!(
+            incentive.iter().all(|share| *share == incentive[0]),
+            "{incentive:?}"
+        );
+
+        // Who shows what it reveals is counted.
         let mut field = field(3, 16);
-        let row = vec![(u16::try_from(VALIDATORS).unwrap(), 1)];
-        let rows = vec![row; VALIDATORS];
-        let conducts = [const { Conduct::Honest }; VALIDATORS];
         let records: Vec<_> = (0..3)
             .filter_map(|_| field.tempo_with_evidence(&rows, &conducts))
             .collect();
         let last = records.last().unwrap();
         assert_eq!(last.coverage_ppm[..VALIDATORS], [FULL_PPM; VALIDATORS]);
-        assert_eq!(last.outputs.incentive[VALIDATORS], u16::MAX);
+        assert_eq!(last.inputs.weights[VALIDATORS - 1].len(), 1);
     }
 
     #[test]

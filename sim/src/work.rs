@@ -1,6 +1,8 @@
 //! A validator's work of a tempo with real keys: draws, challenges, receipts, and the evidence that is made of them.
 //!
-//! Every answer is right; what is signed, judged and hashed is as on a network.
+//! Which answers are right is set ([`Answering`]); what is signed, judged and hashed is as on a network.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use agon_evidence::Context;
 use agon_evidence::answer::Draws;
@@ -13,10 +15,9 @@ use agon_protocol::message::{
     Sampling, Signed, Trace, answer_digest,
 };
 use agon_protocol::sign::{DrawInput, DrawProof, Keypair};
-use agon_scoring::compare::PPM;
 use agon_scoring::draw::Draw;
 use agon_subnets::reading::Reading;
-use agon_subnets::{Item, Task};
+use agon_subnets::{Given, Item, Task};
 
 use crate::ledger::{Actor, SUBNET};
 
@@ -26,8 +27,29 @@ pub const TASK: &str = "reading";
 pub const ITEMS: u32 = 3;
 /// The text of answers that nobody judges.
 pub const TEXT: &str = "kitchen";
+/// An answer that is wrong to every question.
+const WRONG: &str = "nowhere at all";
 /// The slot of validators here, which no miner holds.
 const OWN_UID: Uid = Uid(u16::MAX);
+
+/// How miners answer.
+#[derive(Clone, Debug, Default)]
+pub struct Answering {
+    /// Who fails in its slots.
+    pub fails: BTreeSet<Uid>,
+    /// The share of a miner's answers that are right, spread evenly; 0 where it is not said.
+    pub shares: BTreeMap<Uid, f64>,
+}
+
+impl Answering {
+    fn is_right(&self, uid: Uid, tempo: u64, number: u32) -> bool {
+        let (share, number) = (
+            self.shares.get(&uid).copied().unwrap_or(0.0),
+            (tempo * 1_000 + u64::from(number)) as f64,
+        );
+        ((number + 1.0) * share).floor() > (number * share).floor()
+    }
+}
 
 /// A tempo as one validator sees it.
 #[derive(Clone, Debug)]
@@ -158,15 +180,15 @@ impl Tempo {
         }
     }
 
-    /// The evidence of a validator that asks in its first `rounds` rounds, and to which those fail in their slots that
-    /// `fails` names; and what it remembers then, which was `carried` before.
+    /// The evidence of a validator that asks in its first `rounds` rounds; and what it remembers then, which was `carried`
+    /// before.
     #[must_use]
-    pub fn evidence(&self, carried: &Memory, rounds: u32, fails: impl Fn(Uid) -> bool) -> (Bundle, Memory) {
+    pub fn evidence(&self, carried: &Memory, rounds: u32, miners: &Answering) -> (Bundle, Memory) {
         let (draws, context) = (self.draws(), self.context());
         let mut memory = carried.clone();
         let mut judged = Vec::new();
         for number in 0..rounds.min(self.rounds) {
-            let mut round = self.round(number, draws.round(number), &fails);
+            let mut round = self.round(number, draws.round(number), miners);
             memory.fold(&mut round);
             judged.push(round);
         }
@@ -192,7 +214,7 @@ impl Tempo {
         (bundle, memory)
     }
 
-    fn round(&self, number: u32, drawn: &[Uid], fails: impl Fn(Uid) -> bool) -> Round {
+    fn round(&self, number: u32, drawn: &[Uid], miners: &Answering) -> Round {
         let draw = Draw::new(self.outputs[number as usize]);
         let items: Vec<Item> = (0..ITEMS)
             .map(|index| Reading.item(draw.item_seed(index)))
@@ -200,7 +222,7 @@ impl Tempo {
         let asks = (0..)
             .zip(&items)
             .flat_map(|(index, item)| drawn.iter().map(move |uid| (*uid, index, item)));
-        let answer = |(uid, index, item)| self.answer((number, uid, index), item, index == 0 && fails(uid));
+        let answer = |(uid, index, item)| self.answer((number, uid, index), item, miners);
         let input = DrawInput {
             genesis: self.genesis,
             netuid: SUBNET,
@@ -228,7 +250,12 @@ impl Tempo {
         }
     }
 
-    fn answer(&self, (round, uid, index): (u32, Uid, u32), item: &Item, fails: bool) -> AnswerRecord {
+    fn answer(
+        &self,
+        (round, uid, index): (u32, Uid, u32),
+        item: &Item,
+        answering: &Answering,
+    ) -> AnswerRecord {
         let mut miners = self.miners.iter();
         let (_, key) = miners
             .find(|(other, _)| *other == uid)
@@ -258,9 +285,14 @@ impl Tempo {
             tokens_min: item.tokens_min,
         };
         let challenge = Signed::sign(challenge, &self.validator);
+        let text = match answering.is_right(uid, self.number, round * ITEMS + index) {
+            true => item.reference.as_str(),
+            false => WRONG,
+        };
+        let fails = index == 0 && answering.fails.contains(&uid);
         let answered = || Answer::Answered {
-            receipt: Box::new(receipt(&challenge.message().header(), key, &item.reference)),
-            text: item.reference.clone(),
+            receipt: Box::new(receipt(&challenge.message().header(), key, text)),
+            text: text.to_owned(),
             tokens: Vec::new(),
             first_ms: 20,
             total_ms: 90,
@@ -272,9 +304,13 @@ impl Tempo {
         AnswerRecord {
             uid,
             outcome: if fails { failed() } else { answered() },
+            score_ppm: if fails {
+                0
+            } else {
+                Reading.judge(item, &Given::text(text)).score_ppm
+            },
             challenge,
             audit: None,
-            score_ppm: if fails { 0 } else { PPM },
             reason: String::new(),
             strength_ppm: 0,
         }

@@ -268,6 +268,7 @@ fn add_miner(
                 listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, MINER_PORT)),
                 announce: Some(SocketAddr::from((address, MINER_PORT))),
                 state_dir: None,
+                contests: true,
             };
             let world = agon_miner::World {
                 clock,

@@ -78,7 +78,8 @@ fn every_slot_opens_and_covers_what_it_shows() {
     assert_eq!(commit.claimed_ppm, 1_000_000);
     let all = all_slots(&context, &commit);
     let opening = bundle.open(&context, &all, None).unwrap();
-    let Ok(Opened::Holds(shown)) = opening::check(&context, &committed(&commit), &all, &opening) else {
+    let Ok(Opened::Holds { shown, .. }) = opening::check(&context, &committed(&commit), &all, &opening)
+    else {
         panic!("an honest opening holds");
     };
     let failed = shown
@@ -109,7 +110,7 @@ fn an_opening_of_other_slots_or_other_leaves_is_refused() {
     let opening = bundle.open(&context, &picked, None).unwrap();
     assert!(matches!(
         opening::check(&context, &committed(&commit), &picked, &opening),
-        Ok(Opened::Holds(_))
+        Ok(Opened::Holds { .. })
     ));
     let next = |slot: &u32| (slot + 1) % context.slot_count();
     let others = Picks {
@@ -149,7 +150,8 @@ fn who_did_a_third_of_the_work_proves_a_third() {
     assert_eq!(commit.claimed_ppm, 333_333);
     let all = all_slots(&context, &commit);
     let opening = bundle.open(&context, &all, None).unwrap();
-    let Ok(Opened::Holds(shown)) = opening::check(&context, &committed(&commit), &all, &opening) else {
+    let Ok(Opened::Holds { shown, .. }) = opening::check(&context, &committed(&commit), &all, &opening)
+    else {
         panic!("what was not asked is no forgery");
     };
     assert_eq!(shown.iter().filter(|shown| **shown == Shown::NotAsked).count(), 8);

@@ -113,7 +113,7 @@ impl Evidence {
             .into_iter()
             .filter_map(|opened| match opened.unwrap() {
                 Opened::Forged(forged) => Some(forged),
-                Opened::Holds(_) => None,
+                Opened::Holds { .. } => None,
             });
         let found: Vec<Forged> = found.collect();
         (found.len() as f64 / f64::from(BEACONS), found.into_iter().next())
@@ -494,7 +494,7 @@ fn check_refused(change: impl Fn(&mut EvidenceOpening), is_it: impl Fn(&OpeningE
     let mut opening = bundle.open(&now, &picks, Some(&tree)).unwrap();
     assert!(matches!(
         opening::check(&now, &committed, &picks, &opening),
-        Ok(Opened::Holds(_))
+        Ok(Opened::Holds { .. })
     ));
     change(&mut opening);
     let refused = opening::check(&now, &committed, &picks, &opening).unwrap_err();

@@ -116,6 +116,7 @@ impl Bench {
             subnet: watch::Sender::new(Some(Arc::new(snapshot))).subscribe(),
             replay: Mutex::new(Replay::in_memory()),
             traces: Mutex::default(),
+            receipts: Arc::default(),
             models: Models::one(Paced {
                 identity,
                 tokens,

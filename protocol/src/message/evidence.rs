@@ -207,6 +207,14 @@ pub struct RoundCount {
     pub others: u32,
 }
 
+impl WeightsLeaf {
+    /// The digest of a row, by which the ledger knows whether the evidence gives the row that was revealed.
+    #[must_use]
+    pub fn row_digest(row: &[(Uid, u16)]) -> Digest {
+        codec::digest("agon 2026-11 evidence row", &codec::encode(&row.to_vec()))
+    }
+}
+
 /// A leaf with the way from it to the root.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct OpenedLeaf {
@@ -478,7 +486,22 @@ impl Forgery {
     }
 }
 
-/// Whose evidence of which tempo a report is about.
+/// A miner's answer to a failure that is claimed of it.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Contest {
+    /// The leaf that claims it.
+    pub answer: OpenedLeaf,
+    /// What the miner signed for the same challenge.
+    pub receipt: Signed<Receipt>,
+}
+
+impl Contest {
+    pub(crate) fn validate(&self) -> Result<(), MessageError> {
+        self.answer.validate()
+    }
+}
+
+/// Whose evidence of which tempo a report or a contest is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 #[cfg_attr(
     feature = "serde",

@@ -29,7 +29,7 @@ pub use self::committee::{
     Statement, Vote, VoteKind, commit_signature,
 };
 pub use self::evidence::{
-    AnswerLeaf, AnswerResult, Carried, EvidenceCommit, EvidenceLine, EvidenceOf, EvidenceOpening,
+    AnswerLeaf, AnswerResult, Carried, Contest, EvidenceCommit, EvidenceLine, EvidenceOf, EvidenceOpening,
     EvidenceView, Failure, Forgery, ItemAnswer, ItemLeaf, Leaf, OpenedLeaf, RoundCount, StandingLeaf, Trail,
     TrailAnswer, TrailRest, WeightsLeaf, Worth,
 };

@@ -4,7 +4,7 @@
 
 use super::cabal::{PLAIN, Setting, emission, fair, label};
 use crate::attack::{Attack, Bound, Case};
-use crate::bloc::{Falsehood, ROW_UNTIED};
+use crate::bloc::Falsehood;
 
 /// The attack.
 #[derive(Debug)]
@@ -43,7 +43,7 @@ impl Attack for Majority {
                 label: label(&setting),
                 off,
                 on: Bound::AtMost(1.1),
-                open: (!falsehood.can_be_shown()).then_some(ROW_UNTIED),
+                open: None,
                 explores: false,
                 measure: Box::new(move |trial| emission(&setting, trial) / fair(&setting)),
             }

@@ -2,9 +2,11 @@
 //!
 //! Off: a challenge names who asks. The miner keeps the weight of those it serves and saves the work for the others.
 //! On: as long as a challenge names its sender the rules change nothing about the miner's pay; the small validators'
-//! failures are contradicted by the large ones' answers, so that it is they who lose.
+//! failures are contradicted by the large ones' answers, so that it is they who lose. The miner contests their failures,
+//! with receipts that it signs late; that helps it once it serves most of them by number.
 
 use crate::attack::{Attack, Bound, Case, Trial};
+use crate::bloc::all_covered;
 use crate::epochs::Epochs;
 use crate::miners::{Climate, Miners};
 use crate::random::Random;
@@ -37,14 +39,14 @@ impl Attack for Starve {
 
     fn cases(&self) -> Vec<Case> {
         let case = |served: usize, ratio| Case {
-            label: format!("answers {served} of 16 validators, five large stakes"),
+            label: format!("answers {served} of 16 validators and contests the others, five large stakes"),
             off: Bound::Near(ratio),
             on: Bound::AtMost(1.0),
             open: Some("a challenge names its sender, so that a miner can choose whom to serve"),
             explores: false,
             measure: Box::new(move |trial| per_request(served, trial)),
         };
-        vec![case(4, 2.3), case(5, 2.1)]
+        vec![case(4, 2.3), case(5, 2.1), case(9, 1.4)]
     }
 }
 
@@ -62,7 +64,12 @@ fn per_request(served: usize, trial: Trial) -> f64 {
         let mut rows = miners.measured_by(VALIDATORS, &mut random);
         fair += honest.step(&rows).miners[0];
         rows[served..].iter_mut().for_each(|row| row[0] = 0.0);
-        selective += epochs.step(&rows).miners[0];
+        let contested: Vec<(usize, usize)> = match trial.defence.is_on() {
+            true => (served..VALIDATORS).map(|validator| (validator, 0)).collect(),
+            false => Vec::new(),
+        };
+        let paid = epochs.step_contested(&rows, &all_covered(VALIDATORS), &contested);
+        selective += paid.miners[0];
     }
     selective / fair / (served as f64 / VALIDATORS as f64)
 }

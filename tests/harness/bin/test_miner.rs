@@ -115,6 +115,7 @@ fn another(miner: &MinerArgs, first: &Config, hotkey: &str) -> anyhow::Result<Co
         listen: SocketAddr::new(first.listen.ip(), 0),
         announce: None,
         state_dir: first.state_dir.as_ref().map(|dir| dir.join(hotkey)),
+        contests: first.contests,
     })
 }
 

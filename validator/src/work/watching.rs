@@ -12,6 +12,7 @@ use agon_evidence::Context;
 use agon_evidence::bundle::Bundle;
 use agon_evidence::recompute::{self, Difference, OnLedger};
 use agon_ledger_client::LedgerClient;
+use agon_ledger_client::evidence::fetch;
 use agon_ledger_client::follow::View;
 use agon_protocol::id::{Digest, Hotkey, Netuid};
 use agon_protocol::message::{Call, EvidenceLine, EvidenceOf, EvidenceView};
@@ -21,7 +22,6 @@ use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
 use super::Work;
-use crate::fetch::fetch;
 
 /// Longest time for one validator's evidence, from the first byte to the verdict.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -47,14 +47,12 @@ impl Work {
         let Some(tempo) = view.subnet.tempo.checked_sub(1).filter(|_| self.config.watches) else {
             return;
         };
-        let blocks = view.subnet.next_epoch.0.saturating_sub(view.subnet.tempo_start.0);
-        let is_half_over = view.height.0.saturating_sub(view.subnet.tempo_start.0) >= blocks / 2;
         let is_looking = self
             .watched
             .looking
             .as_ref()
             .is_some_and(|looking| !looking.is_finished());
-        if self.watched.tempo == Some(tempo) || !is_half_over || is_looking {
+        if self.watched.tempo == Some(tempo) || !view.is_half_over() || is_looking {
             return;
         }
         self.watched.tempo = Some(tempo);

@@ -164,7 +164,12 @@ impl State {
     }
 
     /// The evidence of a validator, by the key that committed to it or the one that replaced that since.
-    fn evidence_of(&self, netuid: Netuid, tempo: u64, validator: Hotkey) -> Option<(Hotkey, EvidenceRecord)> {
+    pub(super) fn evidence_of(
+        &self,
+        netuid: Netuid,
+        tempo: u64,
+        validator: Hotkey,
+    ) -> Option<(Hotkey, EvidenceRecord)> {
         let mut records = self.table.scan::<EvidenceRecord>((netuid, tempo));
         let is_of = |name: Hotkey, record: &EvidenceRecord| {
             record.hotkey == validator || self.hotkey_named(name) == validator

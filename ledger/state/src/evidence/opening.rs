@@ -8,8 +8,8 @@ use std::fmt;
 
 use agon_evidence::opening::{self, Opened, OpeningError, Shown};
 use agon_evidence::slots::Picks;
-use agon_protocol::id::{Hotkey, Netuid, Uid};
-use agon_protocol::message::EvidenceOpening;
+use agon_protocol::id::{Digest, Hotkey, Netuid, Uid};
+use agon_protocol::message::{EvidenceOpening, WeightsLeaf};
 use thiserror::Error;
 
 use super::{EvidenceRecord, Penalty, Roster};
@@ -94,8 +94,13 @@ pub struct AcceptedOpening {
 /// What an accepted opening shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OpeningOutcome {
-    /// What each picked slot shows, in their order.
-    Holds(Vec<Shown>),
+    /// Nothing is wrong with it.
+    Holds {
+        /// What each picked slot shows, in their order.
+        shown: Vec<Shown>,
+        /// Digest of the row that it shows.
+        weights: Digest,
+    },
     /// A step that does not follow, and what that costs.
     Forged(Penalty),
 }
@@ -106,7 +111,7 @@ impl fmt::Display for AcceptedOpening {
             netuid, uid, tempo, ..
         } = self;
         match &self.outcome {
-            OpeningOutcome::Holds(shown) => {
+            OpeningOutcome::Holds { shown, .. } => {
                 let answered = shown.iter().filter(|slot| matches!(slot, Shown::Answered(_)));
                 write!(
                     f,
@@ -145,7 +150,10 @@ impl State {
             .opened((netuid, &subnet, name), (&roster, &record), opening)
             .map_err(OpenEvidenceRefusal::Opening)?;
         let outcome = match opened {
-            Opened::Holds(shown) => OpeningOutcome::Holds(shown),
+            Opened::Holds { shown, row } => OpeningOutcome::Holds {
+                shown,
+                weights: WeightsLeaf::row_digest(&row),
+            },
             Opened::Forged(forged) => {
                 let step = forged.to_string();
                 OpeningOutcome::Forged(self.penalty((netuid, tempo, name), &subnet, step, None))
@@ -180,9 +188,12 @@ impl State {
 
     pub(crate) fn open_evidence(&mut self, accepted: &AcceptedOpening) {
         match &accepted.outcome {
-            OpeningOutcome::Holds(shown) => {
+            OpeningOutcome::Holds { shown, weights } => {
                 let key = (accepted.netuid, accepted.tempo, accepted.name);
-                self.update_evidence(key, |record| record.shown = Some(shown.clone()));
+                self.update_evidence(key, |record| {
+                    record.shown = Some(shown.clone());
+                    record.weights = Some(*weights);
+                });
             }
             OpeningOutcome::Forged(penalty) => self.punish(penalty),
         }

@@ -68,6 +68,12 @@ impl Roster {
             && within(ParameterId::EvidenceOpenings, self.openings)
     }
 
+    /// The UID that a miner had when the tempo opened, if it served.
+    pub(super) fn uid_of(&self, miner: Hotkey) -> Option<Uid> {
+        let mut miners = self.miners.iter();
+        miners.find(|(_, hotkey)| *hotkey == miner).map(|(uid, _)| *uid)
+    }
+
     /// The key by which the holder of a UID draws, if it had a permit when the tempo opened.
     pub(crate) fn drawer(&self, uid: Uid) -> Option<Hotkey> {
         let place = self.validators.binary_search_by_key(&uid, |(uid, _)| *uid);

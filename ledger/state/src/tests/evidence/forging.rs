@@ -183,13 +183,13 @@ fn flattered_answers_beside_the_slots_are_found_on_trails() {
 }
 
 /// A validator that works two tempos on end, and is opened after the second; `change` may forge how it goes on.
-fn second_tempo(change: impl Fn(&mut Ledger, &Work) -> Work) -> (Ledger, Work) {
+fn second_tempo(change: impl Fn(&mut Ledger) -> Work) -> (Ledger, Work) {
     let mut ledger = ledger();
     let first = Work::of(&ledger, 101, |_, _| Does::Asks);
     ledger.transact(101, first.commit()).unwrap();
     ledger.close_tempo();
     ledger.transact(101, first.opening(&ledger)).unwrap();
-    let second = change(&mut ledger, &first);
+    let second = change(&mut ledger);
     ledger.transact(101, second.commit()).unwrap();
     ledger.close_tempo();
     (ledger, second)
@@ -197,7 +197,7 @@ fn second_tempo(change: impl Fn(&mut Ledger, &Work) -> Work) -> (Ledger, Work) {
 
 #[test]
 fn windows_go_on_from_the_tempo_before() {
-    let (mut ledger, second) = second_tempo(|ledger, first| first.go_on(ledger, 101, |_, _| Does::Asks));
+    let (mut ledger, second) = second_tempo(|ledger| Work::of(ledger, 101, |_, _| Does::Asks));
     ledger.transact(101, second.opening(&ledger)).unwrap();
     ledger.close_tempo();
     assert_eq!(record(&ledger).coverage_ppm[0], 1_000_000);
@@ -205,10 +205,7 @@ fn windows_go_on_from_the_tempo_before() {
 
 #[test]
 fn who_begins_anew_after_a_commit_is_found_by_its_opening() {
-    let (ledger, second) = second_tempo(|ledger, first| {
-        let anew = Work::of(ledger, 101, |_, _| Does::Asks);
-        anew.after(first)
-    });
+    let (ledger, second) = second_tempo(|ledger| Work::forgetting(ledger, 101, &[], |_, _| Does::Asks));
     let effect = ledger.effect(101, second.opening(&ledger));
     assert!(effect.contains("the first item has number 0"), "{effect}");
 }
@@ -225,15 +222,13 @@ fn who_committed_to_nothing_in_the_tempo_before_may_begin_anew() {
 
 #[test]
 fn a_miner_that_changed_hands_is_not_carried_on() {
-    let (mut ledger, second) = second_tempo(|ledger, first| {
+    let (mut ledger, second) = second_tempo(|ledger| {
         let swap = Call::SwapHotkey {
             hotkey: hotkey(113),
             new_hotkey: hotkey(133),
         };
         ledger.transact(3, swap).unwrap();
-        let mut first = first.clone();
-        first.forget(Uid(5));
-        first.go_on(ledger, 101, |_, _| Does::Asks)
+        Work::forgetting(ledger, 101, &[Uid(5)], |_, _| Does::Asks)
     });
     ledger.transact(101, second.opening(&ledger)).unwrap();
     assert!(ledger.neuron(0).permit);

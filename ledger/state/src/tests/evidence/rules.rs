@@ -154,6 +154,22 @@ fn an_opening_shows_exactly_what_was_picked_or_is_refused_and_may_be_sent_again(
     let mut other = work.clone();
     other.leaves[picked[0] as usize] = Leaf::NotAsked;
     ledger.refused_now(101, other.opening_of(&ledger, &picked), "opening");
+    // Weights that are not under the root.
+    let other = Work::with_right(&ledger, 101, &[(3, 1)], |_, _| Does::Asks);
+    let (
+        Call::OpenEvidence { mut opening, netuid },
+        Call::OpenEvidence {
+            opening: of_other, ..
+        },
+    ) = (
+        work.opening_of(&ledger, &picked),
+        other.opening_of(&ledger, &picked),
+    )
+    else {
+        unreachable!("openings are made");
+    };
+    opening.weights = of_other.weights;
+    ledger.refused_now(101, Call::OpenEvidence { netuid, opening }, "opening");
     // Draws of another key, or too few of them.
     let mut other = work.clone();
     other.draws = Work::of(&ledger, 102, |_, _| Does::Asks).draws;

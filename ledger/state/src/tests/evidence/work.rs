@@ -3,6 +3,8 @@
 //! Each drawn miner is asked [`ITEMS`] items in each round, so that all have a standing. What a validator does with a
 //! slot is about the first of them, unless it says otherwise.
 
+use std::cell::RefCell;
+
 use agon_evidence::Context;
 use agon_evidence::bundle::{Bundle, Outcome as Weighed, policy};
 use agon_evidence::fold::Memory;
@@ -10,15 +12,15 @@ use agon_evidence::record::{AnswerRecord, ItemRecord, MinerRecord, Outcome, Roun
 use agon_evidence::slots::{Picks, schedule};
 use agon_evidence::tree::Tree;
 use agon_protocol::message::{
-    Axon, AxonModel, Challenge, Environment, EvidenceCommit, EvidenceOf, EvidenceView, Failure, FinishReason,
-    Forgery, Leaf, Message, OpenedLeaf, Receipt, Sampling, Trace, answer_digest,
+    Axon, AxonModel, Challenge, Contest, Environment, EvidenceCommit, EvidenceOf, EvidenceView, Failure,
+    FinishReason, Forgery, Leaf, Message, OpenedLeaf, Receipt, Sampling, Trace, answer_digest,
 };
 use agon_protocol::sign::{DrawInput, DrawProof};
 use agon_protocol::{codec, merkle};
 use agon_scoring::draw::Draw;
 use agon_subnets::{Item, Task};
 
-use super::*;
+use super::{row as row_of_all, *};
 
 /// Items that each drawn miner is asked in a round: enough that it has earned a weight without its slot.
 pub(crate) const ITEMS: u32 = 5;
@@ -42,6 +44,11 @@ pub(crate) enum Does {
     Flatters,
     /// Asks the miner, and judges wrong answers to all other items of the round as perfect.
     FlattersBeside,
+}
+
+thread_local! {
+    /// What was made in a test, by its root: the ledger has the roots alone, and a tempo goes on from the one before.
+    static MADE: RefCell<BTreeMap<Digest, Work>> = const { RefCell::new(BTreeMap::new()) };
 }
 
 /// A validator's evidence of one tempo.
@@ -72,25 +79,74 @@ pub(crate) fn serve() -> Call {
 }
 
 impl Work {
-    /// What validator `key` has to show of the running tempo, when it does this with each slot and its miner.
+    /// What validator `key` has to show of the running tempo, when it does this with each slot and its miner. It goes on
+    /// from the evidence that the key committed to in the tempo before.
     pub(crate) fn of(ledger: &Ledger, key: u8, does: impl Fn(u32, Uid) -> Does) -> Self {
-        Self::made(ledger, key, None, does)
+        let before = Self::before(ledger, key);
+        let memory = before.as_ref().map(|before| before.memory.clone());
+        Self::made(
+            ledger,
+            key,
+            (before, memory.unwrap_or_default()),
+            (does, |_| true),
+        )
     }
 
-    /// As [`Work::of`], for the tempo after this one.
-    pub(crate) fn go_on(&self, ledger: &Ledger, key: u8, does: impl Fn(u32, Uid) -> Does) -> Self {
-        Self::made(ledger, key, Some(self), does)
+    /// As [`Work::of`], where only the miners of `right` answer rightly beside their slots.
+    pub(crate) fn with_right(
+        ledger: &Ledger,
+        key: u8,
+        right: &[(u16, u16)],
+        does: impl Fn(u32, Uid) -> Does,
+    ) -> Self {
+        let is_right = |uid: Uid| right.iter().any(|(other, _)| *other == uid.0);
+        let before = Self::before(ledger, key);
+        let memory = before.as_ref().map(|before| before.memory.clone());
+        Self::made(
+            ledger,
+            key,
+            (before, memory.unwrap_or_default()),
+            (does, is_right),
+        )
     }
 
-    fn made(ledger: &Ledger, key: u8, before: Option<&Self>, does: impl Fn(u32, Uid) -> Does) -> Self {
+    /// As [`Work::of`], for a validator that forgot these UIDs, or everything where there are none.
+    pub(crate) fn forgetting(
+        ledger: &Ledger,
+        key: u8,
+        uids: &[Uid],
+        does: impl Fn(u32, Uid) -> Does,
+    ) -> Self {
+        let before = Self::before(ledger, key);
+        let mut memory = Memory::default();
+        if let Some(before) = before.as_ref().filter(|_| !uids.is_empty()) {
+            memory.clone_from(&before.memory);
+        }
+        uids.iter().for_each(|uid| memory.forget(*uid));
+        Self::made(ledger, key, (before, memory), (does, |_| true))
+    }
+
+    /// What a key committed to in the tempo before.
+    fn before(ledger: &Ledger, key: u8) -> Option<Self> {
+        let tempo = ledger.subnet().tempo.checked_sub(1)?;
+        let view = ledger.state.evidence_view(SUBNET, tempo)?;
+        let root = view.of(hotkey(key))?.commit.root;
+        MADE.with_borrow(|made| made.get(&root).cloned())
+    }
+
+    fn made(
+        ledger: &Ledger,
+        key: u8,
+        (before, mut memory): (Option<Self>, Memory),
+        (does, is_right): (impl Fn(u32, Uid) -> Does, impl Fn(Uid) -> bool),
+    ) -> Self {
         let tempo = ledger.subnet().tempo;
         let view = ledger.state.evidence_view(SUBNET, tempo).unwrap();
         let genesis = ledger.state.genesis_digest();
         let context = Context::of(&view, genesis, hotkey(key));
-        let mut memory = before.map(|before| before.memory.clone()).unwrap_or_default();
         let carried = memory.clone();
-        let mut asked = Asked::by(&context, key);
-        let rounds = asked.rounds(&mut memory, does);
+        let asked = Asked::by(&context, key);
+        let rounds = asked.rounds(&mut memory, does, is_right);
         let own_uid = ledger.state.uid_of(SUBNET, hotkey(key)).unwrap_or(Uid(u16::MAX));
         let weighed = weighed(&memory, own_uid);
         let bundle = Bundle {
@@ -107,7 +163,7 @@ impl Work {
             windows: weighed.windows,
             row: weighed.row,
         };
-        Self {
+        let work = Self {
             of: EvidenceOf {
                 netuid: SUBNET,
                 validator: hotkey(key),
@@ -120,21 +176,48 @@ impl Work {
             view,
             bundle,
             memory,
-            before: before.cloned().map(Box::new),
+            before: before.map(Box::new),
+        };
+        MADE.with_borrow_mut(|made| made.insert(work.evidence().root, work.clone()));
+        work
+    }
+
+    /// The row that it gives.
+    pub(crate) fn row(&self) -> Vec<(u16, u16)> {
+        let cells = self.bundle.row.iter();
+        cells.map(|(uid, weight)| (uid.0, *weight)).collect()
+    }
+
+    /// The row that it gives, to be committed to and revealed; where it gives none, all miners alike.
+    pub(crate) fn weights(&self, ledger: &Ledger) -> Weights {
+        match self.row() {
+            row if row.is_empty() => row_of_all(ledger),
+            row => ledger.weights(&row),
         }
     }
 
-    /// The same, as if it went on from `before`.
-    pub(crate) fn after(self, before: &Self) -> Self {
-        Self {
-            before: Some(Box::new(before.clone())),
-            ..self
-        }
+    /// The key of the miner that was asked in a slot.
+    pub(crate) fn miner(&self, slot: u32) -> u8 {
+        let Leaf::Answer(answer) = &self.leaves[slot as usize] else {
+            panic!("nobody was asked in slot {slot}");
+        };
+        key_of(answer.header.receiver)
     }
 
-    /// Forgets a UID that changed hands after its tempo.
-    pub(crate) fn forget(&mut self, uid: Uid) {
-        self.memory.forget(uid);
+    /// A contest of what a slot claims, with a receipt that `signer` signs in the miner's name.
+    pub(crate) fn contest(&self, slot: u32, signer: u8) -> Call {
+        let answer = self.opened(slot);
+        let Leaf::Answer(claim) = &answer.leaf else {
+            panic!("nobody was asked in slot {slot}");
+        };
+        let receipt = receipt(claim.header.digest(), claim.header.receiver, WRONG);
+        Call::ContestFailure {
+            of: self.of,
+            contest: Box::new(Contest {
+                receipt: signed_by(&receipt, signer),
+                answer,
+            }),
+        }
     }
 
     fn context(&self) -> Context<'_> {
@@ -251,7 +334,12 @@ impl<'a> Asked<'a> {
     }
 
     /// The rounds that were not skipped, folded into `memory`.
-    fn rounds(&mut self, memory: &mut Memory, does: impl Fn(u32, Uid) -> Does) -> Vec<Round> {
+    fn rounds(
+        &self,
+        memory: &mut Memory,
+        does: impl Fn(u32, Uid) -> Does,
+        is_right: impl Fn(Uid) -> bool,
+    ) -> Vec<Round> {
         let mut rounds = Vec::new();
         for (number, drawn) in (0..).zip(&self.schedule) {
             let slots = (number * self.context.miners_per_round()..).zip(drawn);
@@ -259,7 +347,7 @@ impl<'a> Asked<'a> {
             if does.iter().any(|(_, does)| *does == Does::Skips) {
                 continue;
             }
-            let mut round = self.round(number, &does);
+            let mut round = self.round(number, &does, &is_right);
             assert_eq!(memory.fold(&mut round), []);
             rounds.push(round);
         }
@@ -270,7 +358,7 @@ impl<'a> Asked<'a> {
         TASK.item(Draw::new(self.outputs[round as usize]).item_seed(index))
     }
 
-    fn round(&self, number: u32, does: &[(Uid, Does)]) -> Round {
+    fn round(&self, number: u32, does: &[(Uid, Does)], is_right: impl Fn(Uid) -> bool) -> Round {
         let item = |index| {
             let Item { kind, reference, .. } = self.item(number, index);
             ItemRecord {
@@ -299,35 +387,31 @@ impl<'a> Asked<'a> {
             items: (0..ITEMS).map(item).collect(),
             miners: does.iter().map(miner).collect(),
             answers: asks
-                .map(|(uid, does, item)| self.answer(number, uid, item, does))
+                .map(|(uid, does, item)| self.answer(number, uid, item, (does, is_right(uid))))
                 .collect(),
         }
     }
 
-    fn answer(&self, round: u32, uid: Uid, item_index: u32, does: Does) -> AnswerRecord {
+    fn answer(&self, round: u32, uid: Uid, item_index: u32, (does, is_right): (Does, bool)) -> AnswerRecord {
         let item = self.item(round, item_index);
         let challenge = self.challenge(round, uid, item_index, &item);
-        let receiver = challenge.message().receiver;
-        let miner = (1..=u8::MAX).find(|key| hotkey(*key) == receiver).unwrap();
+        let miner = key_of(challenge.message().receiver);
         let right = || answered(&challenge, miner, &item.reference);
         let wrong = || answered(&challenge, miner, WRONG);
-        let outcome = match (does, item_index) {
-            (Does::Fails, 0) => Outcome::Failed {
-                failure: Failure::Late,
-                reason: String::new(),
-            },
-            (Does::Forges, 0) => answered(&challenge, self.key, &item.reference),
-            (Does::Flatters, 0) => wrong(),
-            (Does::FlattersBeside, 1..) => wrong(),
-            _ => right(),
+        let failed = || Outcome::Failed {
+            failure: Failure::Late,
+            reason: String::new(),
+        };
+        let (outcome, score_ppm) = match (does, item_index) {
+            (Does::Fails, 0) => (failed(), 0),
+            (Does::Forges, 0) => (answered(&challenge, self.key, &item.reference), 1_000_000),
+            (Does::Flatters, 0) | (Does::FlattersBeside, 1..) => (wrong(), 1_000_000),
+            (_, 1..) if !is_right => (wrong(), 0),
+            _ => (right(), 1_000_000),
         };
         AnswerRecord {
             uid,
-            score_ppm: if matches!(outcome, Outcome::Failed { .. }) {
-                0
-            } else {
-                1_000_000
-            },
+            score_ppm,
             challenge,
             outcome,
             audit: None,
@@ -376,12 +460,27 @@ fn input(context: &Context<'_>, round: u32) -> DrawInput {
     }
 }
 
+fn key_of(miner: Hotkey) -> u8 {
+    (1..=u8::MAX).find(|key| hotkey(*key) == miner).unwrap()
+}
+
 /// An answer whose receipt `signer` signs, in the miner's name.
 fn answered(challenge: &Signed<Challenge>, signer: u8, text: &str) -> Outcome {
-    let receipt = Receipt {
-        challenge: challenge.digest(),
+    let receipt = receipt(challenge.digest(), challenge.message().receiver, text);
+    Outcome::Answered {
+        text: text.to_owned(),
+        tokens: vec![1, 2],
+        first_ms: 20,
+        total_ms: 40,
+        receipt: Box::new(signed_by(&receipt, signer)),
+    }
+}
+
+fn receipt(challenge: Digest, miner: Hotkey, text: &str) -> Receipt {
+    Receipt {
+        challenge,
         answer: answer_digest(text),
-        miner: challenge.message().receiver,
+        miner,
         prompt_tokens: 20,
         answer_tokens: 2,
         trace: Trace::of(&[1, 2], &[[0; 16], [1; 16]]),
@@ -395,13 +494,6 @@ fn answered(challenge: &Signed<Challenge>, signer: u8, text: &str) -> Outcome {
             device: String::from("cpu"),
             libtorch: String::from("2.7"),
         },
-    };
-    Outcome::Answered {
-        text: text.to_owned(),
-        tokens: vec![1, 2],
-        first_ms: 20,
-        total_ms: 40,
-        receipt: Box::new(signed_by(&receipt, signer)),
     }
 }
 
