@@ -108,7 +108,7 @@ impl Field {
         shown: &[Vec<(u16, u16)>],
         conducts: &[Conduct],
     ) -> Option<EpochRecord> {
-        self.make_evidence(shown, conducts);
+        let openings = self.make_evidence(shown, conducts);
         let made = rows.iter().zip(shown).zip(&self.evidence);
         let rows: Vec<Vec<(u16, u16)>> = made
             .map(|((row, shown), evidence)| match evidence {
@@ -120,7 +120,7 @@ impl Field {
             .collect();
         self.submit_rows(&rows);
         self.made = rows;
-        self.commit_evidence();
+        self.submit_evidence(openings);
         self.ledger.close_tempo()
     }
 
@@ -141,22 +141,27 @@ impl Field {
         }
     }
 
-    /// Opens the evidence of the tempo before, and makes that of this one.
-    fn make_evidence(&mut self, shown: &[Vec<(u16, u16)>], conducts: &[Conduct]) {
+    /// Makes the evidence of this tempo, and gives the calls that open that of the one before.
+    fn make_evidence(&mut self, shown: &[Vec<(u16, u16)>], conducts: &[Conduct]) -> Vec<Option<Call>> {
         let subnet = self.ledger.subnet();
-        for (actor, committed) in self.validators.iter().zip(&self.evidence) {
-            if let Some(committed) = committed {
-                self.ledger.submit(&actor.hotkey, opening(committed, &subnet));
-            }
-        }
+        let committed = self.evidence.iter().map(Option::as_ref);
+        let openings = committed
+            .map(|committed| committed.map(|it| opening(it, &subnet)))
+            .collect();
         let mut before = std::mem::take(&mut self.evidence).into_iter();
         let made = self.validators.iter().zip(shown.iter().zip(conducts));
         self.evidence = made
             .map(|(actor, asked)| self.work(&subnet, actor, asked, before.next().flatten()))
             .collect();
+        openings
     }
 
-    fn commit_evidence(&mut self) {
+    fn submit_evidence(&mut self, openings: Vec<Option<Call>>) {
+        for (actor, opening) in self.validators.iter().zip(openings) {
+            if let Some(opening) = opening {
+                self.ledger.submit(&actor.hotkey, opening);
+            }
+        }
         for (actor, committed) in self.validators.iter().zip(&self.evidence) {
             if let Some(committed) = committed {
                 let call = Call::CommitEvidence {
