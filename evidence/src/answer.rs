@@ -75,6 +75,12 @@ impl Draws {
         (round as usize) < self.proofs.len()
     }
 
+    /// How many rounds' draws there are.
+    #[must_use]
+    pub const fn count(&self) -> usize {
+        self.proofs.len()
+    }
+
     /// The VRF output of `round`, if its draw is among them.
     #[must_use]
     pub fn output(&self, round: u32) -> Option<[u8; 32]> {

@@ -1,25 +1,19 @@
-//! A tempo's evidence in full, and the tree that is made of it.
-//!
-//! The leaves stand in this order: the slots owed, each with the answer to its round's first item; all other answers as
-//! they were asked; the items; the standings; the weights.
-
-use std::collections::BTreeSet;
+//! A tempo's evidence in full: what a tree is made of, and what is shown of it.
 
 use agon_protocol::id::{Digest, Hotkey, Netuid, Uid};
-use agon_protocol::message::{
-    AnswerLeaf, EvidenceCommit, EvidenceOpening, Leaf, OpenedLeaf, StandingLeaf, WeightsLeaf, WindowEntry,
-};
+use agon_protocol::message::{EvidenceCommit, EvidenceOpening, Leaf, StandingLeaf};
 use agon_protocol::sign::DrawProof;
-use agon_protocol::{codec, merkle};
-use agon_scoring::rating::{Entry, Ratings, Standing, Window};
+use agon_scoring::rating::{Standing, Window};
 use agon_scoring::weights::{WeightPolicy, WeightsError, pay, weights};
 use agon_subnets::Task;
 use borsh::{BorshDeserialize, BorshSerialize};
 
 use crate::Context;
-use crate::answer::Draws;
-use crate::fold::{Memory, item_leaf, result_of};
-use crate::record::{AnswerRecord, Audit, Round};
+use crate::fold::Memory;
+use crate::record::Round;
+use crate::slots::Picks;
+use crate::tree::Tree;
+use crate::window::{START, link_after, texts, worth};
 
 /// Most bytes of a bundle that are read.
 pub const BYTES_MAX: usize = 256 * 1024 * 1024;
@@ -47,10 +41,29 @@ pub struct Bundle {
     pub rounds: Vec<Round>,
     /// UIDs that changed hands after the last of them.
     pub forgotten: Vec<Uid>,
-    /// Where everyone stood at the end.
+    /// Where everyone stood at the end, UIDs ascending.
     pub standings: Vec<StandingLeaf>,
+    /// The window of each of them.
+    pub windows: Vec<Window>,
     /// The weights that were made of it.
     pub row: Vec<(Uid, u16)>,
+}
+
+/// Where a tempo does not go on from the one before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BreaksOff {
+    /// Its items are not numbered on.
+    FirstItem {
+        /// The first number.
+        found: u64,
+        /// The one after the last before.
+        expected: u64,
+    },
+    /// It begins with another window than the one before ended with.
+    Window {
+        /// Whose.
+        uid: Uid,
+    },
 }
 
 /// What a tempo ends with.
@@ -58,6 +71,8 @@ pub struct Bundle {
 pub struct Outcome {
     /// Where everyone stands, UIDs ascending.
     pub standings: Vec<StandingLeaf>,
+    /// The window of each of them.
+    pub windows: Vec<Window>,
     /// The weights, UIDs ascending.
     pub row: Vec<(Uid, u16)>,
 }
@@ -73,12 +88,16 @@ impl Outcome {
         memory.capacity.measure(&mut standings);
         let others: Vec<Standing> = standings.into_iter().filter(|it| it.uid != own_uid.0).collect();
         let row = weights(&others, policy)?;
+        let window = |standing: &Standing| memory.ratings.windows().get(&standing.uid).cloned();
+        let windows: Vec<Window> = others.iter().filter_map(window).collect();
         let leaves: Result<Vec<StandingLeaf>, WeightsError> = others
             .iter()
-            .map(|standing| leaf(&memory.ratings, standing, policy))
+            .zip(&windows)
+            .map(|(standing, window)| leaf(window, standing, policy))
             .collect();
         Ok(Self {
             standings: leaves?,
+            windows,
             row: row.into_iter().map(|(uid, weight)| (Uid(uid), weight)).collect(),
         })
     }
@@ -93,11 +112,12 @@ pub fn policy(task: &dyn Task) -> WeightPolicy {
     }
 }
 
-fn leaf(ratings: &Ratings, standing: &Standing, policy: &WeightPolicy) -> Result<StandingLeaf, WeightsError> {
-    let window = ratings.windows().get(&standing.uid);
+fn leaf(window: &Window, standing: &Standing, policy: &WeightPolicy) -> Result<StandingLeaf, WeightsError> {
     Ok(StandingLeaf {
         uid: Uid(standing.uid),
-        window: window.map(entries).unwrap_or_default(),
+        item_count: window.item_count(),
+        values: link_after(START, &worth(window)),
+        texts: texts(window),
         rating_ppm: standing.rating_ppm,
         voices: standing.voices,
         work: standing.work,
@@ -105,60 +125,7 @@ fn leaf(ratings: &Ratings, standing: &Standing, policy: &WeightPolicy) -> Result
     })
 }
 
-fn entries(window: &Window) -> Vec<WindowEntry> {
-    let entry = |entry: &Entry| WindowEntry {
-        item: entry.item,
-        digest: entry.digest.map(Digest),
-        value_ppm: entry.value_ppm,
-        is_telling: entry.is_telling,
-    };
-    window.entries().iter().map(entry).collect()
-}
-
 impl Bundle {
-    /// The leaves of the tree.
-    #[must_use]
-    pub fn leaves(&self, context: &Context<'_>) -> Vec<Leaf> {
-        let slots = self.slots(context);
-        let in_slots: BTreeSet<(u32, u32, Uid)> = slots.iter().flatten().map(|it| place(it)).collect();
-        let is_elsewhere = |answer: &&AnswerRecord| !in_slots.contains(&place(answer));
-        let others = self
-            .rounds
-            .iter()
-            .flat_map(|round| &round.answers)
-            .filter(is_elsewhere);
-        let compared = self.rounds.iter().filter(|round| !round.is_burst);
-        let items = compared.flat_map(|round| {
-            let indexes = 0..round.items.len();
-            indexes.map(|index| Leaf::Item(item_leaf(round, index)))
-        });
-        let slots = slots.iter().map(|slot| slot.map_or(Leaf::NotAsked, answer_leaf));
-        let standings = self.standings.iter().cloned().map(Leaf::Standing);
-        let weights = Leaf::Weights(WeightsLeaf {
-            row: self.row.clone(),
-        });
-        slots
-            .chain(others.map(answer_leaf))
-            .chain(items)
-            .chain(standings)
-            .chain([weights])
-            .collect()
-    }
-
-    /// The record of each slot owed, where it was asked.
-    fn slots(&self, context: &Context<'_>) -> Vec<Option<&AnswerRecord>> {
-        let draws = Draws::check(context, &self.draws).ok();
-        let per_round = context.miners_per_round().max(1);
-        let record = |slot: u32| {
-            let uid = draws.as_ref()?.miner(context, slot)?;
-            let round = self.rounds.iter().find(|round| round.round == slot / per_round)?;
-            let is_it =
-                |answer: &&AnswerRecord| answer.uid == uid && answer.challenge.message().item_index == 0;
-            round.answers.iter().find(is_it)
-        };
-        (0..context.slot_count()).map(record).collect()
-    }
-
     /// The commit to this bundle; `session` shows whose session asked, where one did.
     #[must_use]
     pub fn commit(
@@ -167,59 +134,60 @@ impl Bundle {
         served_at: Option<std::net::SocketAddr>,
         session: Option<DrawProof>,
     ) -> EvidenceCommit {
-        let leaves = self.leaves(context);
-        let digests: Vec<Digest> = leaves.iter().map(Leaf::digest).collect();
+        let tree = Tree::of(context, self);
         let slots = context.slot_count() as usize;
-        let asked = leaves
-            .iter()
-            .take(slots)
-            .filter(|leaf| matches!(leaf, Leaf::Answer(_)))
-            .count();
+        let asked = tree.leaves().iter().take(slots);
+        let asked = asked.filter(|leaf| matches!(leaf, Leaf::Answer(_))).count();
         let claimed = asked.saturating_mul(1_000_000) / slots.max(1);
         EvidenceCommit {
             tempo: self.tempo,
-            root: merkle::root(&digests),
-            leaf_count: u32::try_from(leaves.len()).unwrap_or(u32::MAX),
+            root: tree.root(),
+            leaf_count: tree.leaf_count(),
             claimed_ppm: u32::try_from(claimed).unwrap_or(1_000_000),
             served_at,
             session,
         }
     }
 
-    /// The leaves at `picked`, with their paths.
+    /// What was picked of this bundle; `before` is the tree of the tempo before and its bundle, where the validator
+    /// committed to them. `None` when the bundle has no tree that can be opened, or not what was picked.
     #[must_use]
-    pub fn open(&self, context: &Context<'_>, picked: &[u32]) -> EvidenceOpening {
-        let leaves = self.leaves(context);
-        let digests: Vec<Digest> = leaves.iter().map(Leaf::digest).collect();
-        let owed = self.draws.iter().copied().take(context.rounds as usize);
-        EvidenceOpening {
-            tempo: self.tempo,
-            draws: owed.collect(),
-            leaves: picked
-                .iter()
-                .filter_map(|index| OpenedLeaf::open(&leaves, &digests, *index))
-                .collect(),
-        }
+    pub fn open(
+        &self,
+        context: &Context<'_>,
+        picked: &Picks,
+        before: Option<&Tree<'_>>,
+    ) -> Option<EvidenceOpening> {
+        Tree::of(context, self).opening(context, picked, before)
     }
-}
 
-/// Round, item and UID of an answer: no two of a tempo share them.
-const fn place(answer: &AnswerRecord) -> (u32, u32, Uid) {
-    let challenge = answer.challenge.message();
-    (challenge.round, challenge.item_index, answer.uid)
-}
+    /// What does not go on from the evidence of the tempo before, if something does not: the number of the first item, or
+    /// the window of a UID. Who changed hands in between begins with nothing.
+    #[must_use]
+    pub fn breaks_off(&self, before: &Self) -> Option<BreaksOff> {
+        let rounds = before.rounds.iter().filter(|round| !round.is_burst);
+        let items: usize = rounds.map(|round| round.items.len()).sum();
+        let expected = before
+            .carried
+            .ratings
+            .items_recorded()
+            .saturating_add(items as u64);
+        let carried = &self.carried.ratings;
+        if carried.items_recorded() != expected {
+            return Some(BreaksOff::FirstItem {
+                found: carried.items_recorded(),
+                expected,
+            });
+        }
+        let mut windows = carried.windows().iter();
+        let other = windows.find(|(uid, window)| before.window(Uid(**uid)) != Some(window));
+        other.map(|(uid, _)| BreaksOff::Window { uid: Uid(*uid) })
+    }
 
-/// What the tree has of an answer.
-fn answer_leaf(answer: &AnswerRecord) -> Leaf {
-    Leaf::Answer(Box::new(AnswerLeaf {
-        uid: answer.uid,
-        header: answer.challenge.message().header(),
-        result: result_of(&answer.outcome),
-        audit: answer.audit.as_ref().map(audit_digest),
-        score_ppm: answer.score_ppm,
-    }))
-}
-
-fn audit_digest(audit: &Audit) -> Digest {
-    codec::digest("agon 2026-11 audit record", &codec::encode(audit))
+    /// The window of a UID, where it has a standing.
+    #[must_use]
+    pub fn window(&self, uid: Uid) -> Option<&Window> {
+        let place = self.standings.iter().position(|standing| standing.uid == uid)?;
+        self.windows.get(place)
+    }
 }

@@ -8,13 +8,13 @@ use std::sync::Arc;
 
 use agon_protocol::id::Uid;
 use agon_protocol::message::{
-    AnswerLeaf, AnswerResult, EvidenceCommit, Forgery, ItemAnswer, ItemLeaf, Leaf, OpenedLeaf, StandingLeaf,
-    WindowEntry, answer_digest,
+    AnswerLeaf, AnswerResult, Forgery, ItemAnswer, ItemLeaf, Leaf, OpenedLeaf, StandingLeaf, Worth,
+    answer_digest,
 };
 use agon_protocol::sign::{SignError, verify_draw};
 use agon_scoring::compare::{Anchor, JudgedAnswer, compare};
 use agon_scoring::draw::Draw;
-use agon_scoring::rating::{Entry, Standing, Window};
+use agon_scoring::rating::Standing;
 use agon_scoring::weights::{WeightPolicy, pay, scale};
 use agon_subnets::{Given, Task};
 use thiserror::Error;
@@ -22,6 +22,8 @@ use thiserror::Error;
 use crate::Context;
 use crate::answer::{self, Broken, Draws};
 use crate::bundle::policy;
+use crate::trail::{Committed, Ground, Stop};
+use crate::window::{START, link_after, of_worth};
 
 /// A step that does not follow.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -77,6 +79,72 @@ pub enum Forged {
         /// Its place.
         leaf: u32,
     },
+    /// An item that leaves out a miner that was drawn for it, or has another.
+    #[error("leaf {leaf}: the item does not compare just those who were drawn for it")]
+    Drawn {
+        /// Its place.
+        leaf: u32,
+    },
+    /// An item with another reference than its draw gives.
+    #[error("leaf {leaf}: the reference is not that of the item that was drawn")]
+    Reference {
+        /// Its place.
+        leaf: u32,
+    },
+    /// An answer that is worth something else in the window than in its item.
+    #[error("leaf {standing} has another value for an answer than its item, leaf {item}")]
+    Entry {
+        /// Place of the standing.
+        standing: u32,
+        /// Place of the item.
+        item: u32,
+    },
+    /// A window without some items of the tempo, or with others.
+    #[error("leaf {leaf}: the window does not end in the items that the uid was drawn for")]
+    Window {
+        /// Place of the standing.
+        leaf: u32,
+    },
+    /// A window that begins with other answers than were carried over.
+    #[error("leaf {leaf}: the window does not go on from that of the tempo before")]
+    Carried {
+        /// Place of the standing.
+        leaf: u32,
+    },
+    /// Items that are not numbered on from the tempo before.
+    #[error(
+        "leaf {leaf}: the first item has number {found}, which does not follow the last of the tempo before"
+    )]
+    FirstItem {
+        /// Place of the weights.
+        leaf: u32,
+        /// The number it says.
+        found: u64,
+    },
+    /// A UID without a standing that had one and did not change hands.
+    #[error("leaf {leaf} leaves out uid {uid}, which had a standing in the tempo before")]
+    LeftOut {
+        /// Place of the weights.
+        leaf: u32,
+        /// Whom.
+        uid: Uid,
+    },
+    /// Weights that no tree can end in.
+    #[error("leaf {leaf}: {reason}")]
+    Table {
+        /// Place of the weights.
+        leaf: u32,
+        /// What is wrong, in words.
+        reason: &'static str,
+    },
+    /// A leaf in the place of another.
+    #[error("leaf {leaf} is not {expected}")]
+    Place {
+        /// Its place.
+        leaf: u32,
+        /// What belongs there.
+        expected: &'static str,
+    },
 }
 
 /// Why a report shows no forgery.
@@ -116,8 +184,13 @@ pub enum NoForgery {
 /// # Errors
 ///
 /// [`NoForgery`] when it follows from the rules, or the report shows nothing.
-pub fn check(context: &Context<'_>, commit: &EvidenceCommit, forgery: &Forgery) -> Result<Forged, NoForgery> {
-    if let Some(leaf) = forgery.leaves().into_iter().find(|leaf| !leaf.is_of(commit)) {
+pub fn check(
+    context: &Context<'_>,
+    committed: &Committed<'_>,
+    forgery: &Forgery,
+) -> Result<Forged, NoForgery> {
+    let is_of = |leaf: &&OpenedLeaf| leaf.is_of(committed.commit);
+    if let Some(leaf) = forgery.leaves().into_iter().find(|leaf| !is_of(leaf)) {
         return Err(NoForgery::Root { leaf: leaf.index });
     }
     match forgery {
@@ -125,12 +198,26 @@ pub fn check(context: &Context<'_>, commit: &EvidenceCommit, forgery: &Forgery) 
         Forgery::Judgement { answer, text } => judged(context, answer, text),
         Forgery::Copied { answer, item } => copied(answer, item),
         Forgery::Values { item } => valued(item),
-        Forgery::Standing { standing } => stood(context, standing),
+        Forgery::Standing { standing, window } => stood(context, standing, window),
         Forgery::Weight {
             weights,
             best,
             standing,
         } => weighed(weights, best, standing),
+        Forgery::Trail {
+            draws,
+            weights,
+            rest,
+            trail,
+        } => {
+            let draws = Draws::check(context, draws)?;
+            let ground = Ground::check(context, committed, &draws, weights, rest);
+            match ground.and_then(|ground| ground.follow_any(trail)) {
+                Ok(()) => Err(NoForgery::Follows),
+                Err(Stop::Forged(forged)) => Ok(forged),
+                Err(Stop::Lacking(lacking)) => Err(lacking),
+            }
+        }
     }
 }
 
@@ -150,9 +237,20 @@ fn drawn(context: &Context<'_>, opened: &OpenedLeaf, draws: &Draws) -> Result<Fo
     })
 }
 
-/// Judges again. Where the task pins a model, an audit may have taken an answer's worth away, so only a score above the
-/// task's own is a forgery.
 fn judged(context: &Context<'_>, opened: &OpenedLeaf, text: &str) -> Result<Forged, NoForgery> {
+    let leaf = answer_of(opened)?;
+    let output = verify_draw(&context.asker.0, &leaf.header.draw_input(), &leaf.header.draw)?;
+    judged_by(context, opened, text, output)
+}
+
+/// Judges again, for the draw of the answer's round. Where the task pins a model, an audit may have taken an answer's
+/// worth away, so only a score above the task's own is a forgery. A text that the task does not read is not looked at.
+pub(crate) fn judged_by(
+    context: &Context<'_>,
+    opened: &OpenedLeaf,
+    text: &str,
+    output: [u8; 32],
+) -> Result<Forged, NoForgery> {
     let leaf = answer_of(opened)?;
     let AnswerResult::Answered {
         receipt,
@@ -162,13 +260,12 @@ fn judged(context: &Context<'_>, opened: &OpenedLeaf, text: &str) -> Result<Forg
     else {
         return Err(NoForgery::Follows);
     };
-    if receipt.message().answer != answer_digest(text) {
+    let task = task_of(context)?;
+    if task.reads_text() && receipt.message().answer != answer_digest(text) {
         return Err(NoForgery::Apart {
             reason: "the text is not that of the receipt",
         });
     }
-    let task = task_of(context)?;
-    let output = verify_draw(&context.asker.0, &leaf.header.draw_input(), &leaf.header.draw)?;
     let item = task.item(Draw::new(output).item_seed(leaf.header.item_index));
     let given = Given {
         text,
@@ -191,13 +288,13 @@ fn judged(context: &Context<'_>, opened: &OpenedLeaf, text: &str) -> Result<Forg
     })
 }
 
-fn task_of(context: &Context<'_>) -> Result<Arc<dyn Task>, NoForgery> {
+pub(crate) fn task_of(context: &Context<'_>) -> Result<Arc<dyn Task>, NoForgery> {
     agon_subnets::task(context.task).ok_or(NoForgery::Apart {
         reason: "this build does not know the task",
     })
 }
 
-fn copied(opened_answer: &OpenedLeaf, opened_item: &OpenedLeaf) -> Result<Forged, NoForgery> {
+pub(crate) fn copied(opened_answer: &OpenedLeaf, opened_item: &OpenedLeaf) -> Result<Forged, NoForgery> {
     let (answer, item) = (answer_of(opened_answer)?, item_of(opened_item)?);
     if (answer.header.round, answer.header.item_index) != (item.round, item.item_index) {
         return Err(NoForgery::Apart {
@@ -218,7 +315,7 @@ fn copied(opened_answer: &OpenedLeaf, opened_item: &OpenedLeaf) -> Result<Forged
     })
 }
 
-fn valued(opened: &OpenedLeaf) -> Result<Forged, NoForgery> {
+pub(crate) fn valued(opened: &OpenedLeaf) -> Result<Forged, NoForgery> {
     let item = item_of(opened)?;
     let expected = item_values(item);
     let found: Vec<(Uid, u32)> = item
@@ -246,24 +343,27 @@ pub fn item_values(item: &ItemLeaf) -> Option<Vec<(Uid, u32)>> {
     Some(values.map(|answer| (Uid(answer.uid), answer.value_ppm)).collect())
 }
 
-fn stood(context: &Context<'_>, opened: &OpenedLeaf) -> Result<Forged, NoForgery> {
+pub(crate) fn stood(
+    context: &Context<'_>,
+    opened: &OpenedLeaf,
+    window: &[Worth],
+) -> Result<Forged, NoForgery> {
     let leaf = standing_of(opened)?;
+    if (window.len(), link_after(START, window)) != (leaf.item_count as usize, leaf.values) {
+        return Err(NoForgery::Apart {
+            reason: "the window is not that of the standing",
+        });
+    }
     let policy = policy(&*task_of(context)?);
-    if pay_of(leaf, &policy) == Some((leaf.rating_ppm, leaf.pay)) {
+    if pay_of(leaf, window, &policy) == Some((leaf.rating_ppm, leaf.pay)) {
         return Err(NoForgery::Follows);
     }
     Ok(Forged::Standing { leaf: opened.index })
 }
 
 /// Rating and pay that follow from a standing's window; `None` when no validator can have it.
-fn pay_of(leaf: &StandingLeaf, policy: &WeightPolicy) -> Option<(u32, u64)> {
-    let entry = |entry: &WindowEntry| Entry {
-        item: entry.item,
-        digest: entry.digest.map(|digest| digest.0),
-        value_ppm: entry.value_ppm,
-        is_telling: entry.is_telling,
-    };
-    let window = Window::new(leaf.window.iter().map(entry).collect()).ok()?;
+fn pay_of(leaf: &StandingLeaf, window: &[Worth], policy: &WeightPolicy) -> Option<(u32, u64)> {
+    let window = of_worth(window)?;
     let standing = Standing {
         uid: leaf.uid.0,
         rating_ppm: window.rating_ppm(),
@@ -276,7 +376,7 @@ fn pay_of(leaf: &StandingLeaf, policy: &WeightPolicy) -> Option<(u32, u64)> {
 }
 
 /// Scales two standings again, of which one has the largest weight.
-fn weighed(
+pub(crate) fn weighed(
     opened_weights: &OpenedLeaf,
     opened_best: &OpenedLeaf,
     opened: &OpenedLeaf,

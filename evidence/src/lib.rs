@@ -6,6 +6,8 @@
 //!
 //! - the ledger picks slots that the validator's draw obliged it to, and the validator shows their leaves
 //!   ([`slots`], [`opening`]); the share that it proves multiplies its dividends ([`coverage`]);
+//! - with them it shows some weights down to the signed answers that they rest on ([`trail`]), so that what nobody can
+//!   fetch is looked at too;
 //! - anyone fetches the whole evidence ([`bundle`]) and recomputes it ([`recompute`]);
 //! - a step that does not follow from the rules is shown to the ledger by the leaves it is made of ([`forgery`]).
 //!
@@ -22,7 +24,11 @@ pub mod forgery;
 pub mod opening;
 pub mod recompute;
 pub mod record;
+pub mod sections;
 pub mod slots;
+pub mod trail;
+pub mod tree;
+pub mod window;
 
 use agon_protocol::id::{Digest, Hotkey, Netuid, Uid};
 use agon_protocol::message::EvidenceView;

@@ -7,19 +7,22 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 
 use agon_protocol::id::{Digest, Uid};
-use agon_protocol::merkle;
-use agon_protocol::message::{EvidenceCommit, Forgery, Leaf, OpenedLeaf, StandingLeaf};
-use agon_protocol::sign::DrawProof;
+use agon_protocol::message::{EvidenceCommit, Forgery, Leaf, StandingLeaf};
 use agon_scoring::draw::Draw;
+use agon_scoring::rating::Window;
 use agon_scoring::weights::WeightPolicy;
-use agon_subnets::{Given, Task};
+use agon_subnets::{Given, Item, Task};
 
 use crate::Context;
 use crate::answer::{self, Draws};
-use crate::bundle::{Bundle, Outcome, policy};
+use crate::bundle::{BreaksOff, Bundle, Outcome, policy};
 use crate::burst::burst;
 use crate::fold::Memory;
+use crate::forgery;
 use crate::record::{AnswerRecord, Outcome as Answer, Round};
+use crate::trail::Committed;
+use crate::tree::Tree;
+use crate::window::worth;
 
 /// What was recomputed and found equal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -72,8 +75,21 @@ impl Difference {
 pub struct OnLedger<'a> {
     /// The commit to the evidence.
     pub commit: &'a EvidenceCommit,
+    /// The evidence of the tempo before, where the validator committed to it and it was fetched.
+    pub before: Option<Before<'a>>,
     /// The weights as they were revealed, if they were.
     pub revealed: Option<&'a [(Uid, u16)]>,
+}
+
+/// The evidence that a tempo's windows are carried over from.
+#[derive(Clone, Copy, Debug)]
+pub struct Before<'a> {
+    /// What everyone knows of that tempo.
+    pub context: &'a Context<'a>,
+    /// The commit to it.
+    pub commit: &'a EvidenceCommit,
+    /// The evidence.
+    pub bundle: &'a Bundle,
 }
 
 /// Recomputes a bundle and compares it, line by line, with itself and with what the ledger has.
@@ -86,32 +102,61 @@ pub fn recompute(
     on_ledger: &OnLedger<'_>,
     bundle: &Bundle,
 ) -> Result<Equal, Box<Difference>> {
+    let before = on_ledger
+        .before
+        .map(|before| Tree::of(before.context, before.bundle));
+    check_all(context, on_ledger, bundle, before.as_ref())
+}
+
+fn check_all(
+    context: &Context<'_>,
+    on_ledger: &OnLedger<'_>,
+    bundle: &Bundle,
+    before: Option<&Tree<'_>>,
+) -> Result<Equal, Box<Difference>> {
     check_names(context, bundle)?;
     let tree = Tree::of(context, bundle);
-    tree.check(on_ledger.commit)?;
+    check_tree(&tree, on_ledger.commit)?;
     let Some(task) = agon_subnets::task(context.task) else {
         return Err(Difference::at("task", context.task, "one that this build knows"));
     };
     let draws = Draws::check(context, &bundle.draws)
         .map_err(|error| Difference::at("draws", error, "draws of the validator"))?;
+    let subject = Subject {
+        context,
+        task: &*task,
+        draws: &draws,
+        bundle,
+        tree: &tree,
+        before,
+        committed: Committed {
+            commit: on_ledger.commit,
+            before: on_ledger.before.map(|before| before.commit),
+            // Who holds a UID since when, the ledger knows best: a report has to hold without it.
+            settled: &[],
+        },
+    };
+    if let Some(before) = on_ledger.before {
+        subject.check_carried(&before)?;
+    }
     let mut equal = Equal {
         rounds: bundle.rounds.len(),
         standings: bundle.standings.len(),
-        slots: tree.slots(context),
+        slots: slots(&tree, context),
         ..Equal::default()
     };
     let mut memory = bundle.carried.clone();
     for round in &bundle.rounds {
         check_drawn(context, &*task, &memory, &draws, round)?;
         for answer in &round.answers {
-            tree.check_answer(context, &draws, &*task, round, answer, &mut equal)?;
+            subject.check_answer(round, answer, &mut equal)?;
         }
         let mut folded = round.clone();
         memory.fold(&mut folded);
-        tree.check_values(round, &folded)?;
+        subject.check_values(round, &folded)?;
     }
     bundle.forgotten.iter().for_each(|uid| memory.forget(*uid));
-    tree.check_outcome(bundle, &memory, &policy(&*task))?;
+    subject.check_outcome(&memory, &policy(&*task))?;
     check_revealed(on_ledger, bundle)?;
     Ok(equal)
 }
@@ -193,65 +238,74 @@ fn check_revealed(on_ledger: &OnLedger<'_>, bundle: &Bundle) -> Result<(), Box<D
     ))
 }
 
-/// The leaves with their digests, so that a difference can be shown to the ledger.
-struct Tree {
-    leaves: Vec<Leaf>,
-    digests: Vec<Digest>,
-    draws: Vec<DrawProof>,
+fn check_tree(tree: &Tree<'_>, commit: &EvidenceCommit) -> Result<(), Box<Difference>> {
+    let (root, count) = (tree.root(), tree.leaf_count());
+    if (root, count) == (commit.root, commit.leaf_count) {
+        return Ok(());
+    }
+    Err(Difference::at(
+        "the tree",
+        format!("{count} leaves under {root}"),
+        format!("{} leaves under {}, as committed", commit.leaf_count, commit.root),
+    ))
 }
 
-impl Tree {
-    fn of(context: &Context<'_>, bundle: &Bundle) -> Self {
-        let leaves = bundle.leaves(context);
-        Self {
-            digests: leaves.iter().map(Leaf::digest).collect(),
-            leaves,
-            draws: bundle.draws.clone(),
+/// Slots that were asked, and those owed.
+fn slots(tree: &Tree<'_>, context: &Context<'_>) -> (usize, usize) {
+    let owed = context.slot_count() as usize;
+    let slots = tree.leaves().iter().take(owed);
+    (slots.filter(|leaf| matches!(leaf, Leaf::Answer(_))).count(), owed)
+}
+
+/// A bundle that is recomputed, with what it is recomputed by.
+struct Subject<'a> {
+    context: &'a Context<'a>,
+    task: &'a dyn Task,
+    draws: &'a Draws,
+    bundle: &'a Bundle,
+    tree: &'a Tree<'a>,
+    before: Option<&'a Tree<'a>>,
+    committed: Committed<'a>,
+}
+
+impl Subject<'_> {
+    /// The difference, with the first forgery that shows it and that the ledger takes.
+    fn proven(
+        &self,
+        difference: Box<Difference>,
+        forgeries: impl IntoIterator<Item = Option<Forgery>>,
+    ) -> Box<Difference> {
+        let is_taken = |forgery: &Forgery| forgery::check(self.context, &self.committed, forgery).is_ok();
+        difference.proven_by(forgeries.into_iter().flatten().find(is_taken))
+    }
+
+    /// Whether the tempo begins with what the one before ended with. Who changed hands in between begins with nothing.
+    fn check_carried(&self, before: &Before<'_>) -> Result<(), Box<Difference>> {
+        if self.before.map(Tree::root) != Some(before.commit.root) {
+            let (line, found) = ("the evidence of the tempo before", "another");
+            return Err(Difference::at(line, found, "that which was committed to"));
         }
-    }
-
-    fn check(&self, commit: &EvidenceCommit) -> Result<(), Box<Difference>> {
-        let (root, count) = (merkle::root(&self.digests), self.leaves.len());
-        if (root, count) == (commit.root, commit.leaf_count as usize) {
-            return Ok(());
-        }
-        Err(Difference::at(
-            "the tree",
-            format!("{count} leaves under {root}"),
-            format!("{} leaves under {}, as committed", commit.leaf_count, commit.root),
-        ))
-    }
-
-    fn slots(&self, context: &Context<'_>) -> (usize, usize) {
-        let owed = context.slot_count() as usize;
-        let slots = self.leaves.iter().take(owed);
-        (slots.filter(|leaf| matches!(leaf, Leaf::Answer(_))).count(), owed)
-    }
-
-    fn open(&self, is_it: impl Fn(&Leaf) -> bool) -> Option<OpenedLeaf> {
-        let index = self.leaves.iter().position(is_it)?;
-        OpenedLeaf::open(&self.leaves, &self.digests, u32::try_from(index).ok()?)
-    }
-
-    fn open_answer(&self, of: &AnswerRecord) -> Option<OpenedLeaf> {
-        self.open(|leaf| is_answer(leaf, of))
-    }
-
-    fn open_item(&self, round: u32, item_index: u32) -> Option<OpenedLeaf> {
-        self.open(
-            |leaf| matches!(leaf, Leaf::Item(item) if (item.round, item.item_index) == (round, item_index)),
-        )
-    }
-
-    fn open_standing(&self, uid: Uid) -> Option<OpenedLeaf> {
-        self.open(|leaf| matches!(leaf, Leaf::Standing(standing) if standing.uid == uid))
+        let report = |uid| self.tree.trail_of(self.context, uid, None, self.before);
+        let (difference, report) = match self.bundle.breaks_off(before.bundle) {
+            None => return Ok(()),
+            Some(BreaksOff::FirstItem { found, expected }) => {
+                let any = self.bundle.standings.first();
+                let difference = Difference::at("the first item", found, expected);
+                (difference, any.and_then(|standing| report(standing.uid)))
+            }
+            Some(BreaksOff::Window { uid }) => {
+                let line = format!("uid {uid}: the window that is carried over");
+                (
+                    Difference::at(line, "another", "that of the tempo before"),
+                    report(uid),
+                )
+            }
+        };
+        Err(self.proven(difference, [report]))
     }
 
     fn check_answer(
         &self,
-        context: &Context<'_>,
-        draws: &Draws,
-        task: &dyn Task,
         round: &Round,
         answer: &AnswerRecord,
         equal: &mut Equal,
@@ -262,31 +316,39 @@ impl Tree {
             "round {}, item {}, uid {}",
             round.round, challenge.item_index, answer.uid
         );
-        // A path is as long to make as the tree is: it is made for a difference alone.
-        if let Some(Leaf::Answer(leaf)) = self.leaves.iter().find(|leaf| is_answer(leaf, answer))
-            && let Err(broken) = answer::check(context, draws, leaf)
-        {
-            let shown = (round.round as usize + 1).min(self.draws.len());
-            let forgery = self.open_answer(answer).map(|answer| Forgery::Answer {
-                answer,
-                draws: self.draws[..shown].to_vec(),
-            });
-            return Err(
-                Difference::at(format!("{line}: the answer"), broken, "a drawn and signed one")
-                    .proven_by(forgery),
-            );
-        }
-        let Some(output) = draws.output(round.round) else {
+        self.check_signed(round, answer, &line)?;
+        let Some(output) = self.draws.output(round.round) else {
             return Err(Difference::at(line, "no draw", "a draw of the round"));
         };
-        let item = task.item(Draw::new(output).item_seed(challenge.item_index));
+        let item = self.task.item(Draw::new(output).item_seed(challenge.item_index));
         if item.prompt != challenge.prompt {
-            return Err(Difference::at(
-                format!("{line}: the prompt"),
-                &challenge.prompt,
-                &item.prompt,
-            ));
+            let line = format!("{line}: the prompt");
+            return Err(Difference::at(line, &challenge.prompt, &item.prompt));
         }
+        self.check_judgement(&item, answer, &line, equal)
+    }
+
+    fn check_signed(&self, round: &Round, answer: &AnswerRecord, line: &str) -> Result<(), Box<Difference>> {
+        let leaf = self.tree.answer_leaf(answer);
+        let Some(Err(broken)) = leaf.map(|leaf| answer::check(self.context, self.draws, leaf)) else {
+            return Ok(());
+        };
+        let shown = (round.round as usize + 1).min(self.bundle.draws.len());
+        let forgery = self.tree.answer(answer).map(|answer| Forgery::Answer {
+            answer,
+            draws: self.bundle.draws[..shown].to_vec(),
+        });
+        let line = format!("{line}: the answer");
+        Err(Difference::at(line, broken, "a drawn and signed one").proven_by(forgery))
+    }
+
+    fn check_judgement(
+        &self,
+        item: &Item,
+        answer: &AnswerRecord,
+        line: &str,
+        equal: &mut Equal,
+    ) -> Result<(), Box<Difference>> {
         let Answer::Answered {
             text,
             tokens,
@@ -303,16 +365,16 @@ impl Tree {
             first_ms: *first_ms,
             total_ms: *total_ms,
         };
-        let expected_ppm = task.judge(&item, &given).score_ppm;
+        let expected_ppm = self.task.judge(item, &given).score_ppm;
         if answer.score_ppm == expected_ppm {
             equal.judged += 1;
             return Ok(());
         }
-        if task.model().is_some() && answer.score_ppm == 0 {
+        if self.task.model().is_some() && answer.score_ppm == 0 {
             equal.rejected += 1;
             return Ok(());
         }
-        let forgery = self.open_answer(answer).map(|answer| Forgery::Judgement {
+        let forgery = self.tree.answer(answer).map(|answer| Forgery::Judgement {
             answer,
             text: text.clone(),
         });
@@ -330,7 +392,7 @@ impl Tree {
                 "round {}, item {}, uid {}: the value among all answers",
                 challenge.round, challenge.item_index, found.uid
             );
-            let item = self.open_item(challenge.round, challenge.item_index);
+            let item = self.tree.item(challenge.round, challenge.item_index);
             let forgery = item.map(|item| Forgery::Values { item });
             let (found, expected) = (found.strength_ppm, expected.strength_ppm);
             return Err(Difference::at(line, found, expected).proven_by(forgery));
@@ -338,39 +400,61 @@ impl Tree {
         Ok(())
     }
 
-    fn check_outcome(
-        &self,
-        bundle: &Bundle,
-        memory: &Memory,
-        policy: &WeightPolicy,
-    ) -> Result<(), Box<Difference>> {
+    fn check_outcome(&self, memory: &Memory, policy: &WeightPolicy) -> Result<(), Box<Difference>> {
+        let bundle = self.bundle;
         let outcome = Outcome::of(memory, bundle.own_uid, policy)
             .map_err(|error| Difference::at("the weights", "some", error))?;
-        for (found, expected) in bundle.standings.iter().zip(&outcome.standings) {
-            if found != expected {
-                let line = format!("uid {}: the standing", expected.uid);
-                let standing = self.open_standing(found.uid);
-                let forgery = standing.map(|standing| Forgery::Standing { standing });
-                return Err(Difference::at(line, told(found), told(expected)).proven_by(forgery));
-            }
+        for (place, expected) in outcome.standings.iter().enumerate() {
+            self.check_standing(place, expected, &outcome.windows[place])?;
         }
         let (found, expected) = (bundle.standings.len(), outcome.standings.len());
         if found != expected {
             return Err(Difference::at("the standings", found, expected));
         }
-        self.check_row(bundle, &outcome)
+        self.check_row(&outcome)
     }
 
-    fn check_row(&self, bundle: &Bundle, outcome: &Outcome) -> Result<(), Box<Difference>> {
-        if bundle.row == outcome.row {
+    fn check_standing(
+        &self,
+        place: usize,
+        expected: &StandingLeaf,
+        window: &Window,
+    ) -> Result<(), Box<Difference>> {
+        let (Some(found), Some(shown)) = (self.bundle.standings.get(place), self.bundle.windows.get(place))
+        else {
+            let line = format!("uid {}: the standing", expected.uid);
+            return Err(Difference::at(line, "none", told(expected)));
+        };
+        if (found, shown) == (expected, window) {
+            return Ok(());
+        }
+        let (shown, window) = (worth(shown), worth(window));
+        let item = shown
+            .iter()
+            .find(|worth| !window.contains(worth))
+            .map(|worth| worth.item);
+        let standing = self.tree.standing(found.uid);
+        let by_itself = standing.map(|standing| Forgery::Standing {
+            standing,
+            window: shown,
+        });
+        let by_trail = self.tree.trail_of(self.context, found.uid, item, self.before);
+        let line = format!("uid {}: the standing", expected.uid);
+        let difference = Difference::at(line, told(found), told(expected));
+        Err(self.proven(difference, [by_itself, by_trail]))
+    }
+
+    fn check_row(&self, outcome: &Outcome) -> Result<(), Box<Difference>> {
+        let row = &self.bundle.row;
+        if *row == outcome.row {
             return Ok(());
         }
         let weight = |row: &[(Uid, u16)], uid| row.iter().find(|cell| cell.0 == uid).map_or(0, |cell| cell.1);
-        let mut uids: Vec<Uid> = bundle.row.iter().chain(&outcome.row).map(|cell| cell.0).collect();
+        let mut uids: Vec<Uid> = row.iter().chain(&outcome.row).map(|cell| cell.0).collect();
         uids.sort_unstable();
         let wrong = uids
             .into_iter()
-            .find(|uid| weight(&bundle.row, *uid) != weight(&outcome.row, *uid));
+            .find(|uid| weight(row, *uid) != weight(&outcome.row, *uid));
         let Some(uid) = wrong else {
             return Err(Difference::at(
                 "the weights",
@@ -378,34 +462,30 @@ impl Tree {
                 "uids ascending",
             ));
         };
-        let best = bundle.standings.iter().max_by_key(|standing| standing.pay);
-        let forgery = (|| {
-            Some(Forgery::Weight {
-                weights: self.open(|leaf| matches!(leaf, Leaf::Weights(_)))?,
-                best: self.open_standing(best?.uid)?,
-                standing: self.open_standing(uid)?,
-            })
-        })();
-        let (found, expected) = (weight(&bundle.row, uid), weight(&outcome.row, uid));
-        Err(Difference::at(format!("uid {uid}: the weight"), found, expected).proven_by(forgery))
+        let (found, expected) = (weight(row, uid), weight(&outcome.row, uid));
+        let difference = Difference::at(format!("uid {uid}: the weight"), found, expected);
+        let by_trail = self.tree.trail_of(self.context, uid, None, self.before);
+        Err(self.proven(difference, [self.weight_report(uid), by_trail]))
     }
-}
 
-/// Whether a leaf is that of this answer.
-fn is_answer(leaf: &Leaf, of: &AnswerRecord) -> bool {
-    let challenge = of.challenge.message();
-    let Leaf::Answer(leaf) = leaf else { return false };
-    (leaf.header.round, leaf.header.item_index, leaf.uid) == (challenge.round, challenge.item_index, of.uid)
+    /// Shows the weight of a UID beside that of the largest pay.
+    fn weight_report(&self, uid: Uid) -> Option<Forgery> {
+        let best = self.bundle.standings.iter().max_by_key(|standing| standing.pay)?;
+        Some(Forgery::Weight {
+            weights: self.tree.weights()?,
+            best: self.tree.standing(best.uid)?,
+            standing: self.tree.standing(uid)?,
+        })
+    }
 }
 
 fn told(standing: &StandingLeaf) -> String {
     let StandingLeaf {
-        window,
+        item_count,
         rating_ppm,
         voices,
         pay,
         ..
     } = standing;
-    let answers = window.len();
-    format!("{answers} answers, rating {rating_ppm} ppm, {voices} voices, pay {pay}")
+    format!("{item_count} answers, rating {rating_ppm} ppm, {voices} voices, pay {pay}")
 }

@@ -7,9 +7,64 @@
 //! Slot k is place `k mod m` of round `k / m`, where m miners are owed in each round. It is leaf k of the tree.
 
 use agon_protocol::id::{Digest, Uid};
+use agon_protocol::message::EvidenceOpening;
 use agon_scoring::draw::{Candidate, Draw};
 
+use crate::Context;
+
 const CONTEXT_PICKS: &str = "agon.evidence.v1 picks";
+const CONTEXT_TRAILS: &str = "agon.evidence.v1 trails";
+
+/// Trails that are picked of each validator's evidence: a cabal that forges what a fifth of the weight rests on is
+/// found by them alone in more than half of the tempos, and they take less room in an opening than its slots.
+pub const TRAILS: usize = EvidenceOpening::TRAILS_MAX;
+
+/// What is asked for of a validator's evidence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Picks {
+    /// The slots, ascending.
+    pub slots: Vec<u32>,
+    /// Where the trails start.
+    pub trails: Vec<TrailPick>,
+}
+
+impl Picks {
+    /// What the beacon of the tempo after picks of the evidence under `root`: `openings` slots, and the trails.
+    #[must_use]
+    pub fn of(context: &Context<'_>, beacon: Digest, root: Digest, openings: u32) -> Self {
+        Self {
+            slots: picks(beacon, root, context.slot_count(), openings),
+            trails: trails(beacon, root),
+        }
+    }
+}
+
+/// Two random numbers that lead a trail from the weights to an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TrailPick {
+    /// Picks the standing.
+    pub standing: u64,
+    /// Picks one of the tempo's answers in its window.
+    pub answer: u64,
+}
+
+/// Where the trails start. The remainders that are taken of these numbers are all equally likely, but for less than
+/// one part in 2^40.
+#[must_use]
+pub fn trails(beacon: Digest, root: Digest) -> Vec<TrailPick> {
+    let key = blake3::derive_key(CONTEXT_TRAILS, &[beacon.0, root.0].concat());
+    let mut numbers = blake3::Hasher::new_keyed(&key).finalize_xof();
+    let mut number = || {
+        let mut bytes = [0; 8];
+        numbers.fill(&mut bytes);
+        u64::from_le_bytes(bytes)
+    };
+    let pick = |_| TrailPick {
+        standing: number(),
+        answer: number(),
+    };
+    (0..TRAILS).map(pick).collect()
+}
 
 /// The miners of each round, in the order drawn: `count` of `candidates` for each VRF output, all of them when there
 /// are no more.
@@ -93,5 +148,18 @@ mod tests {
         assert_ne!(picked, picks(Digest([3; 32]), Digest([2; 32]), 256, 16));
         assert_ne!(picked, picks(Digest([1; 32]), Digest([3; 32]), 256, 16));
         assert_eq!(picks(Digest([1; 32]), Digest([2; 32]), 3, 16), [0, 1, 2]);
+    }
+
+    #[test]
+    fn trails_differ_from_each_other_and_by_beacon_and_root() {
+        let picked = trails(Digest([1; 32]), Digest([2; 32]));
+        assert_eq!(picked.len(), TRAILS);
+        let numbers = picked.iter().flat_map(|pick| [pick.standing, pick.answer]);
+        assert_eq!(
+            numbers.collect::<std::collections::BTreeSet<_>>().len(),
+            2 * TRAILS
+        );
+        assert_ne!(picked, trails(Digest([3; 32]), Digest([2; 32])));
+        assert_ne!(picked, trails(Digest([1; 32]), Digest([3; 32])));
     }
 }

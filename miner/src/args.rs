@@ -115,6 +115,9 @@ pub struct MinerArgs {
     /// Folder of the miner's own state [default: miner-NETUID-HOTKEY beside the wallets]
     #[arg(long, value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
+    /// Do not contest failures that validators claim in their evidence; each contest costs a fee
+    #[arg(long)]
+    pub no_contest: bool,
     /// Metrics.
     #[command(flatten)]
     pub metrics: MetricsFlags,
@@ -220,6 +223,7 @@ impl MinerArgs {
             announce: self.announce,
             at_once: self.at_once.unwrap_or(SLOTS),
             state_dir: Some(state_dir),
+            contests: !self.no_contest,
         })
     }
 }

@@ -4,6 +4,8 @@
 //! | --- | --- |
 //! | [`admission`] | decides which challenges are answered |
 //! | [`replay`] | remembers used nonces, across restarts |
+//! | [`receipts`] | keeps what was signed, across restarts |
+//! | [`contest`] | answers failures that validators claim with it |
 //! | [`traces`] | codes of the newest answers, for audits |
 //! | [`serve`] | the gRPC service: gates, streaming, receipts |
 //! | [`sessions`] | keys of a tempo by which validators ask without saying who they are |
@@ -25,12 +27,14 @@ pub mod admission;
 pub mod announce;
 pub mod args;
 pub mod backend;
+pub mod contest;
 pub mod digests;
 pub mod doctor;
 pub mod fit;
 pub mod follow;
 pub mod hub;
 pub mod models;
+pub mod receipts;
 pub mod replay;
 pub mod serve;
 pub mod sessions;
@@ -39,7 +43,7 @@ pub mod traces;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use agon_ledger_client::follow::Follower;
@@ -58,7 +62,9 @@ use tracing::{info, warn};
 
 use crate::admission::Admission;
 use crate::backend::Backend;
+use crate::contest::Contester;
 use crate::models::Models;
+use crate::receipts::{Receipts, ReceiptsError};
 use crate::replay::{Replay, ReplayError};
 use crate::serve::Service;
 
@@ -89,6 +95,8 @@ pub struct Config {
     pub at_once: u16,
     /// Folder of the miner's own state; none keeps it in memory.
     pub state_dir: Option<PathBuf>,
+    /// Whether failures that validators claim are contested.
+    pub contests: bool,
 }
 
 /// Where clock and transport come from.
@@ -124,6 +132,9 @@ pub enum RunError {
     /// The replay store cannot be used.
     #[error(transparent)]
     Replay(#[from] ReplayError),
+    /// The receipts cannot be kept.
+    #[error(transparent)]
+    Receipts(#[from] ReceiptsError),
     /// A part of the miner failed, and the miner ended with it.
     #[error(transparent)]
     Task(#[from] TaskFailed),
@@ -160,6 +171,10 @@ pub const METRICS: &[Metric] = &[
     Metric::counter(
         "agon_miner_reloads_total",
         "Times that models were looked at again, by outcome: changed, same or failed",
+    ),
+    Metric::counter(
+        "agon_miner_contests_total",
+        "Validators whose evidence was looked at, by outcome: none, contested, refused or unavailable",
     ),
     Metric::histogram(
         "agon_miner_answer_seconds",
@@ -216,6 +231,15 @@ pub async fn run<B: Backend>(
 
     let follower = Follower::new(client.clone(), config.netuid);
     let (views, snapshots) = (follower.views(), watch::Sender::new(None));
+    let receipts = Arc::new(Mutex::new(open_receipts(&config)?));
+    let contester = config.contests.then(|| Contester {
+        client: client.clone(),
+        net: world.net.clone(),
+        pair: config.pair.clone(),
+        genesis,
+        netuid: config.netuid,
+        receipts: Arc::clone(&receipts),
+    });
     let service = Service {
         admission: Admission {
             genesis,
@@ -226,6 +250,7 @@ pub async fn run<B: Backend>(
         budget: tokio::sync::Mutex::default(),
         replay: Mutex::new(open_replay(&config, world.clock.now_ms())?),
         traces: Mutex::default(),
+        receipts,
         models: models.clone(),
         known: incoming.known(),
         clock: world.clock,
@@ -244,6 +269,9 @@ pub async fn run<B: Backend>(
         ),
     );
     tasks.spawn("metrics", models.clone().keep_told(shutdown.clone()));
+    if let Some(contester) = contester {
+        tasks.spawn("contester", contester.run(views.clone(), shutdown.clone()));
+    }
     let who = (config.pair, config.netuid, axon);
     let announcer = announce::keep_announced(client, who, models, views, shutdown.clone());
     tasks.spawn("announcer", announcer);
@@ -283,6 +311,13 @@ fn open_replay(config: &Config, now_ms: u64) -> Result<Replay, ReplayError> {
     match &config.state_dir {
         Some(dir) => Replay::open(dir, now_ms),
         None => Ok(Replay::in_memory()),
+    }
+}
+
+fn open_receipts(config: &Config) -> Result<Receipts, ReceiptsError> {
+    match &config.state_dir {
+        Some(dir) => Receipts::open(dir),
+        None => Ok(Receipts::default()),
     }
 }
 

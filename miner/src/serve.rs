@@ -36,6 +36,7 @@ use tracing::{debug, warn};
 use crate::admission::{Admission, Refusal, SubnetSnapshot};
 use crate::backend::{Backend, BackendError, MadeOf, Part, Parts, Prompt};
 use crate::models::Models;
+use crate::receipts::Receipts;
 use crate::replay::Replay;
 use crate::sessions::Budget;
 use crate::traces::Traces;
@@ -73,6 +74,8 @@ pub struct Service<B> {
     pub replay: Mutex<Replay>,
     /// Codes of the newest answers.
     pub traces: Mutex<Traces>,
+    /// What was signed for the newest tempos.
+    pub receipts: Arc<Mutex<Receipts>>,
     /// What makes the answers.
     pub models: Models<B>,
     /// Whose connections may take the places that are kept: learns who was admitted.
@@ -382,6 +385,7 @@ impl<B: Backend> Answer<B> {
         let MadeOf { tokens, codes } = end.made_of;
         // Kept before the receipt is out, so that whoever has it can ask.
         self.keep(codes);
+        self.keep_receipt(&receipt);
         let tokens = reply(WirePart::Tokens(Tokens { ids: tokens }));
         let receipt = reply(WirePart::Receipt(SignedReceipt::from(&receipt)));
         sender.send(Ok(tokens)).await.is_ok() && sender.send(Ok(receipt)).await.is_ok()
@@ -390,6 +394,16 @@ impl<B: Backend> Answer<B> {
     fn keep(&self, codes: Vec<agon_protocol::message::Code>) {
         let mut traces = self.service.traces.lock().unwrap_or_else(PoisonError::into_inner);
         traces.keep(self.challenge.digest(), codes);
+    }
+
+    fn keep_receipt(&self, receipt: &Signed<Receipt>) {
+        let challenge = self.challenge.message();
+        let mut receipts = self
+            .service
+            .receipts
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        receipts.keep(challenge.tempo, challenge.sender, receipt);
     }
 
     fn deadline_ms(&self) -> u64 {

@@ -13,7 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::amount::Amount;
 use crate::codec;
 use crate::id::{Account, BlockNumber, Coldkey, ConsensusKey, Digest, Hotkey, Netuid, Uid};
-use crate::message::{Equivocation, EvidenceOpening, Forgery, Message, Transaction, WeightsCommit};
+use crate::message::{Contest, Equivocation, EvidenceOpening, Forgery, Message, Transaction, WeightsCommit};
 use crate::sign::{DrawProof, Signature};
 use crate::timelock::{PulseSignature, SealedWeights};
 
@@ -154,6 +154,7 @@ macro_rules! as_hex_of_bytes {
 
 as_hex_of_bytes!(
     DrawProof: DRAW_PROOF_BYTES,
+    Contest: Transaction::BYTES_MAX,
     Equivocation: EQUIVOCATION_BYTES_MAX,
     EvidenceOpening: Transaction::BYTES_MAX,
     Forgery: Transaction::BYTES_MAX

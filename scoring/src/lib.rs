@@ -10,11 +10,13 @@
 //! - [`capacity`]: answers to simultaneous bursts to the work that a UID has proven.
 //! - [`weights`]: ratings, and work where the task is about it, to `u16` weights.
 //! - [`verify`]: distances from a reference model to doubt about who answered.
+//! - [`contest`]: what a validator says of a miner that others see otherwise.
 //! - [`dispute`]: who measures again when a miner is accused, and who is right.
 //! - [`epoch`]: weights and stake to consensus, incentive, dividends and emission.
 
 pub mod capacity;
 pub mod compare;
+pub mod contest;
 pub mod dispute;
 pub mod draw;
 pub mod epoch;

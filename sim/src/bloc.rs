@@ -1,7 +1,12 @@
 //! Validators of which some follow a leader, and what becomes of those once their weights are shown to be forged.
 
+use std::ops::Range;
+
+use agon_evidence::coverage::{Account, coverage};
+use agon_evidence::opening::Shown;
+
 use crate::epochs::{Epochs, FULL_PPM, Paid};
-use crate::evidence::{Conduct, coverage_of};
+use crate::evidence::{Conduct, accounts_of, is_found_by_itself};
 use crate::random::Random;
 use crate::stakes::{StakeTable, base_units};
 
@@ -12,15 +17,13 @@ pub const SLASH: f64 = 0.1;
 /// Share of requests that a miner fails of whoever asks.
 pub const MINERS_FAIL: f64 = 0.01;
 
-/// Why a row that is not the one in its validator's evidence counts.
-pub const ROW_UNTIED: &str = "the ledger compares the leaves of evidence with each other and not with the row that was \
-                              revealed: `agon audit` names the difference, no rule punishes it";
-
 /// How a row comes not to be what was measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Falsehood {
     /// The evidence says the same, in a step that does not follow and that anyone can repeat.
     InEvidence,
+    /// The same, in evidence that the validator lets nobody fetch: it is found by what it has to open.
+    Unseen,
     /// The evidence is true, and another row is revealed.
     BesidesEvidence,
     /// The evidence follows, since the validator helped its miners to what they were measured by.
@@ -28,17 +31,12 @@ pub enum Falsehood {
 }
 
 impl Falsehood {
-    /// Whether it can be shown to the ledger.
-    #[must_use]
-    pub fn can_be_shown(self) -> bool {
-        self == Self::InEvidence
-    }
-
     /// Its name in labels.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::InEvidence => "forged in the evidence",
+            Self::Unseen => "forged in evidence that nobody can fetch",
             Self::BesidesEvidence => "another row than in the evidence",
             Self::InAnswers => "miners are told the answers",
         }
@@ -101,11 +99,11 @@ impl Bloc {
         self.honest..self.count()
     }
 
-    /// Which validators' rows can be shown to be forged, when the bloc's are false in this way.
+    /// In which way each validator's row is false, when the bloc's are false in this way.
     #[must_use]
-    pub fn forged(&self, falsehood: Falsehood) -> Vec<bool> {
-        let is_shown = |index| self.members().contains(&index) && falsehood.can_be_shown();
-        (0..self.count()).map(is_shown).collect()
+    pub fn falsehoods(&self, falsehood: Falsehood) -> Vec<Option<Falsehood>> {
+        let of = |index| self.members().contains(&index).then_some(falsehood);
+        (0..self.count()).map(of).collect()
     }
 
     /// Stake of each, in base units.
@@ -128,10 +126,21 @@ impl Bloc {
 /// A forged row is shown to the ledger while it waits for its epoch: evidence is committed one tempo before the epoch
 /// that pays for it. The row goes, the permit is gone for `TEMPOS_BARRED` tempos, coverage is 0 and a share of the
 /// stake is lost. Then the validator is back, and may forge again.
+///
+/// Evidence that nobody can fetch is found in the tempos in which the beacon picks something of what is forged, by the
+/// picks that the ledger makes; then the same follows.
+///
+/// A row that is not the one in the evidence does not count: the newest that the evidence showed stands in its place, and
+/// the validator is not paid. What a row says of a miner that posted its receipt against the failure that the evidence
+/// claims is filled in by the function that the ledger uses.
 #[derive(Clone, Debug)]
 pub struct Court {
     epochs: Epochs,
     barred: Vec<u32>,
+    /// The newest row of each validator that its evidence showed.
+    backed: Vec<Vec<f64>>,
+    /// Miners whose answers are forged in evidence that nobody can fetch.
+    forged: Range<usize>,
     /// Forgeries that were shown, for each validator.
     pub shown: Vec<u32>,
 }
@@ -144,37 +153,78 @@ impl Court {
         Self {
             epochs,
             barred: vec![0; count],
+            backed: vec![Vec::new(); count],
+            forged: 0..0,
             shown: vec![0; count],
         }
     }
 
-    /// Runs an epoch in which the validators of `forged` hand in rows that do not follow from their evidence.
+    /// The same, where evidence that nobody can fetch forges the answers of these miners.
+    #[must_use]
+    pub fn forging(self, forged: Range<usize>) -> Self {
+        Self { forged, ..self }
+    }
+
+    /// Runs an epoch in which the validators hand in rows that are false in these ways, and miners contest what is
+    /// claimed of them as [`contests`] has it.
     #[must_use]
     pub fn step(
         &mut self,
         rows: &[Vec<f64>],
         conducts: &[Conduct],
-        forged: &[bool],
+        falsehoods: &[Option<Falsehood>],
         random: &mut Random,
     ) -> Paid {
         let miner_count = rows.first().map_or(0, Vec::len);
-        let mut coverage = coverage_of(conducts, &vec![MINERS_FAIL; miner_count], random);
+        let accounts = accounts_of(conducts, &vec![MINERS_FAIL; miner_count], random);
+        let mut coverage = coverage(&accounts);
         let mut rows = rows.to_vec();
-        for validator in 0..rows.len() {
-            if forged[validator] && self.barred[validator] == 0 {
-                self.barred[validator] = TEMPOS_BARRED;
-                self.shown[validator] += 1;
+        for (validator, row) in rows.iter_mut().enumerate() {
+            let is_free = self.barred[validator] == 0;
+            let is_shown = match falsehoods[validator] {
+                Some(Falsehood::InEvidence) => is_free,
+                Some(Falsehood::Unseen) => is_free && is_found_by_itself(row, &self.forged, random),
+                _ => false,
+            };
+            match falsehoods[validator] {
+                _ if is_shown => {
+                    self.barred[validator] = TEMPOS_BARRED;
+                    self.shown[validator] += 1;
+                }
+                Some(Falsehood::BesidesEvidence) => {
+                    row.clone_from(&self.backed[validator]);
+                    coverage[validator] = 0;
+                }
+                _ => self.backed[validator].clone_from(row),
             }
             let is_barred = self.barred[validator] > 0;
             self.epochs.permit(validator, !is_barred);
             if is_barred {
                 self.barred[validator] -= 1;
-                rows[validator].clear();
+                row.clear();
                 coverage[validator] = 0;
             }
         }
-        self.epochs.step_covered(&rows, &coverage)
+        self.epochs
+            .step_contested(&rows, &coverage, &contests(conducts, &accounts))
     }
+}
+
+/// Pairs of a validator and a miner whose failure is contested, both by their indices: an accused miner contests every
+/// failure that it did not have and that it finds in evidence, and what picked slots show is contested by itself.
+fn contests(conducts: &[Conduct], accounts: &[Account]) -> Vec<(usize, usize)> {
+    let mut contested = Vec::new();
+    for (validator, (conduct, account)) in conducts.iter().zip(accounts).enumerate() {
+        if let Conduct::Accuses(accused) = conduct {
+            contested.extend(accused.iter().map(|miner| (validator, *miner)));
+        }
+        for shown in &account.shown {
+            if let Shown::Failed(miner) = shown {
+                contested.push((validator, usize::from(miner.0)));
+            }
+        }
+    }
+    contested
 }
 
 /// Full coverage for everybody: the rules of a subnet without evidence.
@@ -216,7 +266,7 @@ mod tests {
     fn a_forged_row_neither_counts_nor_earns_whatever_the_stake_behind_it() {
         let bloc = Bloc::new(4, 0.75);
         let mut court = Court::new(Epochs::new(&bloc.stakes(), 2, Defence::On));
-        let forged: Vec<bool> = (0..4).map(|index| index >= bloc.honest).collect();
+        let forged = bloc.falsehoods(Falsehood::InEvidence);
         let mut rows = vec![vec![1.0, 1.0]; 1];
         rows.extend(vec![vec![0.0, 1.0]; 3]);
         let mut random = Random::new("court", 1);
@@ -226,5 +276,27 @@ mod tests {
             assert!((paid.miners[0] - paid.miners[1]).abs() < 1e-6, "{paid:?}");
         }
         assert_eq!(court.shown, [0, 3, 3, 3], "in the first, third and fifth epoch");
+    }
+
+    #[test]
+    fn a_row_beside_the_evidence_leaves_the_one_before_and_earns_nothing() {
+        let bloc = Bloc::new(4, 0.75);
+        let mut court = Court::new(Epochs::new(&bloc.stakes(), 2, Defence::On));
+        let (fair, lifted) = (vec![1.0, 1.0], vec![0.0, 1.0]);
+        let conducts = vec![Conduct::Honest; 4];
+        let mut random = Random::new("court", 1);
+        let mut step = |rows: &[Vec<f64>], falsehoods: &[Option<Falsehood>]| {
+            court.step(rows, &conducts, falsehoods, &mut random)
+        };
+        let _ = step(&vec![fair.clone(); 4], &[None; 4]);
+        let rows = [fair, lifted.clone(), lifted.clone(), lifted];
+        let paid = step(&rows, &bloc.falsehoods(Falsehood::BesidesEvidence));
+        assert_eq!(paid.validators_in(bloc.members()), 0.0);
+        assert!((paid.miners[0] - paid.miners[1]).abs() < 1e-6, "{paid:?}");
+        let paid = step(&rows, &[None; 4]);
+        assert!(
+            paid.miners[1] > 2.0 * paid.miners[0],
+            "it counts where it is shown: {paid:?}"
+        );
     }
 }

@@ -12,6 +12,7 @@
 use agon_ledger_state::{COVERAGE_FULL_PPM, ParameterId, apportion, covered};
 use agon_protocol::amount::Amount;
 use agon_protocol::message::Preset;
+use agon_scoring::contest::fill;
 use agon_scoring::epoch::{EpochInputs, EpochOutputs, run};
 
 use crate::attack::Defence;
@@ -111,7 +112,19 @@ impl Epochs {
     /// As [`Epochs::step`], with each validator's coverage in parts per million.
     #[must_use]
     pub fn step_covered(&mut self, rows: &[Vec<f64>], coverage_ppm: &[u32]) -> Paid {
-        let outputs = self.run(rows);
+        self.step_contested(rows, coverage_ppm, &[])
+    }
+
+    /// As [`Epochs::step_covered`], where miners contest what validators say of them: pairs of a validator and a miner by
+    /// their indices.
+    #[must_use]
+    pub fn step_contested(
+        &mut self,
+        rows: &[Vec<f64>],
+        coverage_ppm: &[u32],
+        contested: &[(usize, usize)],
+    ) -> Paid {
+        let outputs = self.run(rows, contested);
         self.inputs.bonds.clone_from(&outputs.bonds);
         self.inputs.last_mechanism_step_block = self.inputs.block;
         self.inputs.block += self.inputs.tempo;
@@ -122,15 +135,18 @@ impl Epochs {
     /// What the consensus on each miner would be, without running the epoch: anybody who sees all rows can know it.
     #[must_use]
     pub fn consensus(&mut self, rows: &[Vec<f64>]) -> Vec<f64> {
-        let outputs = self.run(rows);
+        let outputs = self.run(rows, &[]);
         let miners = &outputs.consensus[self.validator_count..];
         miners.iter().map(|share| f64::from(*share)).collect()
     }
 
-    fn run(&mut self, rows: &[Vec<f64>]) -> EpochOutputs {
+    fn run(&mut self, rows: &[Vec<f64>], contested: &[(usize, usize)]) -> EpochOutputs {
         for (uid, row) in rows.iter().enumerate() {
             self.inputs.weights[uid] = upscaled(row, self.validator_count);
         }
+        let uids = |(validator, miner): &(usize, usize)| (uid(*validator), uid(self.validator_count + miner));
+        let contested = contested.iter().map(uids).collect();
+        self.inputs.weights = fill(&self.inputs.weights, &self.inputs.stake, &contested);
         run(&self.inputs).expect("lists have one length and rows ascend")
     }
 
@@ -171,11 +187,17 @@ pub fn upscaled(row: &[f64], first_uid: usize) -> Vec<(u16, u16)> {
         return Vec::new();
     }
     let cell = |(miner, weight): (usize, &f64)| {
-        let uid = u16::try_from(first_uid + miner).expect("a subnet has at most 4096 UIDs");
-        (uid, (weight / largest * f64::from(u16::MAX)).round() as u16)
+        (
+            uid(first_uid + miner),
+            (weight / largest * f64::from(u16::MAX)).round() as u16,
+        )
     };
     let cells = row.iter().enumerate().map(cell);
     cells.filter(|(_, weight)| *weight > 0).collect()
+}
+
+fn uid(index: usize) -> u16 {
+    u16::try_from(index).expect("a subnet has at most 4096 UIDs")
 }
 
 #[cfg(test)]

@@ -3,21 +3,20 @@
 //! Evidence is real: draws and receipts are signed, leaves are under a root, and the ledger picks, checks and counts.
 //! Modelled is what each validator does about the slots that it owes ([`Conduct`]).
 
-use agon_evidence::slots::picks;
+use agon_evidence::bundle::Bundle;
+use agon_evidence::fold::Memory;
+use agon_evidence::slots::Picks;
+use agon_evidence::tree::Tree;
 use agon_ledger_state::EpochRecord;
 use agon_protocol::id::Digest;
 use agon_protocol::id::Uid;
-use agon_protocol::merkle;
-use agon_protocol::message::{
-    AnswerResult, Axon, AxonModel, Call, EvidenceCommit, EvidenceOpening, Failure, Leaf, OpenedLeaf,
-    SubnetView, Weights,
-};
-use agon_protocol::session::SessionInput;
+use agon_protocol::message::{Axon, AxonModel, Call, EvidenceCommit, SubnetView, Weights};
+use agon_protocol::session::{Session, SessionInput};
 
 use crate::epochs::FULL_PPM;
 use crate::evidence::Conduct;
 use crate::ledger::{Actor, Ledger, SUBNET, commit, register, reveal, stake, units, weights};
-use crate::work::Tempo;
+use crate::work::{Answering, Tempo};
 
 /// A subnet of validators and miners.
 #[derive(Clone, Debug)]
@@ -29,6 +28,7 @@ pub struct Field {
     /// Hold the UIDs after.
     pub miners: Vec<Actor>,
     rows: Vec<Weights>,
+    made: Vec<Vec<(u16, u16)>>,
     /// What each validator committed to of the tempo before.
     evidence: Vec<Option<Committed>>,
 }
@@ -37,9 +37,12 @@ pub struct Field {
 #[derive(Clone, Debug)]
 struct Committed {
     tempo: Tempo,
-    leaves: Vec<Leaf>,
-    digests: Vec<Digest>,
+    bundle: Bundle,
     commit: EvidenceCommit,
+    /// What the validator remembers after it.
+    memory: Memory,
+    /// The tempo before and its evidence, where there is some.
+    before: Option<(Tempo, Bundle)>,
 }
 
 impl Field {
@@ -68,6 +71,7 @@ impl Field {
             validators: validators.to_vec(),
             miners: miners.to_vec(),
             rows: Vec::new(),
+            made: Vec::new(),
             evidence: Vec::new(),
         }
     }
@@ -86,14 +90,45 @@ impl Field {
     }
 
     /// As [`Field::tempo`], and each validator opens its evidence of the tempo before and commits to that of this one.
+    ///
+    /// Miners answer each validator so that its evidence gives about the row that is asked for; that row is then the
+    /// one it commits to ([`Field::rows`]). Who has no evidence commits to the row that is asked for.
     pub fn tempo_with_evidence(
         &mut self,
         rows: &[Vec<(u16, u16)>],
         conducts: &[Conduct],
     ) -> Option<EpochRecord> {
-        self.submit_rows(rows);
-        self.submit_evidence(conducts);
+        self.tempo_beside_evidence(rows, rows, conducts)
+    }
+
+    /// As [`Field::tempo_with_evidence`], where the evidence gives about the rows of `shown`, and who is asked for
+    /// another row commits to that.
+    pub fn tempo_beside_evidence(
+        &mut self,
+        rows: &[Vec<(u16, u16)>],
+        shown: &[Vec<(u16, u16)>],
+        conducts: &[Conduct],
+    ) -> Option<EpochRecord> {
+        let openings = self.make_evidence(shown, conducts);
+        let made = rows.iter().zip(shown).zip(&self.evidence);
+        let rows: Vec<Vec<(u16, u16)>> = made
+            .map(|((row, shown), evidence)| match evidence {
+                Some(evidence) if row == shown && !evidence.bundle.row.is_empty() => {
+                    plain(&evidence.bundle.row)
+                }
+                _ => row.clone(),
+            })
+            .collect();
+        self.submit_rows(&rows);
+        self.made = rows;
+        self.submit_evidence(openings);
         self.ledger.close_tempo()
+    }
+
+    /// The rows that validators committed to in the tempo before the running one.
+    #[must_use]
+    pub fn rows(&self) -> &[Vec<(u16, u16)>] {
+        &self.made
     }
 
     fn submit_rows(&mut self, rows: &[Vec<(u16, u16)>]) {
@@ -107,17 +142,27 @@ impl Field {
         }
     }
 
-    fn submit_evidence(&mut self, conducts: &[Conduct]) {
+    /// Makes the evidence of this tempo, and gives the calls that open that of the one before.
+    fn make_evidence(&mut self, shown: &[Vec<(u16, u16)>], conducts: &[Conduct]) -> Vec<Option<Call>> {
         let subnet = self.ledger.subnet();
-        for (actor, committed) in self.validators.iter().zip(&self.evidence) {
-            if let Some(committed) = committed {
-                self.ledger.submit(&actor.hotkey, opening(committed, &subnet));
+        let committed = self.evidence.iter().map(Option::as_ref);
+        let openings = committed
+            .map(|committed| committed.map(|it| opening(it, &subnet)))
+            .collect();
+        let mut before = std::mem::take(&mut self.evidence).into_iter();
+        let made = self.validators.iter().zip(shown.iter().zip(conducts));
+        self.evidence = made
+            .map(|(actor, asked)| self.work(&subnet, actor, asked, before.next().flatten()))
+            .collect();
+        openings
+    }
+
+    fn submit_evidence(&mut self, openings: Vec<Option<Call>>) {
+        for (actor, opening) in self.validators.iter().zip(openings) {
+            if let Some(opening) = opening {
+                self.ledger.submit(&actor.hotkey, opening);
             }
         }
-        let made = self.validators.iter().zip(conducts);
-        self.evidence = made
-            .map(|(actor, conduct)| self.work(&subnet, actor, conduct))
-            .collect();
         for (actor, committed) in self.validators.iter().zip(&self.evidence) {
             if let Some(committed) = committed {
                 let call = Call::CommitEvidence {
@@ -130,44 +175,63 @@ impl Field {
     }
 
     /// A validator's evidence of the running tempo; `None` when it makes none.
-    fn work(&self, subnet: &SubnetView, validator: &Actor, conduct: &Conduct) -> Option<Committed> {
+    fn work(
+        &self,
+        subnet: &SubnetView,
+        validator: &Actor,
+        (row, conduct): (&Vec<(u16, u16)>, &Conduct),
+        before: Option<Committed>,
+    ) -> Option<Committed> {
         let first = u16::try_from(self.validators.len()).expect("few UIDs");
         let miners: Vec<(Uid, Actor)> = (first..).map(Uid).zip(self.miners.iter().cloned()).collect();
         let owed = ["evidence_rounds", "evidence_miners"].map(|name| parameter(subnet, name));
         let of = (self.ledger.state().genesis_digest(), subnet.tempo, subnet.beacon);
-        let session = (parameter(subnet, "evidence_sessions") == 1).then(|| {
-            validator.hotkey.session(&SessionInput {
-                genesis: of.0,
-                netuid: SUBNET,
-                tempo: of.1,
-            })
-        });
+        let session = session_of(validator, subnet, of.0);
         let asker = session
             .as_ref()
             .map_or(&validator.hotkey, |session| &session.pair);
-        let tempo = Tempo::draw(
-            of,
-            (validator.hotkey.hotkey(), asker),
-            &miners,
-            (owed[0], owed[1]),
-        );
-        let (leaves, claimed_ppm) = leaves(&tempo, conduct, first)?;
-        let digests: Vec<Digest> = leaves.iter().map(Leaf::digest).collect();
+        let keys = (validator.hotkey.hotkey(), asker);
+        let tempo = Tempo::draw(of, keys, &miners, (owed[0], owed[1]));
+        let (rounds, claimed_ppm) = asked(conduct, owed[0])?;
+        let fails = |uid: &Uid| match conduct {
+            Conduct::Idle => true,
+            Conduct::Accuses(accused) | Conduct::AccusesUnseen(accused) => {
+                accused.contains(&usize::from(uid.0 - first))
+            }
+            Conduct::Honest | Conduct::Part(_) | Conduct::Silent => false,
+        };
+        let uids = || miners.iter().map(|(uid, _)| *uid);
+        let answering = Answering {
+            fails: uids().filter(fails).collect(),
+            shares: uids().map(|uid| (uid, share_for(row, uid))).collect(),
+        };
+        let carried = before
+            .as_ref()
+            .map(|before| before.memory.clone())
+            .unwrap_or_default();
+        let (bundle, memory) = tempo.evidence(&carried, rounds, &answering);
         let commit = EvidenceCommit {
-            tempo: subnet.tempo,
-            root: merkle::root(&digests),
-            leaf_count: u32::try_from(leaves.len()).expect("at most 64 rounds of 256"),
             claimed_ppm,
-            served_at: None,
-            session: session.map(|session| session.proof),
+            ..bundle.commit(&tempo.context(), None, session.map(|session| session.proof))
         };
         Some(Committed {
             tempo,
-            leaves,
-            digests,
+            bundle,
             commit,
+            memory,
+            before: before.map(|before| (before.tempo, before.bundle)),
         })
     }
+}
+
+/// The session by which a validator asks in the running tempo, where it is asked so.
+fn session_of(validator: &Actor, subnet: &SubnetView, genesis: Digest) -> Option<Session> {
+    let input = SessionInput {
+        genesis,
+        netuid: SUBNET,
+        tempo: subnet.tempo,
+    };
+    (parameter(subnet, "evidence_sessions") == 1).then(|| validator.hotkey.session(&input))
 }
 
 fn parameter(subnet: &SubnetView, name: &str) -> u32 {
@@ -175,55 +239,50 @@ fn parameter(subnet: &SubnetView, name: &str) -> u32 {
     u32::try_from(value).expect("the table bounds it by 256")
 }
 
-/// What a validator of this conduct has to show, slot by slot, and what it claims.
-fn leaves(tempo: &Tempo, conduct: &Conduct, first_miner: u16) -> Option<(Vec<Leaf>, u32)> {
-    let (draws, context) = (tempo.draws(), tempo.context());
-    let slot_count = context.slot_count();
-    let (asked, claimed_ppm) = match conduct {
-        Conduct::Silent => return None,
-        Conduct::Part(share) => (
-            (share * f64::from(slot_count)) as u32,
+/// The share of right answers that gives a miner about this weight, since pay goes by the square of it.
+fn share_for(row: &[(u16, u16)], uid: Uid) -> f64 {
+    let weight = row.iter().find(|cell| cell.0 == uid.0).map_or(0, |cell| cell.1);
+    let largest = row.iter().map(|cell| cell.1).max().unwrap_or(1).max(1);
+    (f64::from(weight) / f64::from(largest)).sqrt()
+}
+
+fn plain(row: &[(Uid, u16)]) -> Vec<(u16, u16)> {
+    row.iter().map(|(uid, weight)| (uid.0, *weight)).collect()
+}
+
+/// In how many of the rounds owed a validator of this conduct asks, and what it claims.
+fn asked(conduct: &Conduct, owed: u32) -> Option<(u32, u32)> {
+    match conduct {
+        Conduct::Silent => None,
+        Conduct::Part(share) => Some((
+            (share * f64::from(owed)) as u32,
             (share * f64::from(FULL_PPM)) as u32,
-        ),
-        Conduct::Honest | Conduct::Accuses(_) | Conduct::Idle => (slot_count, FULL_PPM),
-    };
-    let leaf = |slot: u32| {
-        let Some(mut leaf) = tempo.slot(&draws, slot).filter(|_| slot < asked) else {
-            return Leaf::NotAsked;
-        };
-        let miner = usize::from(leaf.uid.0 - first_miner);
-        let fails = match conduct {
-            Conduct::Idle => true,
-            Conduct::Accuses(accused) => accused.contains(&miner),
-            Conduct::Honest | Conduct::Part(_) | Conduct::Silent => false,
-        };
-        if fails {
-            leaf.result = AnswerResult::Failed(Failure::Late);
-            leaf.score_ppm = 0;
+        )),
+        Conduct::Honest | Conduct::Accuses(_) | Conduct::AccusesUnseen(_) | Conduct::Idle => {
+            Some((owed, FULL_PPM))
         }
-        Leaf::Answer(Box::new(leaf))
-    };
-    Some(((0..slot_count).map(leaf).collect(), claimed_ppm))
+    }
 }
 
 /// The call that shows what the running tempo's beacon picked.
 fn opening(committed: &Committed, subnet: &SubnetView) -> Call {
     let Committed {
         tempo,
-        leaves,
-        digests,
+        bundle,
         commit,
+        before,
+        ..
     } = committed;
+    let context = tempo.context();
     let count = parameter(subnet, "evidence_openings");
-    let picked = picks(subnet.beacon, commit.root, tempo.context().slot_count(), count);
-    let open = |index: &u32| OpenedLeaf::open(leaves, digests, *index).expect("a leaf for each slot");
+    let picked = Picks::of(&context, subnet.beacon, commit.root, count);
+    let before = before
+        .as_ref()
+        .map(|(tempo, bundle)| Tree::of(&tempo.context(), bundle));
+    let opening = bundle.open(&context, &picked, before.as_ref());
     Call::OpenEvidence {
         netuid: SUBNET,
-        opening: Box::new(EvidenceOpening {
-            tempo: commit.tempo,
-            draws: tempo.proofs().to_vec(),
-            leaves: picked.iter().map(open).collect(),
-        }),
+        opening: Box::new(opening.expect("made by the rules")),
     }
 }
 
@@ -288,7 +347,12 @@ mod tests {
             let stored: Vec<_> = rows.iter().map(|row| upscaled(row, VALIDATORS)).collect();
             let record = field.tempo_with_evidence(&stored, conducts).unwrap();
             coverage = record.coverage_ppm[..VALIDATORS].to_vec();
-            if let Some(rows) = &revealed {
+            if let Some(rows) = &mut revealed {
+                let silent = rows
+                    .iter_mut()
+                    .zip(conducts)
+                    .filter(|(_, it)| **it == Conduct::Silent);
+                silent.for_each(|(row, _)| row.clear());
                 let paid = epochs.step_covered(rows, &coverage);
                 let payouts = record.payouts;
                 for (uid, share) in shares(&payouts.validators).iter().enumerate().take(VALIDATORS) {
@@ -300,7 +364,7 @@ mod tests {
                     assert!((share - expected).abs() < 2e-4, "tempo {tempo}, miner {uid}");
                 }
             }
-            revealed = Some(rows);
+            revealed = Some(field.rows().iter().map(|row| over_miners(row)).collect());
         }
         coverage
     }
@@ -332,20 +396,49 @@ mod tests {
         assert!((200_000..=500_000).contains(&coverage[3]), "{coverage:?}");
     }
 
-    /// Today's behaviour, and what the open cases of the attacks on weights rest on: the ledger does not ask whether
-    /// the row that is revealed is the one that the evidence gives. Here the evidence has no weights at all.
+    fn over_miners(row: &[(u16, u16)]) -> Vec<f64> {
+        let weight = |uid: usize| {
+            row.iter()
+                .find(|cell| usize::from(cell.0) == uid)
+                .map_or(0, |cell| cell.1)
+        };
+        (VALIDATORS..VALIDATORS + MINERS)
+            .map(|uid| weight(uid).into())
+            .collect()
+    }
+
+    /// What the cases of attacks on weights rest on that reveal another row than the evidence gives.
     #[test]
-    fn a_row_counts_whatever_the_evidence_says_of_it() {
+    fn a_row_counts_only_if_the_evidence_shows_it() {
+        let mut beside = field(3, 16);
+        let fair = upscaled(&[1.0; MINERS], VALIDATORS);
+        let mut rows = vec![fair.clone(); VALIDATORS];
+        // The largest stake favours one miner, and has true evidence all the same.
+        rows[VALIDATORS - 1] = vec![(u16::try_from(VALIDATORS).unwrap(), u16::MAX)];
+        let (shown, conducts) = (vec![fair; VALIDATORS], [const { Conduct::Honest }; VALIDATORS]);
+        let records: Vec<_> = (0..3)
+            .filter_map(|_| beside.tempo_beside_evidence(&rows, &shown, &conducts))
+            .collect();
+        let last = records.last().unwrap();
+        assert_eq!(
+            last.coverage_ppm[..VALIDATORS],
+            [FULL_PPM, FULL_PPM, FULL_PPM, FULL_PPM, 0]
+        );
+        assert!(last.inputs.weights[VALIDATORS - 1].is_empty());
+        let incentive = &last.outputs.incentive[VALIDATORS..];
+        assert!(
+            incentive.iter().all(|share| *share == incentive[0]),
+            "{incentive:?}"
+        );
+
+        // Who shows what it reveals is counted.
         let mut field = field(3, 16);
-        let row = vec![(u16::try_from(VALIDATORS).unwrap(), 1)];
-        let rows = vec![row; VALIDATORS];
-        let conducts = [const { Conduct::Honest }; VALIDATORS];
         let records: Vec<_> = (0..3)
             .filter_map(|_| field.tempo_with_evidence(&rows, &conducts))
             .collect();
         let last = records.last().unwrap();
         assert_eq!(last.coverage_ppm[..VALIDATORS], [FULL_PPM; VALIDATORS]);
-        assert_eq!(last.outputs.incentive[VALIDATORS], u16::MAX);
+        assert_eq!(last.inputs.weights[VALIDATORS - 1].len(), 1);
     }
 
     #[test]

@@ -1,22 +1,55 @@
-//! A validator's work of a tempo with real keys: draws, challenges, receipts, leaves and the tree over them.
+//! A validator's work of a tempo with real keys: draws, challenges, receipts, and the evidence that is made of them.
 //!
-//! What a miner answers does not matter here, so that every answer is the same text; what is signed and hashed is as on
-//! a network.
+//! Which answers are right is set ([`Answering`]); what is signed, judged and hashed is as on a network.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use agon_evidence::Context;
 use agon_evidence::answer::Draws;
+use agon_evidence::bundle::{Bundle, Outcome, policy};
+use agon_evidence::fold::Memory;
+use agon_evidence::record::{AnswerRecord, ItemRecord, Outcome as Answer, Round};
 use agon_protocol::id::{Digest, Hotkey, Uid};
 use agon_protocol::message::{
-    AnswerLeaf, AnswerResult, ChallengeHeader, Environment, FinishReason, Receipt, Sampling, Signed, Trace,
-    answer_digest,
+    AnswerLeaf, AnswerResult, Challenge, ChallengeHeader, Environment, Failure, FinishReason, Receipt,
+    Sampling, Signed, Trace, answer_digest,
 };
 use agon_protocol::sign::{DrawInput, DrawProof, Keypair};
 use agon_scoring::draw::Draw;
+use agon_subnets::reading::Reading;
+use agon_subnets::{Given, Item, Task};
 
 use crate::ledger::{Actor, SUBNET};
 
 /// The task whose name stands in challenges.
 pub const TASK: &str = "reading";
+/// Items that a drawn miner is asked in a round: what a validator asks unless it is told otherwise.
+pub const ITEMS: u32 = 3;
+/// The text of answers that nobody judges.
+pub const TEXT: &str = "kitchen";
+/// An answer that is wrong to every question.
+const WRONG: &str = "nowhere at all";
+/// The slot of validators here, which no miner holds.
+const OWN_UID: Uid = Uid(u16::MAX);
+
+/// How miners answer.
+#[derive(Clone, Debug, Default)]
+pub struct Answering {
+    /// Who fails in its slots.
+    pub fails: BTreeSet<Uid>,
+    /// The share of a miner's answers that are right, spread evenly; 0 where it is not said.
+    pub shares: BTreeMap<Uid, f64>,
+}
+
+impl Answering {
+    fn is_right(&self, uid: Uid, tempo: u64, number: u32) -> bool {
+        let (share, number) = (
+            self.shares.get(&uid).copied().unwrap_or(0.0),
+            (tempo * 1_000 + u64::from(number)) as f64,
+        );
+        ((number + 1.0) * share).floor() > (number * share).floor()
+    }
+}
 
 /// A tempo as one validator sees it.
 #[derive(Clone, Debug)]
@@ -142,13 +175,149 @@ impl Tempo {
         AnswerLeaf {
             uid,
             result: AnswerResult::Answered {
-                receipt: Box::new(receipt(&header, signer)),
+                receipt: Box::new(receipt(&header, signer, TEXT)),
                 first_ms: 20,
                 total_ms: 90,
             },
             header,
             audit: None,
             score_ppm: 1_000_000,
+        }
+    }
+
+    /// The evidence of a validator that asks in its first `rounds` rounds; and what it remembers then, which was `carried`
+    /// before.
+    #[must_use]
+    pub fn evidence(&self, carried: &Memory, rounds: u32, miners: &Answering) -> (Bundle, Memory) {
+        let (draws, context) = (self.draws(), self.context());
+        let mut memory = carried.clone();
+        let mut judged = Vec::new();
+        for number in 0..rounds.min(self.rounds) {
+            let mut round = self.round(number, draws.round(number), miners);
+            memory.fold(&mut round);
+            judged.push(round);
+        }
+        // Where nobody has earned a weight yet there is nothing to show beside the slots.
+        let outcome = Outcome::of(&memory, OWN_UID, &policy(&Reading)).ok();
+        let (standings, windows, row) = outcome.map_or_else(Default::default, |outcome| {
+            (outcome.standings, outcome.windows, outcome.row)
+        });
+        let bundle = Bundle {
+            genesis: context.genesis,
+            netuid: SUBNET,
+            tempo: self.number,
+            validator: context.validator,
+            own_uid: OWN_UID,
+            carried: carried.clone(),
+            draws: self.proofs.iter().take(judged.len()).copied().collect(),
+            rounds: judged,
+            forgotten: Vec::new(),
+            standings,
+            windows,
+            row,
+        };
+        (bundle, memory)
+    }
+
+    fn round(&self, number: u32, drawn: &[Uid], miners: &Answering) -> Round {
+        let draw = Draw::new(self.outputs[number as usize]);
+        let items: Vec<Item> = (0..ITEMS)
+            .map(|index| Reading.item(draw.item_seed(index)))
+            .collect();
+        let asks = (0..)
+            .zip(&items)
+            .flat_map(|(index, item)| drawn.iter().map(move |uid| (*uid, index, item)));
+        let answer = |(uid, index, item)| self.answer((number, uid, index), item, miners);
+        let input = DrawInput {
+            genesis: self.genesis,
+            netuid: SUBNET,
+            tempo: self.number,
+            beacon: self.beacon,
+            round: number,
+        };
+        Round {
+            netuid: SUBNET,
+            tempo: self.number,
+            round: number,
+            sequence: number.into(),
+            time_ms: 0,
+            is_burst: false,
+            forgotten: Vec::new(),
+            beacon: self.beacon,
+            draw: self.proofs[number as usize],
+            audit_draw: self.asker.draw_audits(&input).1,
+            answers: asks.map(answer).collect(),
+            items: (0..)
+                .zip(&items)
+                .map(|(index, item)| item_record(draw.item_seed(index), item))
+                .collect(),
+            miners: Vec::new(),
+        }
+    }
+
+    fn answer(
+        &self,
+        (round, uid, index): (u32, Uid, u32),
+        item: &Item,
+        answering: &Answering,
+    ) -> AnswerRecord {
+        let mut miners = self.miners.iter();
+        let (_, key) = miners
+            .find(|(other, _)| *other == uid)
+            .expect("miners are drawn of these");
+        let header = self.header(round, uid, key.hotkey());
+        let draw = Draw::new(self.outputs[round as usize]);
+        let challenge = Challenge {
+            genesis: header.genesis,
+            netuid: header.netuid,
+            task: header.task,
+            tempo: header.tempo,
+            beacon: header.beacon,
+            round,
+            draw: header.draw,
+            item_index: index,
+            sender: header.sender,
+            receiver: header.receiver,
+            nonce: header.nonce << 8 | u64::from(index),
+            issued_ms: header.issued_ms,
+            deadline_ms: header.deadline_ms,
+            prompt: item.prompt.clone(),
+            sampling: Sampling {
+                seed: draw.sampling_seed(uid.0, index),
+                ..header.sampling
+            },
+            tokens_max: item.tokens_max,
+            tokens_min: item.tokens_min,
+        };
+        let challenge = Signed::sign(challenge, &self.asker);
+        let text = match answering.is_right(uid, self.number, round * ITEMS + index) {
+            true => item.reference.as_str(),
+            false => WRONG,
+        };
+        let fails = index == 0 && answering.fails.contains(&uid);
+        let answered = || Answer::Answered {
+            receipt: Box::new(receipt(&challenge.message().header(), key, text)),
+            text: text.to_owned(),
+            tokens: Vec::new(),
+            first_ms: 20,
+            total_ms: 90,
+        };
+        let failed = || Answer::Failed {
+            failure: Failure::Late,
+            reason: String::new(),
+        };
+        AnswerRecord {
+            uid,
+            outcome: if fails { failed() } else { answered() },
+            score_ppm: if fails {
+                0
+            } else {
+                Reading.judge(item, &Given::text(text)).score_ppm
+            },
+            challenge,
+            audit: None,
+            reason: String::new(),
+            strength_ppm: 0,
         }
     }
 
@@ -163,12 +332,20 @@ impl Tempo {
     }
 }
 
-/// A receipt for a challenge.
+fn item_record(seed: [u8; 32], item: &Item) -> ItemRecord {
+    ItemRecord {
+        seed,
+        kind: item.kind.to_owned(),
+        reference: item.reference.clone(),
+    }
+}
+
+/// A receipt for a challenge that was answered with `text`.
 #[must_use]
-pub fn receipt(header: &ChallengeHeader, signer: &Keypair) -> Signed<Receipt> {
+pub fn receipt(header: &ChallengeHeader, signer: &Keypair, text: &str) -> Signed<Receipt> {
     let receipt = Receipt {
         challenge: header.digest(),
-        answer: answer_digest("The lamp is in the kitchen."),
+        answer: answer_digest(text),
         miner: signer.hotkey(),
         prompt_tokens: 90,
         answer_tokens: 7,

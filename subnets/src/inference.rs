@@ -105,6 +105,10 @@ impl Task for Inference {
         Judgement { score_ppm, reason }
     }
 
+    fn reads_text(&self) -> bool {
+        false
+    }
+
     fn model(&self) -> Option<ModelPin> {
         Some(self.pin)
     }

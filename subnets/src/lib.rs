@@ -133,6 +133,12 @@ pub trait Task: Send + Sync {
     /// Never panics, and its work is bounded however long the answer is.
     fn judge(&self, item: &Item, given: &Given<'_>) -> Judgement;
 
+    /// Whether [`Task::judge`] reads the text. Where it does, texts are shown to the ledger, which judges them again; no
+    /// answer of such a task is longer than a kilobyte.
+    fn reads_text(&self) -> bool {
+        true
+    }
+
     /// The model that answers have to come from, where the task pays for one model only. Then answers are verified
     /// against it, and one that fails is worth nothing.
     fn model(&self) -> Option<ModelPin> {

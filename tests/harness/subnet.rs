@@ -274,6 +274,7 @@ fn add_miner(
                 announce: Some(SocketAddr::from((address, MINER_PORT))),
                 at_once: 16,
                 state_dir: None,
+                contests: true,
             };
             let world = agon_miner::World {
                 clock,

@@ -46,7 +46,7 @@ impl Asker {
             let certificate = certificate.inspect_err(|error| warn!(%error, "asks with its hotkey"));
             Some((session, certificate.ok()?))
         });
-        let Some((Session { pair, proof }, certificate)) = in_session else {
+        let Some((Session { pair, proof, .. }, certificate)) = in_session else {
             return Self {
                 pair: pair.clone(),
                 proof: None,

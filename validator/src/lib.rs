@@ -12,7 +12,6 @@
 //! | [`evidence`] | the append-only log of everything that was done |
 //! | [`bundles`] | the evidence of the newest tempos, as the ledger has the roots of it |
 //! | [`serve`] | shows it to anyone |
-//! | [`fetch`] | gets it from another validator |
 //! | [`work`] | the loop that puts them together |
 //! | [`args`] | what was typed, and what it means |
 //!
@@ -26,7 +25,6 @@ pub mod bundles;
 pub mod calibration;
 pub mod commit;
 pub mod evidence;
-pub mod fetch;
 pub mod pace;
 pub mod query;
 pub mod round;

@@ -380,6 +380,14 @@ impl Work {
         self.state.count_round();
         self.save()?;
         let outcomes = self.ask_all(&plan, &terms, views).await?;
+        if self.has_weighed(view) {
+            // It is in nobody's evidence, and what is remembered of it would be carried over from nowhere.
+            return self.abstain(
+                view,
+                Some(number),
+                "the weights were made while it was asked".to_owned(),
+            );
+        }
         let audits = match task.model() {
             Some(_) => self.audit(&plan, &outcomes).await,
             None => Audits::default(),

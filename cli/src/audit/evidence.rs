@@ -4,15 +4,16 @@ use std::path::Path;
 
 use agon_evidence::Context;
 use agon_evidence::bundle::Bundle;
-use agon_evidence::recompute::{Difference, Equal, OnLedger, recompute};
+use agon_evidence::recompute::{Before, Difference, Equal, OnLedger, recompute};
+use agon_ledger_client::evidence::fetch;
 use agon_ledger_client::{ClientError, LedgerClient};
 use agon_ledger_state::{EpochRecord, State};
 use agon_protocol::codec;
 use agon_protocol::grpc::EPOCH_BYTES_MAX;
 use agon_protocol::id::{Digest, Hotkey, Netuid, Uid};
-use agon_protocol::message::{Call, EvidenceLine, EvidenceOf, EvidenceView};
+use agon_protocol::message::{Call, EvidenceCommit, EvidenceLine, EvidenceOf, EvidenceView};
 use agon_runtime::net::Net;
-use agon_validator::{bundles, fetch};
+use agon_validator::bundles;
 use anyhow::Context as _;
 use serde::Serialize;
 
@@ -49,18 +50,26 @@ impl Source {
         }
     }
 
-    /// The row of weights by which `line` was counted at the epoch in which those of `tempo` were, if it has run.
+    /// The row of weights by which `line` was counted at the epoch in which those of `tempo` were, if it has run. A row
+    /// whose evidence was not opened does not count, and one with contested weights counts with what others say: neither is
+    /// compared.
     async fn revealed(&self, netuid: Netuid, tempo: u64, line: &EvidenceLine) -> anyhow::Result<Option<Row>> {
+        if !line.is_opened {
+            return Ok(None);
+        }
         let mut epoch = tempo + 1;
         let Some(mut record) = self.epoch(netuid, epoch).await? else {
             return Ok(None);
         };
-        if record.inputs.reveal_period > 1 {
+        if record.inputs.commit_reveal && record.inputs.reveal_period > 1 {
             epoch = tempo + record.inputs.reveal_period;
             let Some(later) = self.epoch(netuid, epoch).await? else {
                 return Ok(None);
             };
             record = later;
+        }
+        if record.filled.contains(&line.uid) {
+            return Ok(None);
         }
         let row = record.inputs.weights.get(usize::from(line.uid.0));
         Ok(row.map(|row| row.iter().map(|(uid, weight)| (Uid(*uid), *weight)).collect()))
@@ -236,8 +245,20 @@ pub(crate) async fn recomputed(
             }
         };
         let revealed = source.revealed(netuid, tempo, line).await?;
+        let before = earlier(source, (netuid, tempo), line, file).await;
+        let context_before = before
+            .as_ref()
+            .map(|before| Context::of(&before.view, genesis, line.hotkey));
         let on_ledger = OnLedger {
             commit: &line.commit,
+            before: before
+                .as_ref()
+                .zip(context_before.as_ref())
+                .map(|(before, context)| Before {
+                    context,
+                    commit: &before.commit,
+                    bundle: &before.bundle,
+                }),
             revealed: revealed.as_deref(),
         };
         let context = Context::of(&view, genesis, line.hotkey);
@@ -260,6 +281,28 @@ pub(crate) async fn recomputed(
     Ok((verdicts, report))
 }
 
+/// The evidence of a validator of the tempo before.
+struct Earlier {
+    view: EvidenceView,
+    commit: EvidenceCommit,
+    bundle: Bundle,
+}
+
+/// The evidence of the tempo before, by which is seen what windows were carried over: where the validator committed to
+/// it, and serves it. A file has one tempo only.
+async fn earlier(
+    source: &Source,
+    (netuid, tempo): (Netuid, u64),
+    line: &EvidenceLine,
+    file: Option<&Path>,
+) -> Option<Earlier> {
+    let tempo = tempo.checked_sub(1).filter(|_| file.is_none())?;
+    let view = source.view(netuid, tempo).await.ok()?;
+    let line = view.of(line.hotkey)?;
+    let (commit, bundle) = (line.commit, bundle(None, line, tempo).await.ok()?);
+    Some(Earlier { view, commit, bundle })
+}
+
 async fn bundle(file: Option<&Path>, line: &EvidenceLine, tempo: u64) -> anyhow::Result<Bundle> {
     if let Some(path) = file {
         return Ok(bundles::read(path)?);
@@ -267,7 +310,7 @@ async fn bundle(file: Option<&Path>, line: &EvidenceLine, tempo: u64) -> anyhow:
     let served_at = line.commit.served_at;
     let addr =
         served_at.context("it serves its evidence nowhere: ask for a file and give it with --bundle")?;
-    Ok(fetch::fetch(&Net::tcp(), addr, tempo).await?)
+    Ok(fetch(&Net::tcp(), addr, tempo).await?)
 }
 
 fn text(report: &Report) -> String {

@@ -383,7 +383,7 @@ fn voice(record: &EpochRecord, trace: &Trace, row: usize, uid: u16) -> Voice {
     } else if stake == Fixed32::ZERO {
         Some("no stake that counts")
     } else if inputs.weights[row].is_empty() {
-        Some("no weights revealed")
+        Some("no weights that count")
     } else if row == usize::from(uid) && usable == Fixed32::ZERO {
         Some("no weight on oneself")
     } else if weight > 0 && usable == Fixed32::ZERO {

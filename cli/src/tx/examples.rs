@@ -5,8 +5,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use agon_protocol::amount::Amount;
 use agon_protocol::id::{BlockNumber, Coldkey, Digest, Hotkey, Uid};
 use agon_protocol::message::{
-    Axon, AxonModel, Call, Equivocation, EvidenceCommit, EvidenceOf, EvidenceOpening, Forgery, Leaf,
-    OpenedLeaf, Signed, Vote, VoteKind, Weights, WeightsCommit,
+    Axon, AxonModel, Call, Contest, Environment, Equivocation, EvidenceCommit, EvidenceOf, EvidenceOpening,
+    FinishReason, Forgery, Leaf, OpenedLeaf, Receipt, Signed, Trace, TrailRest, Vote, VoteKind, Weights,
+    WeightsCommit,
 };
 use agon_protocol::sign::{Keypair, Signature};
 use agon_protocol::timelock::{PulseSignature, SealedWeights};
@@ -97,6 +98,13 @@ pub(super) fn calls() -> Vec<Call> {
                 tempo: 12,
                 draws: Vec::new(),
                 leaves: vec![leaf()],
+                texts: Vec::new(),
+                weights: leaf(),
+                rest: TrailRest {
+                    best: None,
+                    before: None,
+                },
+                trails: Vec::new(),
             }),
         },
         Call::ReportForgery {
@@ -115,6 +123,14 @@ pub(super) fn calls() -> Vec<Call> {
         Call::PublishPulse {
             round: 20_000_000,
             signature: PulseSignature([0x5e; 48]),
+        },
+        Call::ContestFailure {
+            of: EvidenceOf {
+                netuid,
+                validator: hotkey,
+                tempo: 12,
+            },
+            contest: Box::new(contest(&member)),
         },
     ]
 }
@@ -145,6 +161,32 @@ fn leaf() -> OpenedLeaf {
         index: 3,
         leaf: Leaf::NotAsked,
         path: vec![Digest([0x5e; 32])],
+    }
+}
+
+/// What `miner` says to a failure that is claimed of it.
+fn contest(miner: &Keypair) -> Contest {
+    let receipt = Receipt {
+        challenge: Digest([0x5e; 32]),
+        answer: Digest([0x5e; 32]),
+        miner: miner.hotkey(),
+        prompt_tokens: 90,
+        answer_tokens: 7,
+        trace: Trace::of(&[1; 7], &[[0; 16]; 7]),
+        received_ms: 10,
+        first_token_ms: 20,
+        finished_ms: 80,
+        finish: FinishReason::EndOfText,
+        model: Digest([0x5e; 32]),
+        environment: Environment {
+            dtype: String::from("bf16"),
+            device: String::from("cuda"),
+            libtorch: String::from("2.11.0"),
+        },
+    };
+    Contest {
+        answer: leaf(),
+        receipt: Signed::sign(receipt, miner),
     }
 }
 

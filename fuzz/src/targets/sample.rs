@@ -9,9 +9,9 @@ use agon_protocol::amount::Amount;
 use agon_protocol::id::{Account, BlockNumber, Coldkey, Digest, Hotkey, Netuid, Uid};
 use agon_protocol::merkle;
 use agon_protocol::message::{
-    Axon, AxonModel, Block, Call, Certificate, Committee, EvidenceCommit, FinalBlock, Genesis,
-    GenesisAccount, GenesisMember, Header, Leaf, Member, OpenedLeaf, Preset, Signed, Transaction, Weights,
-    commit_signature,
+    Axon, AxonModel, Block, Call, Carried, Certificate, Committee, EvidenceCommit, FinalBlock, Genesis,
+    GenesisAccount, GenesisMember, Header, Leaf, Member, OpenedLeaf, Preset, Signed, Trail, TrailAnswer,
+    Transaction, Weights, Worth, commit_signature,
 };
 use agon_protocol::sign::Keypair;
 use agon_protocol::timelock::{Beacon, BeaconSecret};
@@ -262,7 +262,7 @@ pub(super) fn decided() -> &'static Sample {
 
 /// One call of each kind, with its signer.
 pub(super) fn calls() -> Vec<(u8, Call)> {
-    use agon_protocol::message::{Equivocation, EvidenceOf, EvidenceOpening, Forgery, Statement};
+    use agon_protocol::message::{Equivocation, EvidenceOf, EvidenceOpening, Forgery, Statement, TrailRest};
     let (netuid, amount) = (Netuid(1), units(3));
     let genesis = solo().genesis.digest();
     let join = Statement::Join {
@@ -412,6 +412,13 @@ pub(super) fn calls() -> Vec<(u8, Call)> {
                     tempo: 1,
                     draws: Vec::new(),
                     leaves: vec![leaf()],
+                    texts: Vec::new(),
+                    weights: leaf(),
+                    rest: TrailRest {
+                        best: Some(leaf()),
+                        before: Some(leaf()),
+                    },
+                    trails: vec![trail()],
                 }),
             },
         ),
@@ -438,6 +445,25 @@ pub(super) fn evidence() -> EvidenceCommit {
         claimed_ppm: 1_000_000,
         served_at: Some(([10, 0, 0, 1], 9_001).into()),
         session: None,
+    }
+}
+
+fn trail() -> Trail {
+    Trail {
+        standing: leaf(),
+        window: vec![Worth {
+            item: 1,
+            value_ppm: 1,
+        }],
+        carried: Some(Carried {
+            standing: leaf(),
+            dropped: Digest([5; 32]),
+        }),
+        answer: Some(TrailAnswer {
+            item: leaf(),
+            answer: leaf(),
+            text: String::from("kitchen"),
+        }),
     }
 }
 

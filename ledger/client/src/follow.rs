@@ -42,6 +42,14 @@ impl View {
     pub fn beacon(&self) -> Option<Digest> {
         Some(self.subnet.beacon).filter(|beacon| *beacon != Digest::default())
     }
+
+    /// Whether half of the running tempo is over: by then whoever shows evidence of the tempo before serves it.
+    #[must_use]
+    pub fn is_half_over(&self) -> bool {
+        let start = self.subnet.tempo_start.0;
+        let blocks = self.subnet.next_epoch.0.saturating_sub(start);
+        self.height.0.saturating_sub(start) >= blocks / 2
+    }
 }
 
 /// Where views appear; empty until the subnet was read for the first time.

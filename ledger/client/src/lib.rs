@@ -5,6 +5,7 @@
 //! again, the second may be tried again.
 
 mod chunks;
+pub mod evidence;
 pub mod follow;
 pub mod light;
 mod queries;

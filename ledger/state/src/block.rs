@@ -262,6 +262,9 @@ impl State {
                 let reporter = self.payer(signer, call);
                 Effect::ReportForgery(self.check_report_forgery(reporter, of, forgery)?)
             }
+            Call::ContestFailure { of, contest } => {
+                Effect::ContestFailure(self.check_contest_failure(hotkey, of, contest)?)
+            }
             Call::CommitTimelocked {
                 netuid,
                 commit,
@@ -306,6 +309,7 @@ impl State {
             Effect::CommitEvidence(commit) => self.commit_evidence(commit),
             Effect::OpenEvidence(opening) => self.open_evidence(opening),
             Effect::ReportForgery(penalty) => self.punish(penalty),
+            Effect::ContestFailure(contest) => self.contest_failure(contest),
             Effect::CommitTimelocked(commit) => self.commit_timelocked(commit),
             Effect::PublishPulse(pulse) => self.publish_pulse(pulse),
         }

@@ -9,7 +9,7 @@ use crate::accounts::Transfer;
 use crate::axon::Announcement;
 use crate::committee::{Bond, Leaving, Readiness, Slash};
 use crate::dissolution::SubnetDissolution;
-use crate::evidence::{AcceptedEvidence, AcceptedOpening, Penalty};
+use crate::evidence::{AcceptedContest, AcceptedEvidence, AcceptedOpening, Penalty};
 use crate::parameters::ParameterChange;
 use crate::pulse::AcceptedPulse;
 use crate::registration::Registration;
@@ -70,6 +70,8 @@ pub enum Effect {
     OpenEvidence(AcceptedOpening),
     /// Punishes a validator for forged evidence.
     ReportForgery(Penalty),
+    /// Contests a failure.
+    ContestFailure(AcceptedContest),
     /// Commits to weights that open by themselves.
     CommitTimelocked(AcceptedTimelocked),
     /// Brings a pulse.
@@ -105,6 +107,7 @@ impl Effect {
             | Self::RevealWeights(_)
             | Self::CommitEvidence(_)
             | Self::OpenEvidence(_)
+            | Self::ContestFailure(_)
             | Self::CommitTimelocked(_)
             | Self::PublishPulse(_) => (Amount::ZERO, Amount::ZERO),
         }
@@ -167,6 +170,7 @@ impl fmt::Display for Effect {
             Self::CommitEvidence(it) => it.fmt(f),
             Self::OpenEvidence(it) => it.fmt(f),
             Self::ReportForgery(it) => it.fmt(f),
+            Self::ContestFailure(it) => it.fmt(f),
             Self::CommitTimelocked(it) => it.fmt(f),
             Self::PublishPulse(it) => it.fmt(f),
         }

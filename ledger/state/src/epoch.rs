@@ -9,9 +9,12 @@
 //! to the next block, which shows as an `epoch_due` in the past and a `next_epoch` that is not. A subnet without neurons only opens
 //! its next tempo; what is pending stays pending.
 
+use std::collections::BTreeSet;
+
 use agon_protocol::amount::Amount;
 use agon_protocol::id::{BlockNumber, Coldkey, Digest, Hotkey, Netuid, Uid};
 use agon_protocol::message::EpochView;
+use agon_scoring::contest;
 use agon_scoring::epoch::{self, EpochInputs, EpochOutputs, PendingCommit};
 use borsh::{BorshDeserialize, BorshSerialize};
 
@@ -46,8 +49,11 @@ pub struct EpochRecord {
     /// Who held each UID.
     pub holders: Vec<(Hotkey, Coldkey)>,
     /// By what each UID's dividends are multiplied, in parts per million: what it has shown of the evidence of the
-    /// tempo before this one, or 0 where it did not reveal the newest of its commits that were due. See [`covered`].
+    /// tempo before this one, or 0 where it did not reveal the newest of its commits that were due, or revealed another
+    /// row than its evidence shows. See [`covered`].
     pub coverage_ppm: Vec<u32>,
+    /// UIDs in whose rows `inputs` has what the others say of contested miners, ascending; see [`contest`].
+    pub filled: Vec<Uid>,
     /// Take of each UID's coldkey, in parts per million; 0 where nobody had stake.
     pub takes_ppm: Vec<u64>,
     /// Created for the subnet in the tempo.
@@ -88,12 +94,13 @@ impl State {
 
     fn run_epoch(&mut self, netuid: Netuid, now: BlockNumber, parent: Digest) -> EpochView {
         let mut subnet = self.expect_subnet(netuid);
+        let others = self.settle_rows(netuid, &subnet);
         let mut neurons = self.neurons(netuid);
         let tempo = subnet.schedule.tempo;
         let payouts = if neurons.is_empty() {
             Payouts::default()
         } else {
-            let mut record = self.compute(netuid, now, &subnet, &neurons);
+            let mut record = self.compute(netuid, now, &subnet, &neurons, &others);
             self.pay(netuid, &mut subnet, &neurons, &mut record.payouts);
             self.store_results(netuid, &subnet, &mut neurons, &record);
             record.payouts
@@ -117,12 +124,21 @@ impl State {
         }
     }
 
-    fn compute(&self, netuid: Netuid, now: BlockNumber, subnet: &Subnet, neurons: &[Neuron]) -> EpochRecord {
+    /// The epoch, in which `others` showed other rows than they revealed.
+    fn compute(
+        &self,
+        netuid: Netuid,
+        now: BlockNumber,
+        subnet: &Subnet,
+        neurons: &[Neuron],
+        others: &BTreeSet<Uid>,
+    ) -> EpochRecord {
         let halves = halves_of(subnet);
-        let inputs = self.epoch_inputs(netuid, now, subnet, neurons, halves.emission());
+        let mut inputs = self.epoch_inputs(netuid, now, subnet, neurons, halves.emission());
+        let filled = self.fill_contested(netuid, &mut inputs);
         let outputs = epoch::run(&inputs).expect("entries give lists of one length and rows of known UIDs");
         let takes_ppm = self.takes_ppm(netuid, neurons);
-        let coverage_ppm = self.paid_coverage_ppm(netuid, subnet, neurons);
+        let coverage_ppm = self.paid_coverage_ppm(netuid, subnet, neurons, others);
         let dividends = covered(&outputs.validator_emission, &coverage_ppm);
         let payouts = Payouts::of(&halves, &outputs, &dividends, subnet, neurons, &takes_ppm);
         let Pots {
@@ -141,6 +157,7 @@ impl State {
                 .map(|neuron| (neuron.hotkey, neuron.coldkey))
                 .collect(),
             coverage_ppm,
+            filled,
             takes_ppm,
             pending,
             miners_held_before: miners_held,
@@ -151,10 +168,17 @@ impl State {
         }
     }
 
-    /// Coverage by which dividends are multiplied: none for whoever held back weights that it had committed to.
-    fn paid_coverage_ppm(&self, netuid: Netuid, subnet: &Subnet, neurons: &[Neuron]) -> Vec<u32> {
+    /// Coverage by which dividends are multiplied: none for whoever held back weights that it had committed to, or is
+    /// among `others`, who revealed other weights than their evidence shows.
+    fn paid_coverage_ppm(
+        &self,
+        netuid: Netuid,
+        subnet: &Subnet,
+        neurons: &[Neuron],
+        others: &BTreeSet<Uid>,
+    ) -> Vec<u32> {
         let mut coverage_ppm = self.coverage_ppm(netuid, subnet, neurons);
-        for uid in self.unrevealed(netuid, subnet) {
+        for uid in self.unrevealed(netuid, subnet).union(others) {
             coverage_ppm[usize::from(uid.0)] = 0;
         }
         coverage_ppm
@@ -207,13 +231,31 @@ impl State {
 
     fn permitted_rows(&self, netuid: Netuid, neurons: &[Neuron], owner: Option<Uid>) -> Vec<Vec<(u16, u16)>> {
         let mut rows = vec![Vec::new(); neurons.len()];
-        for ((_, uid), WeightRow(row)) in self.table.scan::<WeightRow>(netuid) {
+        for ((_, uid), row) in self.table.scan::<WeightRow>(netuid) {
             let index = usize::from(uid.0);
             if neurons[index].permit || owner == Some(uid) {
-                rows[index] = plain(row);
+                rows[index] = plain(row.counting);
             }
         }
         rows
+    }
+
+    /// Replaces what rows say of contested miners where most others contradict it; gives the UIDs whose rows change.
+    fn fill_contested(&self, netuid: Netuid, inputs: &mut EpochInputs) -> Vec<Uid> {
+        let pairs = |((_, uid), row): ((Netuid, Uid), WeightRow)| {
+            let miners = row.contested.into_iter();
+            miners.map(move |miner| (uid.0, miner.0))
+        };
+        let contested = self.table.scan::<WeightRow>(netuid).flat_map(pairs).collect();
+        let filled = contest::fill(&inputs.weights, &inputs.stake, &contested);
+        let rows = filled.iter().zip(&inputs.weights);
+        let changed = (0..=u16::MAX)
+            .map(Uid)
+            .zip(rows)
+            .filter(|(_, (after, before))| after != before);
+        let changed = changed.map(|(uid, _)| uid).collect();
+        inputs.weights = filled;
+        changed
     }
 
     fn bond_rows(&self, netuid: Netuid, neuron_count: usize) -> Vec<Vec<(u16, u16)>> {

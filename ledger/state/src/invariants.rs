@@ -348,19 +348,16 @@ impl State {
                 neuron_count,
             })
         };
-        let weights = self
-            .table
-            .scan::<WeightRow>(netuid)
-            .map(|((_, uid), row)| ("a weight row", uid, row.0));
-        let bonds = self
-            .table
-            .scan::<BondRow>(netuid)
-            .map(|((_, uid), row)| ("a bond row", uid, row.0));
-        for (what, uid, row) in weights.chain(bonds) {
+        for ((_, uid), rows) in self.table.scan::<WeightRow>(netuid) {
+            if uid.0 >= neuron_count || !rows.is_valid(neuron_count) {
+                return dangling("a weight row", uid);
+            }
+        }
+        for ((_, uid), BondRow(row)) in self.table.scan::<BondRow>(netuid) {
             let ascending = row.windows(2).all(|pair| pair[0].0 < pair[1].0);
             let known = row.iter().all(|(on, _)| on.0 < neuron_count);
             if uid.0 >= neuron_count || !ascending || !known {
-                return dangling(what, uid);
+                return dangling("a bond row", uid);
             }
         }
         for ((_, uid), Commits(commits)) in self.table.scan::<Commits>(netuid) {

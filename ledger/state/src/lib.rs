@@ -87,8 +87,8 @@ pub use self::effect::Effect;
 pub use self::emission::{Dust, Payouts};
 pub use self::epoch::{EPOCH_RECORDS_MAX, EpochRecord};
 pub use self::evidence::{
-    AcceptedEvidence, AcceptedOpening, COVERAGE_FULL_PPM, CommitEvidenceRefusal, OpenEvidenceRefusal,
-    OpeningOutcome, Penalty, ReportForgeryRefusal, covered,
+    AcceptedContest, AcceptedEvidence, AcceptedOpening, COVERAGE_FULL_PPM, CommitEvidenceRefusal,
+    ContestFailureRefusal, OpenEvidenceRefusal, OpeningOutcome, Penalty, ReportForgeryRefusal, covered,
 };
 pub use self::fees::FeeRefusal;
 pub use self::genesis::GenesisError;

@@ -15,7 +15,9 @@ use crate::committee::{
     CommitteeReadyRefusal, JoinCommitteeRefusal, LeaveCommitteeRefusal, ReportEquivocationRefusal,
 };
 use crate::dissolution::DissolveSubnetRefusal;
-use crate::evidence::{CommitEvidenceRefusal, OpenEvidenceRefusal, ReportForgeryRefusal};
+use crate::evidence::{
+    CommitEvidenceRefusal, ContestFailureRefusal, OpenEvidenceRefusal, ReportForgeryRefusal,
+};
 use crate::fees::FeeRefusal;
 use crate::parameters::SetParameterRefusal;
 use crate::pulse::PublishPulseRefusal;
@@ -106,6 +108,9 @@ pub enum Refusal {
     /// Of a report of forged evidence.
     #[error(transparent)]
     ReportForgery(#[from] ReportForgeryRefusal),
+    /// Of a contest of a failure.
+    #[error(transparent)]
+    ContestFailure(#[from] ContestFailureRefusal),
     /// Of a commit to weights that open by themselves.
     #[error(transparent)]
     CommitTimelocked(#[from] CommitTimelockedRefusal),
@@ -153,6 +158,7 @@ impl Refusal {
             Self::CommitEvidence(refusal) => refusal.rule(),
             Self::OpenEvidence(refusal) => refusal.rule(),
             Self::ReportForgery(refusal) => refusal.rule(),
+            Self::ContestFailure(refusal) => refusal.rule(),
             Self::CommitTimelocked(refusal) => refusal.rule(),
             Self::PublishPulse(refusal) => refusal.rule(),
             Self::Fee(refusal) => refusal.rule(),

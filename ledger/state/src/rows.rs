@@ -319,7 +319,7 @@ fn weights_row(
     let Commits(commits) = commits.unwrap_or_default();
     Ok(Some(WeightRowView {
         uid,
-        weights: row.map(|WeightRow(row)| row).unwrap_or_default(),
+        weights: row.map(WeightRow::newest).unwrap_or_default(),
         open_commits: commits.into_iter().map(|commit| commit.tempo).collect(),
     }))
 }

@@ -210,7 +210,7 @@ impl State {
         let view = |uid| {
             let row = self.table.read::<WeightRow>(&(netuid, uid));
             let open_commits: Vec<u64> = self.open_tempos(netuid, uid);
-            let weights = row.map(|WeightRow(row)| row);
+            let weights = row.map(WeightRow::newest);
             let has_any = weights.is_some() || !open_commits.is_empty();
             has_any.then(|| WeightRowView {
                 uid,

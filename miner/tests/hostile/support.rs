@@ -118,6 +118,7 @@ impl Bench {
             budget: tokio::sync::Mutex::default(),
             replay: Mutex::new(Replay::in_memory()),
             traces: Mutex::default(),
+            receipts: Arc::default(),
             models: Models::one(Paced {
                 identity,
                 tokens,

@@ -162,12 +162,16 @@ pub struct ItemAnswer {
 }
 
 /// Where a UID stands when the weights are made.
-#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct StandingLeaf {
     /// The slot.
     pub uid: Uid,
-    /// Its newest answers, oldest first.
-    pub window: Vec<WindowEntry>,
+    /// How many answers its window has.
+    pub item_count: u32,
+    /// Digest over what each of them was worth, so that a leaf is short and its window shown only where it is asked for.
+    pub values: Digest,
+    /// Digest over the texts of the answers, which decide about voices.
+    pub texts: Digest,
     /// What they are worth together, parts per million.
     pub rating_ppm: u32,
     /// How many UIDs speak with its voice, itself included.
@@ -178,24 +182,43 @@ pub struct StandingLeaf {
     pub pay: u64,
 }
 
-/// One answer in a UID's window.
+/// What one answer in a UID's window was worth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
-pub struct WindowEntry {
+pub struct Worth {
     /// Number of the item, counted over all items of the validator.
     pub item: u64,
-    /// Digest of the text; `None` = no answer.
-    pub digest: Option<Digest>,
-    /// What it was worth, parts per million.
+    /// Parts per million.
     pub value_ppm: u32,
-    /// Whether giving the same answer says something about two miners.
-    pub is_telling: bool,
 }
 
-/// The weights of a tempo, as they were committed.
+/// The weights of a tempo, as they were committed, and where the other leaves stand.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct WeightsLeaf {
     /// UIDs ascending, the largest value `u16::MAX`.
     pub row: Vec<(Uid, u16)>,
+    /// UIDs that have a standing and no weight, ascending.
+    pub unpaid: Vec<Uid>,
+    /// Number of the tempo's first item, counted over all items of the validator.
+    pub first_item: u64,
+    /// What each round left behind, the first round first.
+    pub rounds: Vec<RoundCount>,
+}
+
+/// How many leaves a round has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct RoundCount {
+    /// Items that were compared; 0 for a burst and for a round that says nothing.
+    pub items: u32,
+    /// Answers beside those in slots.
+    pub others: u32,
+}
+
+impl WeightsLeaf {
+    /// The digest of a row, by which the ledger knows whether the evidence gives the row that was revealed.
+    #[must_use]
+    pub fn row_digest(row: &[(Uid, u16)]) -> Digest {
+        codec::digest("agon 2026-11 evidence row", &codec::encode(&row.to_vec()))
+    }
 }
 
 /// A leaf with the way from it to the root.
@@ -237,11 +260,19 @@ impl OpenedLeaf {
 pub struct EvidenceOpening {
     /// The tempo that the evidence is of.
     pub tempo: u64,
-    /// Proofs of the draws of the rounds owed, the first round first; those of rounds that were not asked are missing
-    /// from the end.
+    /// Proofs of the draws of the rounds, the first round first; those of rounds that were not asked are missing from
+    /// the end.
     pub draws: Vec<DrawProof>,
-    /// The leaves, indexes ascending.
+    /// The leaves of the picked slots, indexes ascending.
     pub leaves: Vec<OpenedLeaf>,
+    /// The text of each answer among them, in their order; empty where the task does not read it.
+    pub texts: Vec<String>,
+    /// The weights: the last leaf.
+    pub weights: OpenedLeaf,
+    /// What the trails have in common.
+    pub rest: TrailRest,
+    /// The trails, in the order in which they were picked; none where nobody has a standing.
+    pub trails: Vec<Trail>,
 }
 
 impl EvidenceOpening {
@@ -249,11 +280,95 @@ impl EvidenceOpening {
     pub const LEAVES_MAX: usize = 64;
     /// Most rounds that can be owed in a tempo.
     pub const ROUNDS_MAX: usize = 64;
+    /// Most trails.
+    pub const TRAILS_MAX: usize = 4;
+    /// Most bytes of a text that is shown: twice what a task that reads texts lets a miner answer.
+    pub const TEXT_BYTES_MAX: usize = 1024;
 
     pub(crate) fn validate(&self) -> Result<(), MessageError> {
         at_most("draws", self.draws.len(), Self::ROUNDS_MAX)?;
         at_most("leaves", self.leaves.len(), Self::LEAVES_MAX)?;
-        self.leaves.iter().try_for_each(OpenedLeaf::validate)
+        at_most("texts", self.texts.len(), Self::LEAVES_MAX)?;
+        at_most("trails", self.trails.len(), Self::TRAILS_MAX)?;
+        for text in &self.texts {
+            at_most("text bytes", text.len(), Self::TEXT_BYTES_MAX)?;
+        }
+        self.leaves.iter().try_for_each(OpenedLeaf::validate)?;
+        self.weights.validate()?;
+        self.rest.validate()?;
+        self.trails.iter().try_for_each(Trail::validate)
+    }
+}
+
+/// A way from weights back to a signed answer: each step of it can be repeated by whoever sees it.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Trail {
+    /// The standing of a UID.
+    pub standing: OpenedLeaf,
+    /// What its newest answers were worth, oldest first.
+    pub window: Vec<Worth>,
+    /// Its standing in the tempo before, where the validator committed to evidence and it had one.
+    pub carried: Option<Carried>,
+    /// One of its answers of the tempo, where its window has some.
+    pub answer: Option<TrailAnswer>,
+}
+
+impl Trail {
+    /// Most answers of a window.
+    pub const WINDOW_MAX: usize = 256;
+
+    /// The leaves of the tempo's own tree.
+    #[must_use]
+    pub fn leaves(&self) -> Vec<&OpenedLeaf> {
+        let answer = self.answer.iter().flat_map(|shown| [&shown.item, &shown.answer]);
+        [&self.standing].into_iter().chain(answer).collect()
+    }
+
+    fn validate(&self) -> Result<(), MessageError> {
+        at_most("window answers", self.window.len(), Self::WINDOW_MAX)?;
+        if let Some(carried) = &self.carried {
+            carried.standing.validate()?;
+        }
+        if let Some(answer) = &self.answer {
+            at_most("text bytes", answer.text.len(), EvidenceOpening::TEXT_BYTES_MAX)?;
+        }
+        self.leaves().into_iter().try_for_each(OpenedLeaf::validate)
+    }
+}
+
+/// What a window was carried over from.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Carried {
+    /// The UID's standing in the evidence of the tempo before.
+    pub standing: OpenedLeaf,
+    /// Digest over those of its answers that are too old to be carried on.
+    pub dropped: Digest,
+}
+
+/// An answer in a window, as it was compared and as it was given.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct TrailAnswer {
+    /// The item.
+    pub item: OpenedLeaf,
+    /// The answer.
+    pub answer: OpenedLeaf,
+    /// Its text; empty where there is none or the task does not read it.
+    pub text: String,
+}
+
+/// What all trails of an opening rest on, beside the weights.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct TrailRest {
+    /// The standing of the largest weight, of equals the lowest UID; `None` where there are no weights.
+    pub best: Option<OpenedLeaf>,
+    /// The weights of the tempo before, where the validator committed to evidence in it.
+    pub before: Option<OpenedLeaf>,
+}
+
+impl TrailRest {
+    fn validate(&self) -> Result<(), MessageError> {
+        let leaves = self.best.iter().chain(&self.before);
+        leaves.into_iter().try_for_each(OpenedLeaf::validate)
     }
 }
 
@@ -291,6 +406,8 @@ pub enum Forgery {
     Standing {
         /// The standing.
         standing: OpenedLeaf,
+        /// What its answers were worth.
+        window: Vec<Worth>,
     },
     /// A weight that does not follow from the standings.
     Weight {
@@ -300,6 +417,18 @@ pub enum Forgery {
         best: OpenedLeaf,
         /// Standing of the UID whose weight is wrong.
         standing: OpenedLeaf,
+    },
+    /// A trail on which some step does not follow: a window that is not what was answered or carried over, a leaf that is
+    /// not where it has to be.
+    Trail {
+        /// Proofs of the draws of all rounds.
+        draws: Vec<DrawProof>,
+        /// The weights.
+        weights: OpenedLeaf,
+        /// What the trail rests on beside them.
+        rest: TrailRest,
+        /// The trail.
+        trail: Trail,
     },
 }
 
@@ -317,22 +446,29 @@ impl Forgery {
             Self::Values { .. } => "values",
             Self::Standing { .. } => "standing",
             Self::Weight { .. } => "weight",
+            Self::Trail { .. } => "trail",
         }
     }
 
-    /// The leaves that show it.
+    /// The leaves of the tempo's own tree that show it.
     #[must_use]
     pub fn leaves(&self) -> Vec<&OpenedLeaf> {
         match self {
             Self::Answer { answer, .. } | Self::Judgement { answer, .. } => vec![answer],
             Self::Copied { answer, item } => vec![answer, item],
             Self::Values { item } => vec![item],
-            Self::Standing { standing } => vec![standing],
+            Self::Standing { standing, .. } => vec![standing],
             Self::Weight {
                 weights,
                 best,
                 standing,
             } => vec![weights, best, standing],
+            Self::Trail {
+                weights, rest, trail, ..
+            } => {
+                let shared = [weights].into_iter().chain(&rest.best);
+                shared.chain(trail.leaves()).collect()
+            }
         }
     }
 
@@ -342,13 +478,36 @@ impl Forgery {
                 at_most("draws", draws.len(), EvidenceOpening::ROUNDS_MAX)?;
             }
             Self::Judgement { text, .. } => at_most("text bytes", text.len(), Self::TEXT_BYTES_MAX)?,
+            Self::Standing { window, .. } => at_most("window answers", window.len(), Trail::WINDOW_MAX)?,
+            Self::Trail {
+                draws, rest, trail, ..
+            } => {
+                at_most("draws", draws.len(), EvidenceOpening::ROUNDS_MAX)?;
+                rest.validate()?;
+                trail.validate()?;
+            }
             _ => {}
         }
         self.leaves().into_iter().try_for_each(OpenedLeaf::validate)
     }
 }
 
-/// Whose evidence of which tempo a report is about.
+/// A miner's answer to a failure that is claimed of it.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Contest {
+    /// The leaf that claims it.
+    pub answer: OpenedLeaf,
+    /// What the miner signed for the same challenge.
+    pub receipt: Signed<Receipt>,
+}
+
+impl Contest {
+    pub(crate) fn validate(&self) -> Result<(), MessageError> {
+        self.answer.validate()
+    }
+}
+
+/// Whose evidence of which tempo a report or a contest is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 #[cfg_attr(
     feature = "serde",

@@ -29,8 +29,9 @@ pub use self::committee::{
     Statement, Vote, VoteKind, commit_signature,
 };
 pub use self::evidence::{
-    AnswerLeaf, AnswerResult, EvidenceCommit, EvidenceLine, EvidenceOf, EvidenceOpening, EvidenceView,
-    Failure, Forgery, ItemAnswer, ItemLeaf, Leaf, OpenedLeaf, StandingLeaf, WeightsLeaf, WindowEntry,
+    AnswerLeaf, AnswerResult, Carried, Contest, EvidenceCommit, EvidenceLine, EvidenceOf, EvidenceOpening,
+    EvidenceView, Failure, Forgery, ItemAnswer, ItemLeaf, Leaf, OpenedLeaf, RoundCount, StandingLeaf, Trail,
+    TrailAnswer, TrailRest, WeightsLeaf, Worth,
 };
 pub use self::receipt::{Environment, FinishReason, Receipt, answer_digest};
 pub use self::trace::{CODE_BYTES, Code, OpenedWindow, Trace, WINDOW_TOKENS, codes_root, tokens_digest};

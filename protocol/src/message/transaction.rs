@@ -9,8 +9,8 @@ use std::net::{IpAddr, SocketAddr};
 use borsh::{BorshDeserialize, BorshSerialize};
 
 use super::{
-    Equivocation, EvidenceCommit, EvidenceOf, EvidenceOpening, Forgery, Message, MessageError, Weights,
-    WeightsCommit, at_most,
+    Contest, Equivocation, EvidenceCommit, EvidenceOf, EvidenceOpening, Forgery, Message, MessageError,
+    Weights, WeightsCommit, at_most,
 };
 use crate::amount::Amount;
 use crate::id::{Account, BlockNumber, Coldkey, ConsensusKey, Digest, Hotkey, Netuid};
@@ -225,6 +225,13 @@ pub enum Call {
         /// The beacon's signature over it.
         signature: PulseSignature,
     },
+    /// Hotkey of a miner: answer a failure that a validator's evidence claims of it with its receipt.
+    ContestFailure {
+        /// Whose evidence.
+        of: EvidenceOf,
+        /// The claim and the receipt.
+        contest: Box<Contest>,
+    },
 }
 
 impl Call {
@@ -256,6 +263,7 @@ impl Call {
             Self::CommitEvidence { .. } => "commit_evidence",
             Self::OpenEvidence { .. } => "open_evidence",
             Self::ReportForgery { .. } => "report_forgery",
+            Self::ContestFailure { .. } => "contest_failure",
             Self::CommitTimelocked { .. } => "commit_timelocked",
             Self::PublishPulse { .. } => "publish_pulse",
         }
@@ -270,6 +278,7 @@ impl Call {
             | Self::RevealWeights { .. }
             | Self::CommitEvidence { .. }
             | Self::OpenEvidence { .. }
+            | Self::ContestFailure { .. }
             | Self::CommitTimelocked { .. }
             | Self::CommitteeReady { .. } => true,
             Self::Transfer { .. }
@@ -410,7 +419,8 @@ impl Transaction {
 impl Message for Transaction {
     const PURPOSE: Purpose = Purpose::Transaction;
     const DIGEST_CONTEXT: &'static str = "agon 2026-11 transaction digest";
-    const BYTES_MAX: usize = 64 * 1024;
+    /// The longest is the opening of evidence, with as many slots and as long windows as there may be.
+    const BYTES_MAX: usize = 256 * 1024;
 
     fn signer(&self) -> Account {
         self.signer
@@ -425,6 +435,7 @@ impl Message for Transaction {
             Call::CommitEvidence { evidence, .. } => evidence.validate(),
             Call::OpenEvidence { opening, .. } => opening.validate(),
             Call::ReportForgery { forgery, .. } => forgery.validate(),
+            Call::ContestFailure { contest, .. } => contest.validate(),
             Call::CommitTimelocked { sealed, .. } => sealed.validate(),
             _ => Ok(()),
         }

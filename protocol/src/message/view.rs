@@ -302,7 +302,8 @@ pub struct NeuronView {
     pub earned: Amount,
 }
 
-/// A validator's revealed weights.
+/// A validator's newest revealed weights. They count from the epoch on that finds them in its evidence; until then the
+/// row before stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WeightRowView {
     /// The validator.

@@ -98,7 +98,12 @@ impl Keypair {
 ///
 /// [`SignError::PublicKey`] where the hotkey is not a key, [`SignError::Draw`] where the proof is not its own.
 pub fn session_key(hotkey: Hotkey, input: &SessionInput, proof: &DrawProof) -> Result<Hotkey, SignError> {
-    let output = verify_draw_of(&hotkey.0, input.transcript(SESSION_LABEL), proof, SESSION_OUTPUT_CONTEXT)?;
+    let output = verify_draw_of(
+        &hotkey.0,
+        input.transcript(SESSION_LABEL),
+        proof,
+        SESSION_OUTPUT_CONTEXT,
+    )?;
     let key = PublicKey::from_bytes(&hotkey.0).map_err(|_| SignError::PublicKey)?;
     let (session, _) = key.derived_key_simple(ChainCode(output), SESSION_INDEX);
     Ok(Hotkey(session.to_bytes()))

@@ -143,7 +143,9 @@ fn tags_of_two_tempos_have_nothing_in_common() {
 fn guess(hotkey: Hotkey, label: &'static [u8], shown: [u8; 32]) -> Hotkey {
     let key = PublicKey::from_bytes(&hotkey.0).unwrap();
     let pre_output = VRFPreOut::from_bytes(&shown).unwrap();
-    let in_out = pre_output.attach_input_hash(&key, INPUT.transcript(label)).unwrap();
+    let in_out = pre_output
+        .attach_input_hash(&key, INPUT.transcript(label))
+        .unwrap();
     let code = ChainCode(in_out.make_bytes(SESSION_OUTPUT_CONTEXT));
     Hotkey(key.derived_key_simple(code, SESSION_INDEX).0.to_bytes())
 }

@@ -55,6 +55,12 @@ impl Ratings {
         }
     }
 
+    /// How many items were recorded: the number of the next one.
+    #[must_use]
+    pub const fn items_recorded(&self) -> u64 {
+        self.items_recorded
+    }
+
     /// Forgets everything about a UID, because someone else holds it now.
     pub fn forget(&mut self, uid: u16) {
         self.windows.remove(&uid);

@@ -2,7 +2,9 @@
 //!
 //! Off: their rows have 0 for it. The median ignores a minority's low weights, but incentive is a sum over all rows,
 //! so that the miner loses what the accusers' stake would have given it and more.
-//! On: the accusers' coverage falls where others opened answers of the same miner.
+//! On: the miner posts its receipt against each failure that the evidence of an accuser claims, and what most other stake
+//! sees otherwise is replaced by what the others say. An accuser that lets nobody fetch its evidence is contested only
+//! where a picked slot shows the failure.
 
 use crate::attack::{Attack, Bound, Case, Trial};
 use crate::bloc::{Bloc, Court};
@@ -33,28 +35,33 @@ impl Attack for Accuse {
     }
 
     fn defence(&self) -> &'static str {
-        "A failure that others' evidence contradicts costs its reporter coverage."
+        "A failure that the miner contests counts for nothing where most other stake gives the miner weight."
     }
 
     fn cases(&self) -> Vec<Case> {
-        let case = |stake: f64| Case {
-            label: format!("validators with {stake} of the stake accuse"),
+        let case = |stake: f64, unseen: bool| {
+            Case {
+            label: match unseen {
+                false => format!("validators with {stake} of the stake accuse"),
+                true => format!("validators with {stake} of the stake accuse and serve no evidence"),
+            },
             off: Bound::AtMost(0.98),
             on: Bound::AtLeast(0.98),
-            open: Some(
-                "a miner has no way to post its receipt against a failure that is claimed of it; the accusers lose coverage for one slot in 64",
+            open: unseen.then_some(
+                "a miner contests what it can fetch; where nobody can, one claim in four is contested by a picked slot",
             ),
             explores: false,
-            measure: Box::new(move |trial| income(stake, trial)),
+            measure: Box::new(move |trial| income(stake, unseen, trial)),
+        }
         };
-        vec![case(0.4), case(0.1)]
+        vec![case(0.4, false), case(0.1, false), case(0.1, true)]
     }
 }
 
 const VALIDATORS: usize = 16;
 const MINERS: usize = 64;
 
-fn income(stake: f64, trial: Trial) -> f64 {
+fn income(stake: f64, unseen: bool, trial: Trial) -> f64 {
     let mut random = Random::new("false-accusation", trial.seed);
     let mut evidence = Random::new("false-accusation evidence", trial.seed);
     let miners = Miners::equal(MINERS, Climate::steady(0.2));
@@ -63,15 +70,20 @@ fn income(stake: f64, trial: Trial) -> f64 {
     let mut epochs = fair.clone();
     let mut court = Court::new(fair.clone());
     let mut conducts = vec![Conduct::Honest; bloc.honest];
-    conducts.resize(bloc.count(), Conduct::Accuses(vec![0]));
-    let honest = vec![false; bloc.count()];
+    let accuses = if unseen {
+        Conduct::AccusesUnseen
+    } else {
+        Conduct::Accuses
+    };
+    conducts.resize(bloc.count(), accuses(vec![0]));
+    let truthful = vec![None; bloc.count()];
     let (mut accused, mut left_alone) = (0.0, 0.0);
     for _ in 0..trial.epochs {
         let mut rows = miners.measured_by(bloc.count(), &mut random);
         left_alone += fair.step(&rows).miners[0];
         rows[bloc.members()].iter_mut().for_each(|row| row[0] = 0.0);
         let paid = if trial.defence.is_on() {
-            court.step(&rows, &conducts, &honest, &mut evidence)
+            court.step(&rows, &conducts, &truthful, &mut evidence)
         } else {
             epochs.step(&rows)
         };

@@ -5,8 +5,8 @@
 //! have to tell it, their evidence follows, and clipping alone limits the gain.
 
 use crate::attack::{Attack, Bound, Case};
-use crate::bloc::{Bloc, Falsehood, ROW_UNTIED};
-use crate::lift::{Lift, TOLD, TOLD_GAINS};
+use crate::bloc::{Bloc, Falsehood};
+use crate::lift::{FOUND_BY_CHANCE, Lift, TOLD, TOLD_GAINS};
 use crate::stakes::StakeTable;
 
 /// The attack.
@@ -38,7 +38,7 @@ impl Attack for Bribe {
         const MEASURED: [(f64, f64); 5] = [(0.4, 1.19), (0.1, 1.02), (0.25, 1.09), (0.49, 1.32), (0.51, 5.6)];
         let bribed = MEASURED.iter().map(|&(stake, gain)| case(stake, gain));
         bribed
-            .chain([told(), besides(), loss()])
+            .chain([told(), besides(), unseen(), loss(), unseen_loss()])
             .chain(explored())
             .collect()
     }
@@ -82,7 +82,7 @@ fn besides() -> Case {
         label: String::from("0.4 of the stake is bribed, another row than in the evidence"),
         off: Bound::Near(1.19),
         on: Bound::AtMost(1.02),
-        open: Some(ROW_UNTIED),
+        open: None,
         explores: false,
         measure: Box::new(move |trial| lift.run(trial).gain()),
     }
@@ -114,6 +114,40 @@ fn explored() -> Vec<Case> {
         }
     }
     cases
+}
+
+/// Forged in evidence that nobody can fetch: what the beacon picks has to show it.
+fn unseen() -> Case {
+    let lift = Lift {
+        falsehood: Falsehood::Unseen,
+        ..lift(0.4)
+    };
+    Case {
+        label: String::from("0.4 of the stake is bribed, evidence that nobody can fetch"),
+        off: Bound::Near(1.19),
+        on: Bound::AtMost(1.02),
+        open: Some(FOUND_BY_CHANCE),
+        explores: false,
+        measure: Box::new(move |trial| lift.run(trial).gain()),
+    }
+}
+
+fn unseen_loss() -> Case {
+    let lift = Lift {
+        falsehood: Falsehood::Unseen,
+        ..lift(0.4)
+    };
+    Case {
+        label: String::from(
+            "0.4 of the stake is bribed, evidence that nobody can fetch: dividends of the bribed over those of honest \
+             work",
+        ),
+        off: Bound::Near(1.0),
+        on: Bound::AtMost(0.6),
+        open: None,
+        explores: false,
+        measure: Box::new(move |trial| lift.run(trial).kept()),
+    }
 }
 
 fn loss() -> Case {

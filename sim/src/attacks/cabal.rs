@@ -5,11 +5,11 @@
 //! A fair share is half of the emission by stake and half by utility.
 //!
 //! On: a row that does not follow from its evidence is shown to the ledger before it pays ([`Court`]). The rows of
-//! the cabal cannot follow from evidence, since its validators draw all miners alike. What is left to it is to commit
-//! to true evidence and to reveal another row.
+//! the cabal cannot follow from evidence, since its validators draw all miners alike. Where it commits to true evidence
+//! and reveals another row, that row does not count, and what its evidence showed before the game stands.
 
 use crate::attack::{Attack, Bound, Case, Trial};
-use crate::bloc::{Bloc, Court, Falsehood, ROW_UNTIED};
+use crate::bloc::{Bloc, Court, Falsehood};
 use crate::epochs::Epochs;
 use crate::evidence::Conduct;
 use crate::random::Random;
@@ -64,11 +64,14 @@ impl Attack for Cabal {
             falsehood: Falsehood::BesidesEvidence,
             ..PLAIN
         };
-        let besides = Case {
-            open: Some(ROW_UNTIED),
-            ..case(besides, Bound::Near(1.44))
+        let unseen = Setting {
+            falsehood: Falsehood::Unseen,
+            ..besides
         };
-        measured.chain([besides]).chain(explored()).collect()
+        measured
+            .chain([case(besides, Bound::Near(1.44)), case(unseen, Bound::Near(1.44))])
+            .chain(explored())
+            .collect()
     }
 }
 
@@ -159,14 +162,34 @@ pub(super) fn emission(setting: &Setting, trial: Trial) -> f64 {
     let bloc = Bloc::new(setting.validators, setting.stake).spread(setting.stakes);
     let own = setting.miners - setting.miners / 4..setting.miners;
     let mut epochs = Epochs::new(&bloc.stakes(), setting.miners, trial.defence);
-    let mut court = Court::new(epochs.clone());
+    // Its rows give others nothing, so that the answers of all are forged.
+    let mut court = Court::new(epochs.clone()).forging(0..setting.miners);
     let conducts = vec![Conduct::Honest; bloc.count()];
-    let forged = bloc.forged(setting.falsehood);
+    let falsehoods = bloc.falsehoods(setting.falsehood);
     let mut sum = 0.0;
+    if setting.falsehood == Falsehood::BesidesEvidence {
+        // An epoch before the game leaves everybody a row that its evidence shows. It is measured without noise, since
+        // one draw of it would decide the whole run.
+        let exact = Setting {
+            noise: 0.0,
+            ..*setting
+        };
+        let all = Bloc {
+            honest: bloc.count(),
+            allied: 0,
+            ..bloc
+        };
+        let _ = court.step(
+            &rows(&exact, &all, &mut random),
+            &conducts,
+            &vec![None; bloc.count()],
+            &mut random,
+        );
+    }
     for _ in 0..trial.epochs {
         let rows = rows(setting, &bloc, &mut random);
         let paid = if trial.defence.is_on() {
-            court.step(&rows, &conducts, &forged, &mut random)
+            court.step(&rows, &conducts, &falsehoods, &mut random)
         } else {
             epochs.step(&rows)
         };

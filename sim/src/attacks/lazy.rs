@@ -6,7 +6,7 @@
 //! whoever has the text of the answer can show.
 
 use crate::attack::{Attack, Bound, Case, Trial};
-use crate::bloc::{Bloc, Court};
+use crate::bloc::{Bloc, Court, Falsehood};
 use crate::epochs::Epochs;
 use crate::evidence::Conduct;
 use crate::miners::{Climate, Miners};
@@ -75,9 +75,9 @@ fn ratio(spared: Spared, trial: Trial) -> f64 {
     let mut epochs = Epochs::new(&bloc.stakes(), MINERS, trial.defence);
     let mut court = Court::new(epochs.clone());
     let mut conducts = vec![Conduct::Honest; VALIDATORS];
-    let mut forged = vec![false; VALIDATORS];
+    let mut falsehoods = vec![None; VALIDATORS];
     match spared {
-        Spared::Judging => forged[last] = true,
+        Spared::Judging => falsehoods[last] = Some(Falsehood::InEvidence),
         Spared::Asking => conducts[last] = Conduct::Part(0.5),
     }
     let (mut lazy, mut honest) = (0.0, 0.0);
@@ -87,7 +87,7 @@ fn ratio(spared: Spared, trial: Trial) -> f64 {
             rows[last] = half_judged(&rows[last]);
         }
         let paid = if trial.defence.is_on() {
-            court.step(&rows, &conducts, &forged, &mut evidence)
+            court.step(&rows, &conducts, &falsehoods, &mut evidence)
         } else {
             epochs.step(&rows)
         };

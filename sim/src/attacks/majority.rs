@@ -4,7 +4,7 @@
 
 use super::cabal::{PLAIN, Setting, elsewhere, emission, fair, label};
 use crate::attack::{Attack, Bound, Case};
-use crate::bloc::{Falsehood, ROW_UNTIED};
+use crate::bloc::Falsehood;
 
 /// The attack.
 #[derive(Debug)]
@@ -62,7 +62,7 @@ fn case(setting: Setting, off: Bound) -> Case {
         label: label(&setting),
         off,
         on: Bound::AtMost(1.1),
-        open: (!setting.falsehood.can_be_shown()).then_some(ROW_UNTIED),
+        open: None,
         explores: false,
         measure: Box::new(move |trial| emission(&setting, trial) / fair(&setting)),
     }

@@ -5,7 +5,7 @@
 //! questions has evidence that follows; what is left of its lift is clipped at consensus.
 
 use crate::attack::{Attack, Bound, Case};
-use crate::bloc::{Bloc, Falsehood, ROW_UNTIED};
+use crate::bloc::{Bloc, Falsehood};
 use crate::lift::{Lift, TOLD, TOLD_GAINS};
 
 /// The attack.
@@ -44,10 +44,15 @@ impl Attack for Own {
             falsehood: Falsehood::BesidesEvidence,
             ..PLAIN
         };
+        let unseen = Lift {
+            falsehood: Falsehood::Unseen,
+            ..PLAIN
+        };
         vec![
             case(forged, Bound::AtLeast(1.03), None),
             case(told, Bound::AtLeast(1.0), Some(TOLD_GAINS)),
-            case(besides, Bound::AtLeast(1.03), Some(ROW_UNTIED)),
+            case(besides, Bound::AtLeast(1.03), None),
+            case(unseen, Bound::AtLeast(1.03), None),
         ]
     }
 }

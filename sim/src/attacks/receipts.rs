@@ -12,7 +12,7 @@ use agon_protocol::sign::Signature;
 use crate::attack::{Attack, Bound, Case, Trial};
 use crate::ledger::Actor;
 use crate::random::Random;
-use crate::work::{Tempo, receipt};
+use crate::work::{TEXT, Tempo, receipt};
 
 /// The attack.
 #[derive(Debug)]
@@ -154,7 +154,7 @@ impl Bench {
         let round = (leaf.header.round + 1) % ROUNDS;
         let signer = &self.miners[usize::from(leaf.uid.0)].1.hotkey;
         let other = self.tempo.header(round, leaf.uid, leaf.header.receiver);
-        put(leaf, receipt(&other, signer));
+        put(leaf, receipt(&other, signer, TEXT));
     }
 
     /// The leaf of a miner that this round did not draw.
@@ -176,7 +176,7 @@ impl Bench {
 
     fn borrow(&self, leaf: &mut AnswerLeaf) {
         let other = (usize::from(leaf.uid.0) + 1) % self.miners.len();
-        let signed = receipt(&leaf.header, &self.miners[other].1.hotkey);
+        let signed = receipt(&leaf.header, &self.miners[other].1.hotkey, TEXT);
         put(leaf, signed);
     }
 }

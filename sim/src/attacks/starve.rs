@@ -3,7 +3,8 @@
 //! Off: a challenge names who asks. The miner keeps the weight of those it serves and saves the work for the others.
 //! On: the subnet is asked in sessions (`evidence_sessions` 1). The miner sees the tempo's session keys and tags, here
 //! real ones, and after each tempo whose they were, since commits show it. It serves whom it recognises as large, and
-//! the lowest keys where it recognises too few.
+//! the lowest keys where it recognises too few. It contests the failures of all others, with receipts that it signs late;
+//! that helps it once it serves most of them by number.
 //!
 //! A session hides no address. The last case is of a miner that knows the validators by theirs.
 
@@ -14,6 +15,7 @@ use agon_protocol::session::SessionInput;
 use agon_protocol::sign::Keypair;
 
 use crate::attack::{Attack, Bound, Case, Trial};
+use crate::bloc::all_covered;
 use crate::epochs::Epochs;
 use crate::miners::{Climate, Miners};
 use crate::random::Random;
@@ -113,9 +115,14 @@ fn income(served: usize, knows: Knows, trial: Trial) -> f64 {
             Some(seen) => seen.choose(served, tempo.into()),
             None => (0..served).collect(),
         };
-        let others = (0..VALIDATORS).filter(|place| !chosen.contains(place));
-        others.for_each(|place| rows[place][0] = 0.0);
-        selective += epochs.step(&rows).miners[0];
+        let others: Vec<usize> = (0..VALIDATORS).filter(|place| !chosen.contains(place)).collect();
+        others.iter().for_each(|place| rows[*place][0] = 0.0);
+        let contested: Vec<(usize, usize)> = match trial.defence.is_on() {
+            true => others.iter().map(|place| (*place, 0)).collect(),
+            false => Vec::new(),
+        };
+        let paid = epochs.step_contested(&rows, &all_covered(VALIDATORS), &contested);
+        selective += paid.miners[0];
     }
     selective / fair
 }

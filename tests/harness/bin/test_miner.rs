@@ -116,6 +116,7 @@ fn another(miner: &MinerArgs, first: &Config, hotkey: &str) -> anyhow::Result<Co
         announce: None,
         at_once: first.at_once,
         state_dir: first.state_dir.as_ref().map(|dir| dir.join(hotkey)),
+        contests: first.contests,
     })
 }
 

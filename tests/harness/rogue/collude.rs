@@ -11,7 +11,8 @@ use agon_evidence::Context;
 use agon_evidence::bundle::{Bundle, Outcome as Weighed, ROUNDS_MAX, policy};
 use agon_evidence::burst::burst;
 use agon_evidence::record::Round;
-use agon_evidence::slots::picks;
+use agon_evidence::slots::Picks;
+use agon_evidence::tree::Tree;
 use agon_ledger_client::follow::View;
 use agon_protocol::id::{Digest, Hotkey, Uid};
 use agon_protocol::message::{Call, EvidenceView, NeuronView};
@@ -257,6 +258,7 @@ impl Colluder {
             rounds: std::mem::take(&mut self.rounds),
             forgotten: desk.state.forgotten.clone(),
             standings: weighed.standings,
+            windows: weighed.windows,
             row: weighed.row,
         };
         let context = Context::of(terms, desk.genesis, hotkey).asked_by(asker.pair.hotkey());
@@ -295,12 +297,33 @@ impl Colluder {
             return Ok(());
         };
         let bundle = self.bundles.read(commit.tempo)?.context("the evidence is gone")?;
-        let context = Context::of(&terms, self.desk.genesis, self.desk.config.pair.hotkey());
-        let picked = picks(beacon, commit.root, context.slot_count(), terms.openings);
-        let opening = Box::new(bundle.open(&context, &picked));
+        let (genesis, hotkey) = (self.desk.genesis, self.desk.config.pair.hotkey());
+        let context = Context::of(&terms, genesis, hotkey);
+        let picked = Picks::of(&context, beacon, commit.root, terms.openings);
+        let before = self.before(commit.tempo).await?;
+        let before = before
+            .as_ref()
+            .map(|(terms, bundle)| Tree::of(&Context::of(terms, genesis, hotkey), bundle));
+        let opening = bundle.open(&context, &picked, before.as_ref());
+        let opening = Box::new(opening.context("the evidence has no leaf that was picked")?);
         let call = Call::OpenEvidence { netuid, opening };
         self.desk.state.owed[index].opened = self.desk.send(call, commit.tempo).await;
         Ok(())
+    }
+}
+
+impl Colluder {
+    /// The evidence of the tempo before and what was owed in it, if it was committed to.
+    async fn before(&self, tempo: u64) -> anyhow::Result<Option<(EvidenceView, Bundle)>> {
+        let Some(earlier) = tempo.checked_sub(1) else {
+            return Ok(None);
+        };
+        let Ok(terms) = self.desk.client.evidence(self.desk.config.netuid, earlier).await else {
+            return Ok(None);
+        };
+        let is_committed = terms.of(self.desk.config.pair.hotkey()).is_some();
+        let bundle = self.bundles.read(earlier)?.filter(|_| is_committed);
+        Ok(bundle.map(|bundle| (terms, bundle)))
     }
 }
 

@@ -4,19 +4,33 @@ use agon_evidence::Context;
 use agon_evidence::bundle::{Bundle, Outcome};
 use agon_evidence::burst::burst;
 use agon_evidence::fold::Memory;
-use agon_evidence::slots::picks;
+use agon_evidence::slots::Picks;
+use agon_evidence::tree::Tree;
 use agon_ledger_client::ClientError;
 use agon_ledger_client::follow::View;
-use agon_protocol::id::Hotkey;
-use agon_protocol::message::{Call, EvidenceView, NeuronView};
+use agon_protocol::id::{Digest, Hotkey};
+use agon_protocol::message::{Call, EvidenceOpening, EvidenceView, NeuronView};
+use thiserror::Error;
 use tracing::{info, warn};
 
 use super::Work;
 use crate::RunError;
 use crate::asker::Asker;
+use crate::bundles::BundleError;
 use crate::commit::{self, Owed};
 use crate::evidence::{Record, Round};
 use crate::round::{self, Questions, Setting, Size};
+
+/// Why the evidence of the tempo before is not known.
+#[derive(Debug, Error)]
+enum BeforeError {
+    /// The ledger does not say.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// It cannot be read.
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
+}
 
 /// What the ledger says of one tempo: who can be drawn, what is owed, and by which key it is asked.
 #[derive(Clone, Debug)]
@@ -100,7 +114,12 @@ impl Work {
             Ok(_) => return Ok(()),
             Err(error) => return self.abstain(view, None, format!("no evidence is committed: {error}")),
         };
-        let (tempo, rounds) = (view.subnet.tempo, self.rounds_of(view.subnet.tempo)?);
+        let tempo = view.subnet.tempo;
+        let before = match self.before(tempo).await {
+            Ok(before) => before,
+            Err(error) => return self.abstain(view, None, format!("no evidence is committed: {error}")),
+        };
+        let rounds = self.rounds_of(tempo)?;
         let drawn = rounds.last().map_or(0, |round| round.round + 1);
         let draws = agon_subnets::task(&terms.task).map(|task| {
             let setting = Setting {
@@ -125,8 +144,16 @@ impl Work {
             rounds,
             forgotten: self.state.forgotten.clone(),
             standings: outcome.standings,
+            windows: outcome.windows,
             row: outcome.row,
         };
+        // What does not go on from a commit that stands would be punished as made up.
+        if let Some(broken) = before.and_then(|(_, before)| bundle.breaks_off(&before)) {
+            let reason = format!(
+                "no evidence is committed: it does not go on from that of the tempo before ({broken:?})"
+            );
+            return self.abstain(view, None, reason);
+        }
         let Asker { pair, proof, .. } = &terms.asker;
         let context = Context::of(&terms, self.genesis, self.config.pair.hotkey()).asked_by(pair.hotkey());
         let commit = bundle.commit(&context, self.config.served_at, *proof);
@@ -139,6 +166,24 @@ impl Work {
             tries: 0,
         });
         Ok(())
+    }
+
+    /// The evidence of the tempo before `tempo` and what was owed in it, if this validator's commit to it stands.
+    async fn before(&self, tempo: u64) -> Result<Option<(EvidenceView, Bundle)>, BeforeError> {
+        let Some(earlier) = tempo.checked_sub(1) else {
+            return Ok(None);
+        };
+        let terms = match self.client.evidence(self.config.netuid, earlier).await {
+            Ok(terms) => terms,
+            Err(ClientError::NotFound(_)) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let Some(bundle) = self.bundles.read(earlier)? else {
+            return Ok(None);
+        };
+        // The key may have been replaced since.
+        let stands = terms.of(bundle.validator).is_some();
+        Ok(stands.then_some((terms, bundle)))
     }
 
     /// The judged rounds of a tempo, from the evidence log.
@@ -201,15 +246,43 @@ impl Work {
                 format!("the evidence of tempo {} is lost", owed.tempo),
             );
         };
-        let context = Context::of(&terms, self.genesis, self.config.pair.hotkey());
-        let picked = picks(beacon, owed.root, context.slot_count(), terms.openings);
-        let opening = Box::new(bundle.open(&context, &picked));
+        let before = match self.before(owed.tempo).await {
+            Ok(before) => before,
+            Err(BeforeError::Client(error)) => return self.note_evidence(view, index, "open", Err(error)),
+            Err(BeforeError::Bundle(error)) => return Err(error.into()),
+        };
+        let opening = self.opening(&terms, &bundle, before.as_ref(), (beacon, owed.root));
+        let Some(opening) = opening.map(Box::new) else {
+            self.state.owed.remove(index);
+            let reason = format!(
+                "the evidence of tempo {} cannot be opened: it breaks the rules",
+                owed.tempo
+            );
+            return self.abstain(view, None, reason);
+        };
         let sent = self
             .client
             .send(&self.config.pair, Call::OpenEvidence { netuid, opening })
             .await;
         self.state.owed[index].opened = sent.is_ok();
         self.note_evidence(view, index, "open", sent.map(drop))
+    }
+
+    /// What the running tempo's beacon picks of a bundle under `root`.
+    fn opening(
+        &self,
+        terms: &EvidenceView,
+        bundle: &Bundle,
+        before: Option<&(EvidenceView, Bundle)>,
+        (beacon, root): (Digest, Digest),
+    ) -> Option<EvidenceOpening> {
+        let context = Context::of(terms, self.genesis, bundle.validator);
+        let picked = Picks::of(&context, beacon, root, terms.openings);
+        let before = before.map(|(terms, bundle)| {
+            let context = Context::of(terms, self.genesis, bundle.validator);
+            Tree::of(&context, bundle)
+        });
+        bundle.open(&context, &picked, before.as_ref())
     }
 
     fn note_evidence(

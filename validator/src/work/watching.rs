@@ -9,8 +9,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agon_evidence::Context;
-use agon_evidence::recompute::{Difference, OnLedger, recompute};
+use agon_evidence::bundle::Bundle;
+use agon_evidence::recompute::{self, Difference, OnLedger};
 use agon_ledger_client::LedgerClient;
+use agon_ledger_client::evidence::fetch;
 use agon_ledger_client::follow::View;
 use agon_protocol::id::{Digest, Hotkey, Netuid};
 use agon_protocol::message::{Call, EvidenceLine, EvidenceOf, EvidenceView};
@@ -20,7 +22,6 @@ use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
 use super::Work;
-use crate::fetch::fetch;
 
 /// Longest time for one validator's evidence, from the first byte to the verdict.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -46,14 +47,12 @@ impl Work {
         let Some(tempo) = view.subnet.tempo.checked_sub(1).filter(|_| self.config.watches) else {
             return;
         };
-        let blocks = view.subnet.next_epoch.0.saturating_sub(view.subnet.tempo_start.0);
-        let is_half_over = view.height.0.saturating_sub(view.subnet.tempo_start.0) >= blocks / 2;
         let is_looking = self
             .watched
             .looking
             .as_ref()
             .is_some_and(|looking| !looking.is_finished());
-        if self.watched.tempo == Some(tempo) || !is_half_over || is_looking {
+        if self.watched.tempo == Some(tempo) || !view.is_half_over() || is_looking {
             return;
         }
         self.watched.tempo = Some(tempo);
@@ -67,6 +66,13 @@ impl Work {
         };
         self.watched.looking = Some(tokio::spawn(watch.run()));
     }
+}
+
+/// A validator's evidence of the tempo before the one that is looked at.
+struct Earlier {
+    view: EvidenceView,
+    line: EvidenceLine,
+    bundle: Bundle,
 }
 
 struct Watch {
@@ -110,23 +116,49 @@ impl Watch {
         view: Arc<EvidenceView>,
         line: &EvidenceLine,
     ) -> Result<Option<Box<Difference>>, String> {
-        let addr = line
-            .commit
-            .served_at
-            .ok_or_else(|| "it is served nowhere".to_owned())?;
-        let bundle = fetch(&self.net, addr, self.tempo)
-            .await
-            .map_err(|error| error.to_string())?;
+        let bundle = self.fetched(self.tempo, line).await?;
+        let before = self.before(line).await;
         let (genesis, line) = (self.genesis, line.clone());
         let recomputed = tokio::task::spawn_blocking(move || {
             let context = Context::of(&view, genesis, line.hotkey);
+            let earlier = before
+                .as_ref()
+                .map(|before| Context::of(&before.view, genesis, before.line.hotkey));
+            let before = before.as_ref().zip(earlier.as_ref());
             let on_ledger = OnLedger {
                 commit: &line.commit,
+                before: before.map(|(before, context)| recompute::Before {
+                    context,
+                    commit: &before.line.commit,
+                    bundle: &before.bundle,
+                }),
                 revealed: None,
             };
-            recompute(&context, &on_ledger, &bundle).err()
+            recompute::recompute(&context, &on_ledger, &bundle).err()
         });
         recomputed.await.map_err(|error| error.to_string())
+    }
+
+    /// What the same validator committed to in the tempo before, if it did and still gives it.
+    async fn before(&self, line: &EvidenceLine) -> Option<Earlier> {
+        let tempo = self.tempo.checked_sub(1)?;
+        let view = self.client.evidence(self.netuid, tempo).await.ok()?;
+        let line = view.of(line.hotkey)?.clone();
+        let bundle = self.fetched(tempo, &line).await;
+        let bundle = bundle.inspect_err(|reason| info!(validator = %line.hotkey, tempo, reason, "evidence of the tempo before cannot be looked at"));
+        Some(Earlier {
+            bundle: bundle.ok()?,
+            view,
+            line,
+        })
+    }
+
+    async fn fetched(&self, tempo: u64, line: &EvidenceLine) -> Result<Bundle, String> {
+        let served_at = line.commit.served_at;
+        let addr = served_at.ok_or_else(|| "it is served nowhere".to_owned())?;
+        fetch(&self.net, addr, tempo)
+            .await
+            .map_err(|error| error.to_string())
     }
 
     /// Shows a forgery to the ledger, where it can check it.

@@ -6,7 +6,7 @@ use agon_protocol::id::{Digest, Netuid, Uid};
 use agon_protocol::merkle;
 use agon_protocol::message::{
     AnswerLeaf, AnswerResult, Call, ChallengeHeader, EvidenceCommit, EvidenceOf, EvidenceOpening,
-    EvidenceView, Failure, Forgery, Leaf, OpenedLeaf, Sampling,
+    EvidenceView, Failure, Forgery, Leaf, OpenedLeaf, RoundCount, Sampling, TrailRest, WeightsLeaf,
 };
 use agon_protocol::sign::{DrawInput, DrawProof};
 
@@ -81,12 +81,31 @@ impl Script<'_> {
             let place = usize::from(self.numbers.byte()) % leaves.len();
             leaves[place] = self.failure(number, &input, draw, view);
         }
+        leaves.push(self.weights());
         Tree {
             netuid,
             tempo,
             leaves,
             draws: vec![draw],
         }
+    }
+
+    /// Weights of nobody; now and then their table counts what is not there.
+    fn weights(&mut self) -> Leaf {
+        let is_wrong = self.numbers.below(8) == 7;
+        let rounds = vec![RoundCount::default(); usize::from(self.numbers.below(3))];
+        Leaf::Weights(WeightsLeaf {
+            row: Vec::new(),
+            unpaid: if is_wrong { vec![Uid(1)] } else { Vec::new() },
+            first_item: u64::from(self.numbers.below(2)),
+            rounds,
+        })
+    }
+
+    /// The last leaf of the newest tree of a key, as if it were of the tempo before.
+    fn before(&self, number: u8) -> Option<OpenedLeaf> {
+        let tree = self.trees.get(&number)?;
+        tree.opened(u32::try_from(tree.leaves.len()).ok()?.checked_sub(1)?)
     }
 
     /// A miner that did not answer; in some field it may not be what was drawn.
@@ -137,12 +156,25 @@ impl Script<'_> {
         let view = self.proposer.evidence_view(tree.netuid, tree.tempo);
         let beacon = self.proposer.subnet(tree.netuid).map(|subnet| subnet.beacon);
         let openings = view.map_or(1, |view| view.openings) + u32::from(wrong);
-        let slot_count = u32::try_from(tree.leaves.len()).unwrap_or(u32::MAX);
-        let picked = picks(beacon.unwrap_or_default(), tree.root(), slot_count, openings);
+        // The weights follow the slots.
+        let last = u32::try_from(tree.leaves.len())
+            .unwrap_or(u32::MAX)
+            .saturating_sub(1);
+        let picked = picks(beacon.unwrap_or_default(), tree.root(), last, openings);
+        let Some(weights) = tree.opened(last) else {
+            return self.commit_evidence(number);
+        };
         let opening = EvidenceOpening {
             tempo: tree.tempo,
             draws: tree.draws.clone(),
             leaves: picked.into_iter().filter_map(|slot| tree.opened(slot)).collect(),
+            texts: Vec::new(),
+            weights,
+            rest: TrailRest {
+                best: None,
+                before: self.before(number),
+            },
+            trails: Vec::new(),
         };
         let call = Call::OpenEvidence {
             netuid: tree.netuid,

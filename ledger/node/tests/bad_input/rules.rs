@@ -4,8 +4,9 @@ use agon_protocol::amount::Amount;
 use agon_protocol::codec;
 use agon_protocol::id::{Account, BlockNumber, Coldkey, Digest, Hotkey, Netuid, Uid};
 use agon_protocol::message::{
-    Axon, AxonModel, Call, Equivocation, EvidenceCommit, EvidenceOf, EvidenceOpening, Forgery, Leaf,
-    OpenedLeaf, Signed, Statement, Transaction, Vote, VoteKind, Weights, WeightsCommit,
+    Axon, AxonModel, Call, Contest, Environment, Equivocation, EvidenceCommit, EvidenceOf, EvidenceOpening,
+    FinishReason, Forgery, Leaf, OpenedLeaf, Receipt, Signed, Statement, Trace, TrailRest, Transaction, Vote,
+    VoteKind, Weights, WeightsCommit,
 };
 use agon_protocol::sign::{Purpose, Signature};
 use agon_protocol::timelock::{PulseSignature, SealedWeights};
@@ -488,6 +489,20 @@ fn evidence() -> Vec<Rule> {
             tempo,
             draws: Vec::new(),
             leaves: vec![leaf.clone()],
+            texts: Vec::new(),
+            weights: leaf.clone(),
+            rest: TrailRest {
+                best: None,
+                before: None,
+            },
+            trails: Vec::new(),
+        }),
+    };
+    let contest = |netuid| Call::ContestFailure {
+        of: of(netuid),
+        contest: Box::new(Contest {
+            answer: leaf.clone(),
+            receipt: receipt(),
         }),
     };
     let report = |netuid| Call::ReportForgery {
@@ -521,6 +536,13 @@ fn evidence() -> Vec<Rule> {
             open(netuid, u64::MAX),
             "opening window",
         ),
+        ("a contest where there is no subnet", 100, contest(none), "subnet"),
+        (
+            "a contest of what was not committed",
+            100,
+            contest(netuid),
+            "evidence kept",
+        ),
         ("a forgery where there is no subnet", 1, report(none), "subnet"),
         (
             "a forgery of what was not committed",
@@ -529,6 +551,30 @@ fn evidence() -> Vec<Rule> {
             "evidence kept",
         ),
     ]
+}
+
+/// A receipt for no challenge that was ever sent.
+fn receipt() -> Signed<Receipt> {
+    let miner = pair(100);
+    let receipt = Receipt {
+        challenge: Digest::default(),
+        answer: Digest::default(),
+        miner: Hotkey(miner.public()),
+        prompt_tokens: 0,
+        answer_tokens: 0,
+        trace: Trace::of(&[], &[]),
+        received_ms: 0,
+        first_token_ms: 0,
+        finished_ms: 0,
+        finish: FinishReason::EndOfText,
+        model: Digest::default(),
+        environment: Environment {
+            dtype: String::new(),
+            device: String::new(),
+            libtorch: String::new(),
+        },
+    };
+    Signed::sign(receipt, &miner)
 }
 
 fn vote(genesis: Digest, block: u8) -> Signed<Vote> {

@@ -239,6 +239,8 @@ impl State {
             commit: accepted.commit,
             height: accepted.height,
             shown: None,
+            weights: None,
+            contested: Vec::new(),
             forged: false,
         };
         let key = (accepted.netuid, accepted.commit.tempo, accepted.name);

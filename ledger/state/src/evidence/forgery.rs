@@ -157,13 +157,19 @@ impl State {
             return Err(ReportForgeryRefusal::Punished { validator, tempo });
         }
         let context = self.evidence_context((netuid, &subnet), &roster, tempo, (record.hotkey, record.asker));
-        let forged =
-            forgery::check(&context, &record.commit, forgery).map_err(ReportForgeryRefusal::Forgery)?;
+        let foundation = self.foundation((netuid, tempo, name), &roster, &record);
+        let forged = forgery::check(&context, &foundation.committed(), forgery)
+            .map_err(ReportForgeryRefusal::Forgery)?;
         Ok(self.penalty((netuid, tempo, name), &subnet, forged.to_string(), Some(reporter)))
     }
 
     /// The evidence of a validator, by the key that committed to it or the one that replaced that since.
-    fn evidence_of(&self, netuid: Netuid, tempo: u64, validator: Hotkey) -> Option<(Hotkey, EvidenceRecord)> {
+    pub(super) fn evidence_of(
+        &self,
+        netuid: Netuid,
+        tempo: u64,
+        validator: Hotkey,
+    ) -> Option<(Hotkey, EvidenceRecord)> {
         let mut records = self.table.scan::<EvidenceRecord>((netuid, tempo));
         let is_of = |name: Hotkey, record: &EvidenceRecord| {
             record.hotkey == validator || self.hotkey_named(name) == validator

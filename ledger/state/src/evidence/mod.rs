@@ -4,8 +4,9 @@
 //! | --- | --- |
 //! | t opens | the roster fixes beacon, miners, validators and what each validator owes |
 //! | t | a validator asks the miners it draws, and commits to a Merkle root over what came of it, once |
-//! | t + 1 | the new beacon and the root pick slots; the validator shows their leaves, once |
-//! | end of t + 1 | what was shown of t is each validator's coverage, by which its dividends are multiplied |
+//! | t + 1 | the new beacon and the root pick slots and trails; the validator shows their leaves, once |
+//! | t + 1 | a miner contests a failure that is claimed of it |
+//! | end of t + 1 | what was shown of t is each validator's coverage, by which its dividends are multiplied; rows that it shows count |
 //! | until t + reveal period + 2 ends | anyone shows a step of the evidence that does not follow, and it is punished |
 //!
 //! What a leaf has to say, which slots are picked and what shown slots are worth is [`agon_evidence`]'s; here is who
@@ -18,6 +19,7 @@
 //! nobody gets rid of a forgery by a new key.
 
 mod commit;
+mod contest;
 mod coverage;
 mod forgery;
 mod opening;
@@ -26,11 +28,13 @@ mod view;
 
 use agon_evidence::Context;
 use agon_evidence::opening::Shown;
-use agon_protocol::id::{BlockNumber, Hotkey, Netuid};
+use agon_evidence::trail::Committed;
+use agon_protocol::id::{BlockNumber, Digest, Hotkey, Netuid, Uid};
 use agon_protocol::message::EvidenceCommit;
 use borsh::{BorshDeserialize, BorshSerialize};
 
 pub use self::commit::{AcceptedEvidence, CommitEvidenceRefusal};
+pub use self::contest::{AcceptedContest, ContestFailureRefusal};
 pub(crate) use self::coverage::covered_part;
 pub use self::coverage::{COVERAGE_FULL_PPM, covered};
 pub(crate) use self::forgery::Barred;
@@ -57,6 +61,10 @@ pub(crate) struct EvidenceRecord {
     pub(crate) height: BlockNumber,
     /// What the picked slots show; `None` until they are opened.
     pub(crate) shown: Option<Vec<Shown>>,
+    /// Digest of its last leaf, which holds the weights; `None` until it is opened.
+    pub(crate) weights: Option<Digest>,
+    /// Miners that posted a receipt against a failure that it claims, ascending.
+    pub(crate) contested: Vec<Uid>,
     /// Whether it was found to be forged, and punished.
     pub(crate) forged: bool,
 }
@@ -78,6 +86,25 @@ impl EvidenceRecord {
         (session.is_some() || self.asker == self.hotkey)
             && (1..=commit::LEAVES_MAX).contains(&leaf_count)
             && claimed_ppm <= COVERAGE_FULL_PPM
+            && self.shown.is_some() == self.weights.is_some()
+            && self.contested.is_sorted_by(|left, right| left < right)
+    }
+}
+
+/// What evidence is checked against.
+struct Foundation {
+    commit: EvidenceCommit,
+    before: Option<EvidenceCommit>,
+    settled: Vec<Uid>,
+}
+
+impl Foundation {
+    fn committed(&self) -> Committed<'_> {
+        Committed {
+            commit: &self.commit,
+            before: self.before.as_ref(),
+            settled: &self.settled,
+        }
     }
 }
 
@@ -87,7 +114,7 @@ impl State {
     }
 
     /// What everyone knows of the tempo that a record is of.
-    fn evidence_context<'a>(
+    pub(crate) fn evidence_context<'a>(
         &self,
         (netuid, subnet): (Netuid, &'a Subnet),
         roster: &'a Roster,
@@ -106,6 +133,26 @@ impl State {
             at_once: &roster.at_once,
             rounds: roster.rounds,
             miners: roster.miners_per_round,
+        }
+    }
+
+    /// What a validator committed to of a tempo and of the one before, and who has held its UID since the older of the two
+    /// opened.
+    fn foundation(
+        &self,
+        (netuid, tempo, name): (Netuid, u64, Hotkey),
+        roster: &Roster,
+        record: &EvidenceRecord,
+    ) -> Foundation {
+        let earlier = tempo.checked_sub(1);
+        let before = earlier.and_then(|earlier| self.table.read::<EvidenceRecord>(&(netuid, earlier, name)));
+        let opened = earlier
+            .and_then(|earlier| self.roster(netuid, earlier))
+            .filter(|_| before.is_some());
+        Foundation {
+            commit: record.commit,
+            before: before.map(|before| before.commit),
+            settled: self.settled(netuid, opened.as_ref().unwrap_or(roster)),
         }
     }
 

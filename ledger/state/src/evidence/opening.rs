@@ -1,15 +1,15 @@
-//! Openings: the picked leaves of the evidence of the tempo before.
+//! Openings: the picked slots and trails of the evidence of the tempo before.
 //!
-//! What does not show what was asked for is refused, and may be sent again. A leaf that was committed to and breaks a
-//! rule is no mistake of sending: the opening is applied as a forgery. An opening costs no fee, since it is owed; there
+//! What does not show what was asked for is refused, and may be sent again. A step that was committed to and does not
+//! follow is no mistake of sending: the opening is applied as a forgery. An opening costs no fee, since it is owed; there
 //! is one for each commit, and only whoever made the commit sends it.
 
 use std::fmt;
 
 use agon_evidence::opening::{self, Opened, OpeningError, Shown};
-use agon_evidence::slots::picks;
-use agon_protocol::id::{Hotkey, Netuid, Uid};
-use agon_protocol::message::EvidenceOpening;
+use agon_evidence::slots::Picks;
+use agon_protocol::id::{Digest, Hotkey, Netuid, Uid};
+use agon_protocol::message::{EvidenceOpening, WeightsLeaf};
 use thiserror::Error;
 
 use super::{EvidenceRecord, Penalty, Roster};
@@ -57,7 +57,7 @@ pub enum OpenEvidenceRefusal {
         tempo: u64,
     },
     /// It does not show what was asked for.
-    #[error("{0}: show exactly the picked leaves of what was committed")]
+    #[error("{0}: show exactly what was picked of what was committed")]
     Opening(OpeningError),
 }
 
@@ -94,9 +94,14 @@ pub struct AcceptedOpening {
 /// What an accepted opening shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OpeningOutcome {
-    /// What each picked slot shows, in their order.
-    Holds(Vec<Shown>),
-    /// A leaf that breaks a rule, and what that costs.
+    /// Nothing is wrong with it.
+    Holds {
+        /// What each picked slot shows, in their order.
+        shown: Vec<Shown>,
+        /// Digest of the row that it shows.
+        weights: Digest,
+    },
+    /// A step that does not follow, and what that costs.
     Forged(Penalty),
 }
 
@@ -106,7 +111,7 @@ impl fmt::Display for AcceptedOpening {
             netuid, uid, tempo, ..
         } = self;
         match &self.outcome {
-            OpeningOutcome::Holds(shown) => {
+            OpeningOutcome::Holds { shown, .. } => {
                 let answered = shown.iter().filter(|slot| matches!(slot, Shown::Answered(_)));
                 write!(
                     f,
@@ -142,12 +147,15 @@ impl State {
             return Err(OpenEvidenceRefusal::Opened { uid, tempo });
         }
         let opened = self
-            .opened((netuid, &subnet), (&roster, &record), opening)
+            .opened((netuid, &subnet, name), (&roster, &record), opening)
             .map_err(OpenEvidenceRefusal::Opening)?;
         let outcome = match opened {
-            Opened::Holds(shown) => OpeningOutcome::Holds(shown),
-            Opened::Forged { slot, broken } => {
-                let step = format!("slot {slot}: {broken}");
+            Opened::Holds { shown, row } => OpeningOutcome::Holds {
+                shown,
+                weights: WeightsLeaf::row_digest(&row),
+            },
+            Opened::Forged(forged) => {
+                let step = forged.to_string();
                 OpeningOutcome::Forged(self.penalty((netuid, tempo, name), &subnet, step, None))
             }
         };
@@ -160,29 +168,33 @@ impl State {
         })
     }
 
-    /// Checks what is opened in the running tempo, whose beacon picks the slots.
+    /// Checks what is opened in the running tempo, whose beacon picks slots and trails.
     fn opened(
         &self,
-        (netuid, subnet): (Netuid, &Subnet),
+        (netuid, subnet, name): (Netuid, &Subnet, Hotkey),
         (roster, record): (&Roster, &EvidenceRecord),
         opened: &EvidenceOpening,
     ) -> Result<Opened, OpeningError> {
-        let context = self.evidence_context(
-            (netuid, subnet),
-            roster,
-            opened.tempo,
-            (record.hotkey, record.asker),
+        let keys = (record.hotkey, record.asker);
+        let context = self.evidence_context((netuid, subnet), roster, opened.tempo, keys);
+        let picked = Picks::of(
+            &context,
+            subnet.schedule.beacon,
+            record.commit.root,
+            roster.openings,
         );
-        let (beacon, root) = (subnet.schedule.beacon, record.commit.root);
-        let picked = picks(beacon, root, context.slot_count(), roster.openings);
-        opening::check(&context, &record.commit, &picked, opened)
+        let foundation = self.foundation((netuid, opened.tempo, name), roster, record);
+        opening::check(&context, &foundation.committed(), &picked, opened)
     }
 
     pub(crate) fn open_evidence(&mut self, accepted: &AcceptedOpening) {
         match &accepted.outcome {
-            OpeningOutcome::Holds(shown) => {
+            OpeningOutcome::Holds { shown, weights } => {
                 let key = (accepted.netuid, accepted.tempo, accepted.name);
-                self.update_evidence(key, |record| record.shown = Some(shown.clone()));
+                self.update_evidence(key, |record| {
+                    record.shown = Some(shown.clone());
+                    record.weights = Some(*weights);
+                });
             }
             OpeningOutcome::Forged(penalty) => self.punish(penalty),
         }

@@ -1,6 +1,6 @@
 //! The roster: who can be drawn in a tempo, who draws, and how much is owed.
 
-use agon_protocol::id::{Digest, Hotkey, Netuid, Uid};
+use agon_protocol::id::{BlockNumber, Digest, Hotkey, Netuid, Uid};
 use agon_protocol::message::Axon;
 use agon_protocol::session::Ring;
 use borsh::{BorshDeserialize, BorshSerialize};
@@ -19,6 +19,8 @@ use crate::table::Entry;
 pub(crate) struct Roster {
     /// The tempo's beacon.
     pub(crate) beacon: Digest,
+    /// Height of the block that opened the tempo.
+    pub(crate) height: BlockNumber,
     /// Neurons that serve, UIDs ascending.
     pub(crate) miners: Vec<(Uid, Hotkey)>,
     /// Answers that each of them said it can give at once, in their order.
@@ -54,6 +56,7 @@ impl Roster {
         let wants_sessions = subnet.parameters.is_on(ParameterId::EvidenceSessions);
         Self {
             beacon: subnet.schedule.beacon,
+            height: subnet.schedule.tempo_start,
             miners: pick(|neuron| neuron.axon.is_some()),
             at_once: neurons
                 .iter()
@@ -84,10 +87,25 @@ impl Roster {
             && (!self.in_sessions || self.validators.len() <= Ring::MEMBERS_MAX)
     }
 
+    /// The UID that a miner had when the tempo opened, if it served.
+    pub(super) fn uid_of(&self, miner: Hotkey) -> Option<Uid> {
+        let mut miners = self.miners.iter();
+        miners.find(|(_, hotkey)| *hotkey == miner).map(|(uid, _)| *uid)
+    }
+
     /// The key by which the holder of a UID draws, if it had a permit when the tempo opened.
     pub(crate) fn drawer(&self, uid: Uid) -> Option<Hotkey> {
         let place = self.validators.binary_search_by_key(&uid, |(uid, _)| *uid);
         place.ok().map(|place| self.validators[place].1)
+    }
+}
+
+impl Roster {
+    /// Whether `neuron` has certainly held `uid` with the same key since the tempo opened: it registered before, and its
+    /// key is in the roster or was never put in the place of another.
+    fn has_settled(&self, uid: Uid, neuron: &Neuron, was_swapped: bool) -> bool {
+        let is_in_roster = self.miners.binary_search(&(uid, neuron.hotkey)).is_ok();
+        neuron.registered < self.height && (is_in_roster || !was_swapped)
     }
 }
 
@@ -96,6 +114,15 @@ fn count_of(parameters: &Parameters, id: ParameterId) -> u32 {
 }
 
 impl State {
+    /// UIDs that have certainly not changed hands since the tempo of `roster` opened, ascending.
+    pub(super) fn settled(&self, netuid: Netuid, roster: &Roster) -> Vec<Uid> {
+        let was_swapped = |neuron: &Neuron| self.pool_name(neuron.hotkey) != Some(neuron.hotkey);
+        let neurons = self.neurons(netuid);
+        let slots = (0..=u16::MAX).map(Uid).zip(&neurons);
+        let settled = slots.filter(|(uid, neuron)| roster.has_settled(*uid, neuron, was_swapped(neuron)));
+        settled.map(|(uid, _)| uid).collect()
+    }
+
     /// Writes the roster of the tempo that was just opened.
     pub(crate) fn open_roster(&mut self, netuid: Netuid, subnet: &Subnet, neurons: &[Neuron]) {
         let roster = Roster::of(subnet, neurons);

@@ -1,6 +1,6 @@
 //! Weights: committed as a digest, revealed in the window, stored as rows.
 //!
-//! Commits whose weights the ledger opens by itself are `timelock`'s.
+//! Commits whose weights the ledger opens by itself are `timelock`'s; which of the revealed rows counts is `row`'s.
 //!
 //! A commit is bound to the tempo of the block that takes it and may be revealed in exactly one tempo, that one
 //! plus the reveal period. A reveal settles the commits before it. A commit that is not revealed then is dropped when
@@ -17,13 +17,15 @@
 //! - Weights that are all 0 are refused instead of stored.
 
 mod refusal;
+mod row;
 mod timelock;
 
 use agon_protocol::id::{BlockNumber, Digest, Hotkey, Netuid, Uid};
-use agon_protocol::message::{Weights, WeightsCommit};
+use agon_protocol::message::{Weights, WeightsCommit, WeightsLeaf};
 use borsh::{BorshDeserialize, BorshSerialize};
 
 pub use self::refusal::{CommitWeightsRefusal, NoWeigher, RevealWeightsRefusal, TooSoon};
+pub(crate) use self::row::{WaitingRow, WeightRow};
 pub use self::timelock::{AcceptedTimelocked, CommitTimelockedRefusal, SealRefusal};
 pub(crate) use self::timelock::{SealRounds, SealedRow};
 use crate::State;
@@ -31,26 +33,6 @@ use crate::neuron::{Neuron, owner_uids};
 use crate::parameters::ParameterId;
 use crate::subnet::Subnet;
 use crate::table::Entry;
-
-/// A validator's weights: UIDs ascending, the largest value `u16::MAX` when they were set.
-#[derive(Clone, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
-pub(crate) struct WeightRow(pub(crate) Vec<(Uid, u16)>);
-
-impl Entry for WeightRow {
-    type Key = (Netuid, Uid);
-    const KIND: u8 = 0x07;
-}
-
-impl WeightRow {
-    /// Sets the weight on a replaced UID to 0; the cell stays, as the reference has it.
-    pub(crate) fn forget(&mut self, replaced: Uid) {
-        for (uid, value) in &mut self.0 {
-            if *uid == replaced {
-                *value = 0;
-            }
-        }
-    }
-}
 
 /// A validator's bonds as the newest epoch stored them: UIDs ascending. A row without cells has no entry.
 #[derive(Clone, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
@@ -104,6 +86,10 @@ pub struct AcceptedWeights {
     pub netuid: Netuid,
     /// Whose.
     pub uid: Uid,
+    /// The tempo that they are of.
+    pub tempo: u64,
+    /// Digest of the row by which evidence shows them: all of them, scaled so that the largest value is `u16::MAX`.
+    pub digest: Digest,
     /// The row as it will be stored, scaled so that the largest value is `u16::MAX`.
     pub row: Vec<(Uid, u16)>,
     /// UIDs that changed hands since the commit and get no weight.
@@ -212,6 +198,8 @@ impl State {
         Ok(AcceptedWeights {
             netuid,
             uid: weigher.uid,
+            tempo: weights.tempo,
+            digest: WeightsLeaf::row_digest(&max_upscale(cells(weights).collect())),
             row,
             dropped,
             made: committed,
@@ -277,8 +265,7 @@ impl State {
         was_hidden: bool,
     ) -> (Vec<(Uid, u16)>, Vec<Uid>) {
         let changed_hands = |uid: Uid| was_hidden && self.expect_neuron(netuid, uid).registered >= committed;
-        let cells = weights.uids.iter().copied().zip(weights.values.iter().copied());
-        let (gone, kept): (Vec<_>, Vec<_>) = cells.partition(|(uid, _)| changed_hands(*uid));
+        let (gone, kept): (Vec<_>, Vec<_>) = cells(weights).partition(|(uid, _)| changed_hands(*uid));
         (max_upscale(kept), gone.into_iter().map(|(uid, _)| uid).collect())
     }
 
@@ -286,7 +273,6 @@ impl State {
         let AcceptedWeights {
             netuid,
             uid,
-            ref row,
             commit_index,
             height,
             ..
@@ -299,10 +285,14 @@ impl State {
             }
             None => self.touch(netuid, uid, height),
         }
-        let mut neuron = self.expect_neuron(netuid, uid);
-        neuron.weighed = accepted.made;
-        self.table.write(&(netuid, uid), &neuron);
-        self.table.write(&(netuid, uid), &WeightRow(row.clone()));
+        let mut rows: WeightRow = self.table.read(&(netuid, uid)).unwrap_or_default();
+        rows.reveal(WaitingRow {
+            tempo: accepted.tempo,
+            made: accepted.made,
+            digest: accepted.digest,
+            row: accepted.row.clone(),
+        });
+        self.write_row((netuid, uid), &rows);
     }
 
     /// Checks registration, bar, permit and stake. The owner needs no permit, nor does a UID that weights only itself.
@@ -435,6 +425,10 @@ impl Weigher {
         }
         Ok(())
     }
+}
+
+fn cells(weights: &Weights) -> impl Iterator<Item = (Uid, u16)> {
+    weights.uids.iter().copied().zip(weights.values.iter().copied())
 }
 
 fn check_ascending(uids: &[Uid]) -> Result<(), RevealWeightsRefusal> {

@@ -6,8 +6,8 @@ use agon_protocol::message::Message;
 use super::super::rows::{from_hex, to_hex};
 use super::*;
 
-/// Two of six slots are picked; the report is of a receipt that the miner did not sign.
-fn calls() -> (Ledger, [(&'static str, u8, Call); 3]) {
+/// Two of six slots are picked; the report is of a receipt that the miner did not sign, the contest of a failure.
+fn calls() -> (Ledger, [(&'static str, u8, Call); 4]) {
     let mut ledger = ledger();
     ledger.ok(1, set("evidence_openings", 2));
     ledger.close_tempo();
@@ -21,10 +21,12 @@ fn calls() -> (Ledger, [(&'static str, u8, Call); 3]) {
     let before = ledger.clone();
     ledger.transact(101, honest.commit()).unwrap();
     ledger.close_tempo();
+    let failed = honest.miner(4);
     let calls = [
         ("commit_evidence", 101, honest.commit()),
         ("open_evidence", 101, honest.opening(&ledger)),
         ("report_forgery", 9, forger.answer_report(3)),
+        ("contest_failure", failed, honest.contest(4, failed)),
     ];
     (before, calls)
 }

@@ -2,7 +2,7 @@
 
 use agon_protocol::message::Forgery;
 
-use super::work::TEXT;
+use super::work::WRONG;
 use super::*;
 use crate::EpochRecord;
 
@@ -82,7 +82,7 @@ fn a_forged_leaf_that_is_opened_is_punished_and_all_of_the_slash_is_burned() {
     let (burned, free) = (ledger.burned(), ledger.free(2));
     let effect = ledger.effect(101, work.opening(&ledger));
     assert!(
-        effect.contains("for forged evidence") && effect.contains("slot 2"),
+        effect.contains("for forged evidence") && effect.contains("leaf 2"),
         "{effect}"
     );
     ledger.transact(101, work.opening(&ledger)).unwrap();
@@ -132,7 +132,13 @@ fn weights_of_the_rest_decide_after_a_report() {
 
 #[test]
 fn a_judgement_that_the_task_does_not_give_is_punished() {
-    let (mut ledger, work) = forged_by_the_largest();
+    let mut ledger = ledger();
+    let work = Work::of(&ledger, 101, |slot, _| match slot {
+        0 => Does::Flatters,
+        _ => Does::Asks,
+    });
+    ledger.transact(101, work.commit()).unwrap();
+    ledger.close_tempo();
     let report = |text: &str| {
         work.report(Forgery::Judgement {
             answer: work.opened(0),
@@ -140,10 +146,92 @@ fn a_judgement_that_the_task_does_not_give_is_punished() {
         })
     };
     ledger.refused_now(9, report("another text"), "forgery");
-    let effect = ledger.effect(9, report(TEXT));
+    let effect = ledger.effect(9, report(WRONG));
     assert!(effect.contains("judged 1000000 ppm"), "{effect}");
-    ledger.transact(9, report(TEXT)).unwrap();
+    ledger.transact(9, report(WRONG)).unwrap();
     assert!(!ledger.neuron(0).permit);
+}
+
+/// Nobody has the bundle, and nobody reports anything: the validator's own opening shows it.
+#[track_caller]
+fn check_shown_by_itself(does: Does, expected: &str) {
+    let mut ledger = ledger();
+    let before = staked(&ledger, 2);
+    let work = Work::of(&ledger, 101, |_, _| does);
+    ledger.transact(101, work.commit()).unwrap();
+    ledger.close_tempo();
+    let effect = ledger.effect(101, work.opening(&ledger));
+    assert!(
+        effect.contains("for forged evidence") && effect.contains(expected),
+        "{effect}"
+    );
+    ledger.transact(101, work.opening(&ledger)).unwrap();
+    check_tenth(before - staked(&ledger, 2), before);
+    assert!(!ledger.neuron(0).permit);
+    ledger.close_tempo();
+    assert_eq!(record(&ledger).coverage_ppm[0], 0);
+}
+
+#[test]
+fn flattered_answers_in_slots_are_judged_again_when_they_are_opened() {
+    check_shown_by_itself(Does::Flatters, "judged 1000000 ppm");
+}
+
+#[test]
+fn flattered_answers_beside_the_slots_are_found_on_trails() {
+    check_shown_by_itself(Does::FlattersBeside, "judged 1000000 ppm");
+}
+
+/// A validator that works two tempos on end, and is opened after the second; `change` may forge how it goes on.
+fn second_tempo(change: impl Fn(&mut Ledger) -> Work) -> (Ledger, Work) {
+    let mut ledger = ledger();
+    let first = Work::of(&ledger, 101, |_, _| Does::Asks);
+    ledger.transact(101, first.commit()).unwrap();
+    ledger.close_tempo();
+    ledger.transact(101, first.opening(&ledger)).unwrap();
+    let second = change(&mut ledger);
+    ledger.transact(101, second.commit()).unwrap();
+    ledger.close_tempo();
+    (ledger, second)
+}
+
+#[test]
+fn windows_go_on_from_the_tempo_before() {
+    let (mut ledger, second) = second_tempo(|ledger| Work::of(ledger, 101, |_, _| Does::Asks));
+    ledger.transact(101, second.opening(&ledger)).unwrap();
+    ledger.close_tempo();
+    assert_eq!(record(&ledger).coverage_ppm[0], 1_000_000);
+}
+
+#[test]
+fn who_begins_anew_after_a_commit_is_found_by_its_opening() {
+    let (ledger, second) = second_tempo(|ledger| Work::forgetting(ledger, 101, &[], |_, _| Does::Asks));
+    let effect = ledger.effect(101, second.opening(&ledger));
+    assert!(effect.contains("the first item has number 0"), "{effect}");
+}
+
+#[test]
+fn who_committed_to_nothing_in_the_tempo_before_may_begin_anew() {
+    let mut ledger = ledger();
+    ledger.close_tempo();
+    let work = Work::of(&ledger, 101, |_, _| Does::Asks);
+    ledger.transact(101, work.commit()).unwrap();
+    ledger.close_tempo();
+    ledger.transact(101, work.opening(&ledger)).unwrap();
+}
+
+#[test]
+fn a_miner_that_changed_hands_is_not_carried_on() {
+    let (mut ledger, second) = second_tempo(|ledger| {
+        let swap = Call::SwapHotkey {
+            hotkey: hotkey(113),
+            new_hotkey: hotkey(133),
+        };
+        ledger.transact(3, swap).unwrap();
+        Work::forgetting(ledger, 101, &[Uid(5)], |_, _| Does::Asks)
+    });
+    ledger.transact(101, second.opening(&ledger)).unwrap();
+    assert!(ledger.neuron(0).permit);
 }
 
 #[test]

@@ -3,7 +3,9 @@
 //! Validators are 101 of coldkey 2, 102 of coldkey 4 and 103 of coldkey 5, on UIDs 0 to 2; miners are 111 to 116 of
 //! coldkey 3, on UIDs 3 to 8. Two rounds of three miners are owed.
 
+mod backing;
 mod bytes;
+mod contesting;
 mod forging;
 mod paying;
 mod random;

@@ -37,8 +37,9 @@ fn work_that_is_shown_is_paid_in_full() {
 #[test]
 fn a_copier_without_receipts_earns_nothing_whatever_its_weights_and_stake() {
     let mut ledger = ledger();
+    paid(&mut ledger, [ASKS; 3]);
     let honest = paid(&mut ledger.clone(), [ASKS; 3]);
-    // The largest stake copies.
+    // The largest stake copies; the row that it worked for stands.
     let record = paid(&mut ledger, [None, ASKS, ASKS]);
     assert_eq!(coverage(&record), [0, FULL, FULL]);
     assert!(record.outputs.validator_emission[0] > record.outputs.validator_emission[1]);
@@ -75,23 +76,23 @@ fn who_commits_and_shows_nothing_earns_nothing() {
 #[test]
 fn a_part_of_the_work_earns_that_part() {
     let mut ledger = ledger();
-    let row = row(&ledger);
     let half = |slot: u32, _| {
-        if slot.is_multiple_of(2) {
-            Does::Asks
-        } else {
-            Does::Skips
-        }
+        if slot < SLOTS / 2 { Does::Asks } else { Does::Skips }
     };
     let mut works = [101, 102].map(|key| Work::of(&ledger, key, half));
     works[1].claimed_ppm = 200_000;
+    let rows: BTreeMap<u8, Weights> = [101, 102]
+        .into_iter()
+        .zip(&works)
+        .map(|(key, work)| (key, work.weights(&ledger)))
+        .collect();
     for (key, work) in [101, 102].into_iter().zip(&works) {
-        ledger.transact(key, commit(key, &row)).unwrap();
+        ledger.transact(key, commit(key, &rows[&key])).unwrap();
         ledger.transact(key, work.commit()).unwrap();
     }
     ledger.close_tempo();
     for (key, work) in [101, 102].into_iter().zip(&works) {
-        ledger.transact(key, reveal(&row)).unwrap();
+        ledger.transact(key, reveal(&rows[&key])).unwrap();
         ledger.transact(key, work.opening(&ledger)).unwrap();
     }
     ledger.close_tempo();
@@ -109,6 +110,7 @@ fn a_part_of_the_work_earns_that_part() {
 #[test]
 fn where_nobody_shows_work_the_half_is_held_and_goes_to_those_who_show_it_next() {
     let mut ledger = ledger();
+    paid(&mut ledger, [ASKS; 3]);
     let record = paid(&mut ledger, [None; 3]);
     assert!(record.outputs.validator_emission.iter().any(|pay| *pay > 0));
     let held = record.payouts.validators_held;
@@ -131,16 +133,20 @@ fn where_nobody_shows_work_the_half_is_held_and_goes_to_those_who_show_it_next()
 fn a_miner_that_is_away_costs_little_when_others_see_it_too() {
     let mut ledger = ledger();
     let away = Uid(3);
-    let row = row(&ledger);
     let sees = |_: u32, uid: Uid| if uid == away { Does::Fails } else { Does::Asks };
     let works = [101, 102, 103].map(|key| Work::of(&ledger, key, sees));
+    let rows: BTreeMap<u8, Weights> = [101, 102, 103]
+        .into_iter()
+        .zip(&works)
+        .map(|(key, work)| (key, work.weights(&ledger)))
+        .collect();
     for (key, work) in [101, 102, 103].into_iter().zip(&works) {
-        ledger.transact(key, commit(key, &row)).unwrap();
+        ledger.transact(key, commit(key, &rows[&key])).unwrap();
         ledger.transact(key, work.commit()).unwrap();
     }
     ledger.close_tempo();
     for (key, work) in [101, 102, 103].into_iter().zip(&works) {
-        ledger.transact(key, reveal(&row)).unwrap();
+        ledger.transact(key, reveal(&rows[&key])).unwrap();
         ledger.transact(key, work.opening(&ledger)).unwrap();
     }
     ledger.close_tempo();

@@ -1,6 +1,9 @@
 //! Who may commit to what, show it, and when.
 
-use agon_protocol::message::{EvidenceOpening, Leaf, Message};
+use agon_protocol::message::{
+    Carried, EvidenceOpening, ItemAnswer, ItemLeaf, Leaf, Message, OpenedLeaf, RoundCount, StandingLeaf,
+    Trail, TrailAnswer, TrailRest, WeightsLeaf, Worth,
+};
 
 use super::work::signed_by;
 use super::*;
@@ -66,7 +69,7 @@ fn evidence_is_committed_once_in_its_own_tempo_by_who_has_a_permit() {
     let tempo = work.of.tempo;
     assert_eq!(
         effect,
-        format!("commits UID 0 on subnet 1 to 6 leaves of evidence of tempo {tempo}, of which 6 are owed")
+        format!("commits UID 0 on subnet 1 to 47 leaves of evidence of tempo {tempo}, of which 6 are owed")
     );
     ledger.transact(101, work.commit()).unwrap();
     let sentence = ledger.refused(101, work.commit(), "evidence committed");
@@ -79,7 +82,7 @@ fn evidence_is_committed_once_in_its_own_tempo_by_who_has_a_permit() {
 fn there_is_a_leaf_for_every_slot_and_more_may_follow() {
     let mut ledger = ledger();
     let mut work = work(&ledger);
-    work.leaves.pop();
+    work.leaves.truncate(5);
     let sentence = ledger.refused_now(101, work.commit(), "evidence leaves");
     assert!(sentence.starts_with("the evidence has 5 leaves"), "{sentence}");
     work.leaves.extend([Leaf::NotAsked, Leaf::NotAsked]);
@@ -144,20 +147,36 @@ fn an_opening_shows_exactly_what_was_picked_or_is_refused_and_may_be_sent_again(
     let picked = work.picked(&ledger);
     assert_eq!(picked.len(), 2);
     let others: Vec<u32> = (0..SLOTS).filter(|slot| !picked.contains(slot)).take(2).collect();
-    ledger.refused_now(101, work.opening_of(&others), "opening");
-    ledger.refused_now(101, work.opening_of(&picked[..1]), "opening");
-    ledger.refused_now(101, work.opening_of(&[]), "opening");
+    ledger.refused_now(101, work.opening_of(&ledger, &others), "opening");
+    ledger.refused_now(101, work.opening_of(&ledger, &picked[..1]), "opening");
+    ledger.refused_now(101, work.opening_of(&ledger, &[]), "opening");
     // Another leaf in a picked one's place is not under the root.
     let mut other = work.clone();
     other.leaves[picked[0] as usize] = Leaf::NotAsked;
-    ledger.refused_now(101, other.opening_of(&picked), "opening");
+    ledger.refused_now(101, other.opening_of(&ledger, &picked), "opening");
+    // Weights that are not under the root.
+    let other = Work::with_right(&ledger, 101, &[(3, 1)], |_, _| Does::Asks);
+    let (
+        Call::OpenEvidence { mut opening, netuid },
+        Call::OpenEvidence {
+            opening: of_other, ..
+        },
+    ) = (
+        work.opening_of(&ledger, &picked),
+        other.opening_of(&ledger, &picked),
+    )
+    else {
+        unreachable!("openings are made");
+    };
+    opening.weights = of_other.weights;
+    ledger.refused_now(101, Call::OpenEvidence { netuid, opening }, "opening");
     // Draws of another key, or too few of them.
     let mut other = work.clone();
     other.draws = Work::of(&ledger, 102, |_, _| Does::Asks).draws;
-    ledger.refused_now(101, other.opening_of(&picked), "opening");
+    ledger.refused_now(101, other.opening_of(&ledger, &picked), "opening");
     other.draws.clear();
-    ledger.refused_now(101, other.opening_of(&picked), "opening");
-    ledger.transact(101, work.opening_of(&picked)).unwrap();
+    ledger.refused_now(101, other.opening_of(&ledger, &picked), "opening");
+    ledger.transact(101, work.opening_of(&ledger, &picked)).unwrap();
 }
 
 #[test]
@@ -173,6 +192,63 @@ fn what_is_owed_costs_no_fee_and_a_report_does() {
     assert_eq!(ledger.state.burned(), burned);
     let report = ledger.tx(9, work.answer_report(0));
     assert!(ledger.state.fee(&report) > base(0));
+}
+
+/// Weights of as many UIDs as a subnet can have, of as many rounds as a tempo can have.
+fn largest_weights() -> Leaf {
+    Leaf::Weights(WeightsLeaf {
+        row: (0..4096).map(|uid| (Uid(uid), u16::MAX)).collect(),
+        unpaid: Vec::new(),
+        first_item: u64::MAX,
+        rounds: vec![RoundCount::default(); EvidenceOpening::ROUNDS_MAX],
+    })
+}
+
+fn standing() -> Leaf {
+    Leaf::Standing(StandingLeaf {
+        uid: Uid(0),
+        item_count: 256,
+        values: Digest::default(),
+        texts: Digest::default(),
+        rating_ppm: 0,
+        voices: 1,
+        work: 0,
+        pay: 0,
+    })
+}
+
+/// A full window, and an item of as many miners as a round can owe.
+fn largest_trail(under: impl Fn(Leaf) -> OpenedLeaf, answer: Leaf) -> Trail {
+    let line = ItemAnswer {
+        uid: Uid(0),
+        digest: Some(Digest::default()),
+        score_ppm: 0,
+        value_ppm: 0,
+    };
+    let miners_max = usize::try_from(crate::ParameterId::EvidenceMiners.row().max).unwrap();
+    let item = Leaf::Item(ItemLeaf {
+        round: 0,
+        item_index: 0,
+        reference: Digest::default(),
+        answers: vec![line; miners_max],
+    });
+    let worth = Worth {
+        item: 0,
+        value_ppm: 0,
+    };
+    Trail {
+        standing: under(standing()),
+        window: vec![worth; Trail::WINDOW_MAX],
+        carried: Some(Carried {
+            standing: under(standing()),
+            dropped: Digest::default(),
+        }),
+        answer: Some(TrailAnswer {
+            item: under(item),
+            answer: under(answer),
+            text: "x".repeat(EvidenceOpening::TEXT_BYTES_MAX),
+        }),
+    }
 }
 
 #[test]
@@ -199,11 +275,22 @@ fn the_largest_opening_fits_into_a_transaction() {
     **receipt = signed_by(&message, 111);
     // A tree of 2^20 leaves.
     opened.path = vec![Digest::default(); 20];
-    let openings_max = crate::ParameterId::EvidenceOpenings.row().max;
+    let under = |leaf: Leaf| OpenedLeaf {
+        leaf,
+        ..opened.clone()
+    };
+    let openings_max = usize::try_from(crate::ParameterId::EvidenceOpenings.row().max).unwrap();
     let opening = EvidenceOpening {
         tempo: u64::MAX,
         draws: vec![work(&ledger).draws[0]; EvidenceOpening::ROUNDS_MAX],
-        leaves: vec![opened; usize::try_from(openings_max).unwrap()],
+        leaves: vec![opened.clone(); openings_max],
+        texts: vec!["x".repeat(EvidenceOpening::TEXT_BYTES_MAX); openings_max],
+        weights: under(largest_weights()),
+        rest: TrailRest {
+            best: Some(under(standing())),
+            before: Some(under(largest_weights())),
+        },
+        trails: vec![largest_trail(&under, opened.leaf.clone()); EvidenceOpening::TRAILS_MAX],
     };
     let tx = ledger.tx(
         101,

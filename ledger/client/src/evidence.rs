@@ -1,4 +1,4 @@
-//! Fetches the evidence of a validator from where it serves it.
+//! Fetches the evidence of a validator from where it serves it, for validators, miners and whoever audits.
 
 use std::net::SocketAddr;
 use std::time::Duration;
