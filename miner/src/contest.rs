@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use agon_evidence::Context;
+use agon_evidence::tree::Tree;
 use agon_ledger_client::LedgerClient;
 use agon_ledger_client::evidence::fetch;
 use agon_ledger_client::follow::{View, Views};
@@ -113,7 +114,7 @@ impl Contester {
                 let receipts = receipts.lock().unwrap_or_else(PoisonError::into_inner);
                 receipts.of(view.tempo, challenge).cloned()
             };
-            claim(&bundle.leaves(&context), &commit, miner, receipt)
+            claim(Tree::of(&context, &bundle).leaves(), &commit, miner, receipt)
         });
         looked.await.map_err(|error| error.to_string())?
     }
