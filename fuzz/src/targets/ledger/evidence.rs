@@ -5,8 +5,9 @@ use agon_evidence::slots::picks;
 use agon_protocol::id::{Digest, Netuid, Uid};
 use agon_protocol::merkle;
 use agon_protocol::message::{
-    AnswerLeaf, AnswerResult, Call, ChallengeHeader, EvidenceCommit, EvidenceOf, EvidenceOpening,
-    EvidenceView, Failure, Forgery, Leaf, OpenedLeaf, RoundCount, Sampling, TrailRest, WeightsLeaf,
+    AnswerLeaf, AnswerResult, Call, ChallengeHeader, Contest, Environment, EvidenceCommit, EvidenceOf,
+    EvidenceOpening, EvidenceView, Failure, FinishReason, Forgery, Leaf, OpenedLeaf, Receipt, RoundCount,
+    Sampling, Signed, Trace, TrailRest, WeightsLeaf,
 };
 use agon_protocol::sign::{DrawInput, DrawProof};
 
@@ -36,12 +37,13 @@ impl Tree {
 }
 
 impl Script<'_> {
-    /// Commits to evidence, opens the newest tree of a key, or reports a leaf of it.
+    /// Commits to evidence, opens the newest tree of a key, reports a leaf of it or contests it.
     pub(super) fn prove(&mut self) -> (u8, Call) {
         let number = self.hotkey();
-        match self.numbers.below(4) {
+        match self.numbers.below(5) {
             0 | 1 => self.commit_evidence(number),
             2 => self.open_evidence(number),
+            3 => self.contest_failure(number),
             _ => self.report_forgery(number),
         }
     }
@@ -183,6 +185,30 @@ impl Script<'_> {
         (number, call)
     }
 
+    /// Contests the failure that a tree claims, by the key that it claims it of or by another.
+    fn contest_failure(&mut self, number: u8) -> (u8, Call) {
+        let signer = self.hotkey();
+        let claimed = self.trees.get(&number).and_then(|tree| {
+            let index = tree
+                .leaves
+                .iter()
+                .position(|leaf| matches!(leaf, Leaf::Answer(_)))?;
+            let answer = tree.opened(u32::try_from(index).ok()?)?;
+            let of = EvidenceOf {
+                netuid: tree.netuid,
+                validator: hotkey(number),
+                tempo: tree.tempo,
+            };
+            Some((of, answer))
+        });
+        let Some((of, answer)) = claimed else {
+            return self.commit_evidence(number);
+        };
+        let receipt = receipt(&answer.leaf, signer);
+        let contest = Box::new(Contest { answer, receipt });
+        (signer, Call::ContestFailure { of, contest })
+    }
+
     fn report_forgery(&mut self, number: u8) -> (u8, Call) {
         let (index, is_item) = (u32::from(self.numbers.byte()), self.numbers.below(4) == 3);
         let of_tree = self.trees.get(&number).and_then(|tree| {
@@ -207,4 +233,31 @@ impl Script<'_> {
         };
         (self.coldkey(), call)
     }
+}
+
+/// A receipt of `signer` for the challenge of a leaf.
+fn receipt(leaf: &Leaf, signer: u8) -> Signed<Receipt> {
+    let challenge = match leaf {
+        Leaf::Answer(answer) => answer.header.digest(),
+        _ => Digest::default(),
+    };
+    let receipt = Receipt {
+        challenge,
+        answer: Digest::default(),
+        miner: hotkey(signer),
+        prompt_tokens: 1,
+        answer_tokens: 1,
+        trace: Trace::of(&[1], &[[0; 16]]),
+        received_ms: 1,
+        first_token_ms: 1,
+        finished_ms: 1,
+        finish: FinishReason::EndOfText,
+        model: Digest::default(),
+        environment: Environment {
+            dtype: String::from("f32"),
+            device: String::from("cpu"),
+            libtorch: String::from("none"),
+        },
+    };
+    Signed::sign(receipt, &pair(signer))
 }

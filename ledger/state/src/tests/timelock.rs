@@ -3,6 +3,7 @@
 use agon_protocol::timelock::{Beacon, BeaconSecret, PulseSignature, SealedWeights};
 use proptest::prelude::*;
 
+use super::evidence::{Does, Work, serve};
 use super::*;
 use crate::EpochRecord;
 
@@ -179,6 +180,39 @@ fn sealed_weights_open_by_themselves_in_the_reveal_tempo() {
     let record = ledger.epoch();
     assert_eq!(record.coverage_ppm, [1_000_000; 4]);
     assert!(record.payouts.validators[0] > Amount::ZERO);
+}
+
+/// A sealed row of validator 101 and evidence that gives `shown`; the epoch in which it opened.
+#[track_caller]
+fn sealed_with_evidence(shown: &[(u16, u16)]) -> EpochRecord {
+    let mut ledger = sealing();
+    ledger.ok(1, set("evidence_openings", 4));
+    for key in [102, 103] {
+        ledger.ok(key, serve());
+    }
+    ledger.close_tempo();
+    ledger.close_tempo();
+    let row = ledger.weights(&ROW);
+    let round = ledger.seal_round();
+    let work = Work::of(&ledger, 101, |_, _| Does::Asks).with_row(shown);
+    ledger.transact(101, ledger.sealed(101, &row)).unwrap();
+    ledger.transact(101, work.commit()).unwrap();
+    ledger.publish(round);
+    ledger.begin();
+    assert_eq!(ledger.row(0).len(), 2, "it is open");
+    ledger.transact(101, work.opening(&ledger)).unwrap();
+    ledger.epoch()
+}
+
+#[test]
+fn a_row_that_opens_by_itself_counts_if_the_evidence_shows_it() {
+    let scaled = [(2, 65_535), (3, 21_845)];
+    let record = sealed_with_evidence(&scaled);
+    assert_eq!(record.inputs.weights[0], scaled);
+    assert_eq!(record.coverage_ppm[0], 1_000_000);
+    let record = sealed_with_evidence(&[(2, 65_535)]);
+    assert_eq!(record.inputs.weights[0], []);
+    assert_eq!(record.coverage_ppm[0], 0);
 }
 
 #[test]
