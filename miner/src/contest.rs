@@ -236,6 +236,7 @@ mod tests {
             leaf_count: u32::try_from(leaves.len()).unwrap(),
             claimed_ppm: 0,
             served_at: None,
+            session: None,
         }
     }
 

@@ -145,6 +145,7 @@ fn forgeries(rounds: u32) {
         ("evidence_rounds", u64::from(rounds)),
         ("evidence_miners", 16),
         ("weights_rate_limit_blocks", 0),
+        ("evidence_sessions", 0),
     ];
     let mut field = Field::new(1, &[10_000; 4], 64, &parameters);
     field.tempo_with_evidence(&vec![vec![(4, u16::MAX)]; 4], &vec![Conduct::Honest; 4]);
@@ -163,6 +164,7 @@ fn forgeries(rounds: u32) {
         leaf_count: slots + 1,
         claimed_ppm: 1_000_000,
         served_at: None,
+        session: None,
     };
     field.ledger.must(
         &validator.hotkey,
@@ -202,7 +204,8 @@ fn tempo(field: &Field, validator: &Actor, rounds: u32) -> Tempo {
     let subnet = field.ledger.subnet();
     let miners: Vec<(Uid, Actor)> = (4..).map(Uid).zip(field.miners.iter().cloned()).collect();
     let of = (field.ledger.state().genesis_digest(), subnet.tempo, subnet.beacon);
-    Tempo::draw(of, validator, &miners, (rounds, 16))
+    let keys = (validator.hotkey.hotkey(), &validator.hotkey);
+    Tempo::draw(of, keys, &miners, (rounds, 16))
 }
 
 fn answer(tempo: &Tempo, draws: &Draws, slot: u32) -> Leaf {

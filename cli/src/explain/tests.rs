@@ -51,6 +51,7 @@ fn record(mut inputs: EpochInputs, emission: u64) -> EpochRecord {
         holders: (0..inputs.neuron_count).map(holder).collect(),
         takes_ppm: vec![100_000; inputs.neuron_count],
         coverage_ppm,
+        filled: Vec::new(),
         pending,
         miners_held_before: held,
         validators_held_before: Amount::ZERO,

@@ -182,7 +182,7 @@ parameters! {
     EvidenceOpenings         "evidence_openings"                "Slots of a validator's evidence that it shows in the next tempo; 0 pays dividends without evidence.":
                                                                 16, 16; 0, OPENINGS_MAX; Owner
     EvidenceSessions         "evidence_sessions"                "Whether validators ask in sessions, which do not tell who they are; with more than 64 permits they do not.":
-                                                                0, 0; 0, 1; Owner
+                                                                1, 1; 0, 1; Owner
 }
 
 /// As many leaves as fit into a transaction with the longest ways to the root.

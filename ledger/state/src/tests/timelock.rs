@@ -182,9 +182,9 @@ fn sealed_weights_open_by_themselves_in_the_reveal_tempo() {
     assert!(record.payouts.validators[0] > Amount::ZERO);
 }
 
-/// A sealed row of validator 101 and evidence that gives `shown`; the epoch in which it opened.
+/// Validator 101 seals the row that its evidence gives, or another; the evidence's row, and the epoch in which it opened.
 #[track_caller]
-fn sealed_with_evidence(shown: &[(u16, u16)]) -> EpochRecord {
+fn sealed_with_evidence(is_another: bool) -> (Vec<(u16, u16)>, EpochRecord) {
     let mut ledger = sealing();
     ledger.ok(1, set("evidence_openings", 4));
     for key in [102, 103] {
@@ -192,25 +192,27 @@ fn sealed_with_evidence(shown: &[(u16, u16)]) -> EpochRecord {
     }
     ledger.close_tempo();
     ledger.close_tempo();
-    let row = ledger.weights(&ROW);
+    let work = Work::of(&ledger, 101, |_, _| Does::Asks);
+    let row = match is_another {
+        true => ledger.weights(&ROW),
+        false => work.weights(&ledger),
+    };
     let round = ledger.seal_round();
-    let work = Work::of(&ledger, 101, |_, _| Does::Asks).with_row(shown);
     ledger.transact(101, ledger.sealed(101, &row)).unwrap();
     ledger.transact(101, work.commit()).unwrap();
     ledger.publish(round);
     ledger.begin();
     assert_eq!(ledger.row(0).len(), 2, "it is open");
     ledger.transact(101, work.opening(&ledger)).unwrap();
-    ledger.epoch()
+    (work.row(), ledger.epoch())
 }
 
 #[test]
 fn a_row_that_opens_by_itself_counts_if_the_evidence_shows_it() {
-    let scaled = [(2, 65_535), (3, 21_845)];
-    let record = sealed_with_evidence(&scaled);
-    assert_eq!(record.inputs.weights[0], scaled);
+    let (row, record) = sealed_with_evidence(false);
+    assert_eq!(record.inputs.weights[0], row);
     assert_eq!(record.coverage_ppm[0], 1_000_000);
-    let record = sealed_with_evidence(&[(2, 65_535)]);
+    let (_, record) = sealed_with_evidence(true);
     assert_eq!(record.inputs.weights[0], []);
     assert_eq!(record.coverage_ppm[0], 0);
 }
