@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use agon_evidence::Context;
 use agon_evidence::tree::Tree;
-use agon_ledger_client::LedgerClient;
 use agon_ledger_client::evidence::fetch;
 use agon_ledger_client::follow::{View, Views};
+use agon_ledger_client::{ClientError, LedgerClient};
 use agon_protocol::id::{Digest, Hotkey, Netuid};
 use agon_protocol::message::{
     AnswerResult, Call, Contest, EvidenceCommit, EvidenceLine, EvidenceOf, EvidenceView, Leaf, OpenedLeaf,
@@ -49,7 +49,8 @@ impl Contester {
     pub async fn run(self, mut views: Views, shutdown: Shutdown) {
         let mut looked_at = None;
         loop {
-            let tempo = views.borrow_and_update().as_ref().and_then(due);
+            let view = views.borrow_and_update().clone();
+            let tempo = view.filter(takes_contests).as_ref().and_then(due);
             if let Some(tempo) = tempo.filter(|tempo| looked_at != Some(*tempo)) {
                 looked_at = Some(tempo);
                 tokio::select! {
@@ -69,6 +70,8 @@ impl Contester {
     async fn contest(&self, tempo: u64) {
         let view = match self.client.evidence(self.netuid, tempo).await {
             Ok(view) => Arc::new(view),
+            // Such as the tempo before the first that was kept.
+            Err(ClientError::NotFound(_)) => return,
             Err(error) => return warn!(tempo, %error, "what validators claim is not looked at"),
         };
         for line in view
@@ -138,6 +141,11 @@ impl Contester {
             }
         }
     }
+}
+
+/// Whether the subnet's owner lets failures be contested.
+fn takes_contests(view: &View) -> bool {
+    view.subnet.parameter("evidence_contests") == Some(1)
 }
 
 /// The tempo before the running one, once half of this one is over.

@@ -141,6 +141,8 @@ pub struct Court {
     backed: Vec<Vec<f64>>,
     /// Miners whose answers are forged in evidence that nobody can fetch.
     forged: Range<usize>,
+    /// Whether the subnet takes contests.
+    takes_contests: bool,
     /// Forgeries that were shown, for each validator.
     pub shown: Vec<u32>,
 }
@@ -155,6 +157,7 @@ impl Court {
             barred: vec![0; count],
             backed: vec![Vec::new(); count],
             forged: 0..0,
+            takes_contests: false,
             shown: vec![0; count],
         }
     }
@@ -165,8 +168,17 @@ impl Court {
         Self { forged, ..self }
     }
 
-    /// Runs an epoch in which the validators hand in rows that are false in these ways, and miners contest what is
-    /// claimed of them as [`contests`] has it.
+    /// The same, where the subnet takes contests.
+    #[must_use]
+    pub fn with_contests(self) -> Self {
+        Self {
+            takes_contests: true,
+            ..self
+        }
+    }
+
+    /// Runs an epoch in which the validators hand in rows that are false in these ways. Where the subnet takes contests,
+    /// miners contest what is claimed of them as [`contests`] has it.
     #[must_use]
     pub fn step(
         &mut self,
@@ -205,8 +217,11 @@ impl Court {
                 coverage[validator] = 0;
             }
         }
-        self.epochs
-            .step_contested(&rows, &coverage, &contests(conducts, &accounts))
+        let contested = match self.takes_contests {
+            true => contests(conducts, &accounts),
+            false => Vec::new(),
+        };
+        self.epochs.step_contested(&rows, &coverage, &contested)
     }
 }
 

@@ -540,7 +540,7 @@ fn an_opening_that_does_not_show_what_was_picked_is_refused() {
         |error| matches!(error, OpeningError::Ground(_)),
     );
     check_refused(
-        |opening| drop(opening.draws.pop()),
+        |opening| opening.draws.truncate(opening.draws.len() - 1),
         |error| matches!(error, OpeningError::Ground(_) | OpeningError::Draws { .. }),
     );
     check_refused(

@@ -135,7 +135,10 @@ impl State {
     ) -> EpochRecord {
         let halves = halves_of(subnet);
         let mut inputs = self.epoch_inputs(netuid, now, subnet, neurons, halves.emission());
-        let filled = self.fill_contested(netuid, &mut inputs);
+        let filled = match subnet.parameters.is_on(ParameterId::EvidenceContests) {
+            true => self.fill_contested(netuid, &mut inputs),
+            false => Vec::new(),
+        };
         let outputs = epoch::run(&inputs).expect("entries give lists of one length and rows of known UIDs");
         let takes_ppm = self.takes_ppm(netuid, neurons);
         let coverage_ppm = self.paid_coverage_ppm(netuid, subnet, neurons, others);

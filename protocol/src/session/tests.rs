@@ -1,5 +1,6 @@
-use proptest::prelude::*;
+//! Sessions and certificates: whose they are, what nobody learns from them, and which bytes are refused.
 
+use proptest::prelude::*;
 use schnorrkel::vrf::VRFPreOut;
 
 use super::ring::{CertificateError, RingError};

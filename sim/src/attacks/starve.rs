@@ -3,8 +3,9 @@
 //! Off: a challenge names who asks. The miner keeps the weight of those it serves and saves the work for the others.
 //! On: the subnet is asked in sessions (`evidence_sessions` 1). The miner sees the tempo's session keys and tags, here
 //! real ones, and after each tempo whose they were, since commits show it. It serves whom it recognises as large, and
-//! the lowest keys where it recognises too few. It contests the failures of all others, with receipts that it signs late;
-//! that helps it once it serves most of them by number.
+//! the lowest keys where it recognises too few.
+//! Where the subnet takes contests (`evidence_contests` 1) it contests the failures that the others claim, with receipts
+//! that it signs late; that pays once it serves most of them by number, which is why contests are off by default.
 //!
 //! A session hides no address. The last case is of a miner that knows the validators by theirs.
 
@@ -51,6 +52,7 @@ impl Attack for Starve {
             case(4, Knows::Sessions, 2.3),
             case(5, Knows::Sessions, 2.1),
             case(12, Knows::Sessions, 1.16),
+            case(12, Knows::SessionsAndContests, 1.16),
             total(),
             case(4, Knows::Addresses, 2.3),
         ]
@@ -62,11 +64,16 @@ const MINERS: usize = 64;
 /// Why the bound is missed where validators are known by their addresses.
 const ADDRESSES_TELL: &str = "a session hides no address, and commits tell whose it was in tempos before";
 
+/// Why it is missed where the subnet takes contests.
+const CONTESTS_PAY: &str = "nobody can tell a receipt that was signed late from one that a validator hides";
+
 /// By what the miner tells validators apart where they ask in sessions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Knows {
     /// Keys and tags.
     Sessions,
+    /// The same, where the subnet takes contests.
+    SessionsAndContests,
     /// The addresses that requests come from.
     Addresses,
 }
@@ -74,13 +81,18 @@ enum Knows {
 fn case(served: usize, knows: Knows, off: f64) -> Case {
     let by = match knows {
         Knows::Sessions => "",
+        Knows::SessionsAndContests => ", and contests what the others claim",
         Knows::Addresses => ", which it knows by their addresses",
     };
     Case {
         label: format!("answers {served} of 16 validators, five large stakes{by}"),
         off: Bound::Near(off),
         on: Bound::AtMost(1.0),
-        open: (knows == Knows::Addresses).then_some(ADDRESSES_TELL),
+        open: match knows {
+            Knows::Sessions => None,
+            Knows::SessionsAndContests => Some(CONTESTS_PAY),
+            Knows::Addresses => Some(ADDRESSES_TELL),
+        },
         explores: false,
         measure: Box::new(move |trial| income(served, knows, trial) / (served as f64 / VALIDATORS as f64)),
     }
@@ -104,7 +116,8 @@ fn income(served: usize, knows: Knows, trial: Trial) -> f64 {
     let stakes = base_units(&StakeTable::TopFive.shares(VALIDATORS));
     let mut honest = Epochs::new(&stakes, MINERS, trial.defence);
     let mut epochs = honest.clone();
-    let in_sessions = trial.defence.is_on() && knows == Knows::Sessions;
+    let in_sessions = trial.defence.is_on() && knows != Knows::Addresses;
+    let contests = trial.defence.is_on() && knows == Knows::SessionsAndContests;
     let mut seen = in_sessions.then(|| Seen::new(trial.seed));
     let (mut selective, mut fair) = (0.0, 0.0);
     for tempo in 0..trial.epochs {
@@ -117,7 +130,7 @@ fn income(served: usize, knows: Knows, trial: Trial) -> f64 {
         };
         let others: Vec<usize> = (0..VALIDATORS).filter(|place| !chosen.contains(place)).collect();
         others.iter().for_each(|place| rows[*place][0] = 0.0);
-        let contested: Vec<(usize, usize)> = match trial.defence.is_on() {
+        let contested: Vec<(usize, usize)> = match contests {
             true => others.iter().map(|place| (*place, 0)).collect(),
             false => Vec::new(),
         };

@@ -11,9 +11,9 @@ use std::time::Duration;
 use agon_evidence::Context;
 use agon_evidence::bundle::Bundle;
 use agon_evidence::recompute::{self, Difference, OnLedger};
-use agon_ledger_client::LedgerClient;
 use agon_ledger_client::evidence::fetch;
 use agon_ledger_client::follow::View;
+use agon_ledger_client::{ClientError, LedgerClient};
 use agon_protocol::id::{Digest, Hotkey, Netuid};
 use agon_protocol::message::{Call, EvidenceLine, EvidenceOf, EvidenceView};
 use agon_protocol::sign::Keypair;
@@ -88,6 +88,8 @@ impl Watch {
     async fn run(self) {
         let view = match self.client.evidence(self.netuid, self.tempo).await {
             Ok(view) => Arc::new(view),
+            // Such as the tempo before the first that was kept.
+            Err(ClientError::NotFound(_)) => return,
             Err(error) => return warn!(tempo = self.tempo, %error, "the evidence of others is not looked at"),
         };
         let ourselves = self.pair.hotkey();

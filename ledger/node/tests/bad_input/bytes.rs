@@ -38,9 +38,9 @@ pub(crate) fn malformed(cases: &mut Cases) {
     cases.bytes("zeros", vec![0; 200], &invalid("encoding version"));
     cases.bytes("ones", vec![1; 200], &invalid("malformed"));
     cases.bytes(
-        "64 KiB and a byte",
-        vec![1; 64 * 1024 + 1],
-        &invalid("65536 at most"),
+        "256 KiB and a byte",
+        vec![1; 256 * 1024 + 1],
+        &invalid("262144 at most"),
     );
     let mut unknown = fine.clone();
     // Version, genesis, signer and nonce come before the call.

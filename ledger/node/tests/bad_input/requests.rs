@@ -242,14 +242,14 @@ pub(crate) fn relays(cases: &mut Cases) {
         invalid("malformed"),
     );
     let long = v1::SubmitRequest {
-        transaction: vec![1; 64 * 1024 + 1],
+        transaction: vec![1; 256 * 1024 + 1],
         ..fine
     };
     cases.query(
         "Relay",
         "one that is too long",
         &with(vec![long]),
-        invalid("65536 at most"),
+        invalid("262144 at most"),
     );
 }
 

@@ -538,10 +538,10 @@ fn evidence() -> Vec<Rule> {
         ),
         ("a contest where there is no subnet", 100, contest(none), "subnet"),
         (
-            "a contest of what was not committed",
+            "a contest where there are none",
             100,
             contest(netuid),
-            "evidence kept",
+            "contests off",
         ),
         ("a forgery where there is no subnet", 1, report(none), "subnet"),
         (

@@ -4,6 +4,9 @@
 //! that tempo says of the miner as contested: where most of the other validators' stake gives the miner weight, their mean
 //! counts in its place ([`agon_scoring::contest`]). There is one contest of each validator, tempo and miner, and it is kept
 //! as long as the evidence.
+//!
+//! Contests are off unless a subnet's owner turns them on. They protect a miner from false accusations, and they also let
+//! one that answers a little more than half of the validators be paid by all: nobody can tell the two apart.
 
 use std::fmt;
 
@@ -23,6 +26,12 @@ pub enum ContestFailureRefusal {
     /// No such subnet.
     #[error(transparent)]
     Subnet(#[from] UnknownSubnet),
+    /// The subnet has none.
+    #[error("subnet {netuid} takes no contests: its owner turns them on with evidence_contests 1")]
+    Off {
+        /// Which subnet.
+        netuid: Netuid,
+    },
     /// Nothing that could be contested.
     #[error(
         "no evidence of {validator} of tempo {tempo} is kept on subnet {netuid}: name a validator that committed, \
@@ -89,6 +98,7 @@ impl ContestFailureRefusal {
     pub const fn rule(&self) -> &'static str {
         match self {
             Self::Subnet(_) => UnknownSubnet::RULE,
+            Self::Off { .. } => "contests off",
             Self::Unknown { .. } => "evidence kept",
             Self::Late { .. } => "contest window",
             Self::Root { .. } => "contest root",
@@ -138,6 +148,9 @@ impl State {
             tempo,
         } = *of;
         let subnet = self.existing_subnet(netuid)?;
+        if !subnet.parameters.is_on(ParameterId::EvidenceContests) {
+            return Err(ContestFailureRefusal::Off { netuid });
+        }
         let found = self.evidence_of(netuid, tempo, validator);
         let (name, record) = found.ok_or(ContestFailureRefusal::Unknown {
             netuid,

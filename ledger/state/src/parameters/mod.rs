@@ -181,6 +181,8 @@ parameters! {
                                                                 64, 64; 1, 256; Owner
     EvidenceOpenings         "evidence_openings"                "Slots of a validator's evidence that it shows in the next tempo; 0 pays dividends without evidence.":
                                                                 16, 16; 0, OPENINGS_MAX; Owner
+    EvidenceContests         "evidence_contests"                "Whether a miner may contest failures that validators claim of it: what most others say then counts in place of it.":
+                                                                0, 0; 0, 1; Owner
     EvidenceSessions         "evidence_sessions"                "Whether validators ask in sessions, which do not tell who they are; with more than 64 permits they do not.":
                                                                 1, 1; 0, 1; Owner
 }

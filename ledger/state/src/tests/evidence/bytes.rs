@@ -10,6 +10,7 @@ use super::*;
 fn calls() -> (Ledger, [(&'static str, u8, Call); 4]) {
     let mut ledger = ledger();
     ledger.ok(1, set("evidence_openings", 2));
+    ledger.ok(1, set("evidence_contests", 1));
     ledger.close_tempo();
     let does = |slot: u32, _| match slot {
         0..4 => Does::Asks,

@@ -13,8 +13,14 @@ const OTHERS: [(u16, u16); 5] = [(4, MAX), (5, MAX), (6, MAX), (7, MAX), (8, MAX
 /// other two validators work. No slot is picked but one, so that what is claimed is seldom shown. The tempo after it is
 /// running and all rows are revealed; gives the accuser's work and the slot of the claim.
 fn accused(openings: u64, weights: [&[(u16, u16)]; 3]) -> (Ledger, Work, u32) {
+    accused_where(1, openings, weights)
+}
+
+/// As [`accused`], where contests are on or off.
+fn accused_where(contests: u64, openings: u64, weights: [&[(u16, u16)]; 3]) -> (Ledger, Work, u32) {
     let mut ledger = ledger();
     ledger.ok(1, set("evidence_openings", openings));
+    ledger.ok(1, set("evidence_contests", contests));
     ledger.close_tempo();
     let works: Vec<(u8, Work, Weights)> = VALIDATORS
         .iter()
@@ -119,6 +125,15 @@ fn a_contest_is_of_a_claimed_failure_of_the_sender_with_its_receipt_and_once() {
     assert!(fee > base(0));
     ledger.transact(ACCUSED.0, work.contest(slot, ACCUSED.0)).unwrap();
     ledger.refused_now(ACCUSED.0, work.contest(slot, ACCUSED.0), "contested");
+}
+
+#[test]
+fn a_subnet_without_contests_refuses_them_and_counts_every_row_as_it_is() {
+    let fair = fair();
+    let (mut ledger, work, slot) = accused_where(0, 6, [&fair, &OTHERS, &fair]);
+    let sentence = ledger.refused_now(ACCUSED.0, work.contest(slot, ACCUSED.0), "contests off");
+    assert!(sentence.contains("evidence_contests"), "{sentence}");
+    assert_eq!(counted(&mut ledger), None);
 }
 
 #[test]
