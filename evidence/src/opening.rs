@@ -139,7 +139,7 @@ pub fn check(
     opening: &EvidenceOpening,
 ) -> Result<Opened, OpeningError> {
     match check_all(context, committed, picked, opening) {
-        Ok((shown, row)) => Ok(Opened::Holds { shown, row }),
+        Ok(opened) => Ok(opened),
         Err(End::Forged(forged)) => Ok(Opened::Forged(forged)),
         Err(End::Refused(error)) => Err(error),
     }
@@ -150,7 +150,7 @@ fn check_all(
     committed: &Committed<'_>,
     picked: &Picks,
     opening: &EvidenceOpening,
-) -> Result<(Vec<Shown>, Vec<(Uid, u16)>), End> {
+) -> Result<Opened, End> {
     check_leaves(committed.commit, &picked.slots, opening)?;
     let draws = Draws::check(context, &opening.draws).map_err(OpeningError::from)?;
     let lacks_draw = |round: u32| round < context.rounds && !draws.have(round);
@@ -165,7 +165,8 @@ fn check_all(
         .map_err(|stop| End::of(stop, OpeningError::Ground))?;
     let shown = check_slots(context, &draws, &ground, opening)?;
     check_trails(&ground, &picked.trails, opening)?;
-    Ok((shown, ground.sections().weights().row.clone()))
+    let row = ground.sections().weights().row.clone();
+    Ok(Opened::Holds { shown, row })
 }
 
 fn check_leaves(

@@ -305,8 +305,8 @@ impl<'a> Tree<'a> {
         Some(Forgery::Trail {
             draws: self.bundle.draws.clone(),
             weights: self.weights()?,
-            rest: self.rest(&sections, before)?,
-            trail: self.trail(&sections, &*task, place, before, chosen)?,
+            rest: Box::new(self.rest(&sections, before)?),
+            trail: Box::new(self.trail(&sections, &*task, place, before, chosen)?),
         })
     }
 }

@@ -426,9 +426,9 @@ pub enum Forgery {
         /// The weights.
         weights: OpenedLeaf,
         /// What the trail rests on beside them.
-        rest: TrailRest,
+        rest: Box<TrailRest>,
         /// The trail.
-        trail: Trail,
+        trail: Box<Trail>,
     },
 }
 

@@ -259,5 +259,5 @@ fn receipt(leaf: &Leaf, signer: u8) -> Signed<Receipt> {
             libtorch: String::from("none"),
         },
     };
-    Signed::sign(receipt, &pair(signer))
+    Signed::sign(receipt, pair(signer))
 }

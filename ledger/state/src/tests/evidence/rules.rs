@@ -290,7 +290,7 @@ fn the_largest_opening_fits_into_a_transaction() {
             best: Some(under(standing())),
             before: Some(under(largest_weights())),
         },
-        trails: vec![largest_trail(&under, opened.leaf.clone()); EvidenceOpening::TRAILS_MAX],
+        trails: vec![largest_trail(under, opened.leaf.clone()); EvidenceOpening::TRAILS_MAX],
     };
     let tx = ledger.tx(
         101,
