@@ -36,6 +36,8 @@ pub struct State {
     pub rounds: u64,
     /// Where the evidence ended when this state was written; what follows is not folded in yet.
     pub evidence_end: u64,
+    /// Where in the evidence no record of that tempo comes before.
+    pub tempo_began: u64,
     /// What it remembers of its miners.
     pub memory: Memory,
     /// What it remembered when the tempo opened: what the tempo's evidence begins with.
@@ -132,10 +134,11 @@ impl State {
         }
     }
 
-    /// Moves on to `tempo`; rounds are counted from 0 in each.
-    pub fn enter(&mut self, tempo: u64) {
+    /// Moves on to `tempo`, of which there is no evidence before `began`; rounds are counted from 0 in each.
+    pub fn enter(&mut self, tempo: u64, began: u64) {
         if self.tempo != tempo {
             self.tempo = tempo;
+            self.tempo_began = began;
             self.round = 0;
             self.carried = self.memory.clone();
             self.forgotten.clear();
@@ -164,6 +167,7 @@ impl State {
             .collect();
         // A log that was cut or replaced is shorter than the state remembers; then there is nothing to add.
         let from = self.evidence_end.min(evidence.end());
+        self.tempo_began = self.tempo_began.min(from);
         for record in evidence.records_from(from)? {
             let Record::Round(mut round) = record? else {
                 continue;
@@ -174,7 +178,7 @@ impl State {
                     self.forget(miner.uid);
                 }
             }
-            self.enter(round.tempo);
+            self.enter(round.tempo, from);
             (self.round, self.rounds) = (round.round, round.sequence);
             self.memory.fold(&mut round);
             self.forgotten.clear();

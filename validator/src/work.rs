@@ -259,7 +259,7 @@ impl Work {
         }
         let (entered, left) = (self.state.tempo != tempo, self.state.tempo);
         let missed = entered && self.state.round > 0 && !commit::was_sent(&self.state.pending, left);
-        self.state.enter(tempo);
+        self.state.enter(tempo, self.evidence.end());
         if entered {
             self.said = None;
             self.next_round = Instant::now();

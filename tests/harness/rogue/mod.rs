@@ -62,7 +62,7 @@ impl Desk {
     fn enter(&mut self, view: &View) -> Option<NeuronView> {
         let tempo = view.subnet.tempo;
         self.state.meet(&view.metagraph);
-        self.state.enter(tempo);
+        self.state.enter(tempo, 0);
         commit::drop_expired(&mut self.state.pending, &Rules::of(&view.subnet), tempo);
         commit::drop_settled(&mut self.state.owed, tempo);
         let neuron = view.metagraph.by_hotkey(&self.config.pair.hotkey())?;

@@ -189,7 +189,7 @@ impl Work {
     /// The judged rounds of a tempo, from the evidence log.
     fn rounds_of(&self, tempo: u64) -> Result<Vec<Round>, RunError> {
         let mut rounds = Vec::new();
-        for record in self.evidence.records_from(0)? {
+        for record in self.evidence.records_from(self.state.tempo_began)? {
             if let Record::Round(round) = record?
                 && (round.netuid, round.tempo) == (self.config.netuid, tempo)
             {
