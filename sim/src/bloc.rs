@@ -178,7 +178,7 @@ impl Court {
     }
 
     /// Runs an epoch in which the validators hand in rows that are false in these ways. Where the subnet takes contests,
-    /// miners contest what is claimed of them as [`contests`] has it.
+    /// miners contest what is claimed of them as `contests` has it.
     #[must_use]
     pub fn step(
         &mut self,
